@@ -1,0 +1,47 @@
+"""What can be built, and what it costs.
+
+Importing this package loads neither torch nor numpy: each name is fetched from its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces.budget import Budget
+    from search_spaces.costs import Costs
+    from search_spaces.errors import UserError
+    from search_spaces.latency import LatencyTable
+    from search_spaces.loading import from_specification, load, names
+    from search_spaces.space import Architecture, Choice, SearchSpace
+
+__all__ = [
+    "Architecture",
+    "Budget",
+    "Choice",
+    "Costs",
+    "LatencyTable",
+    "SearchSpace",
+    "UserError",
+    "from_specification",
+    "load",
+    "names",
+]
+
+_MODULES = {
+    "Architecture": "space",
+    "Budget": "budget",
+    "Choice": "space",
+    "Costs": "costs",
+    "LatencyTable": "latency",
+    "SearchSpace": "space",
+    "UserError": "errors",
+    "from_specification": "loading",
+    "load": "loading",
+    "names": "loading",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'search_spaces' has no attribute {name!r}")
+    return getattr(import_module(f"search_spaces.{_MODULES[name]}"), name)

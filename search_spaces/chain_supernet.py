@@ -1,0 +1,110 @@
+"""The supernet of a layer-by-layer space: every surviving option's weights, run one path or one mixture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from search_spaces.errors import UserError
+from search_spaces.space import Architecture, Choice
+
+
+class ChainSupernet(nn.Module):
+    """Stem, then one block for each choice, then the head: images (N, 3, H, W) to logits (N, num_classes).
+
+    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight` and stay the same when options are pruned, so
+    that a pruned supernet's are a subset of its parent's.
+    """
+
+    def __init__(
+        self, choices: Sequence[Choice], stem: nn.Module, blocks: Sequence[Mapping[str, nn.Module]], head: nn.Module
+    ) -> None:
+        """`blocks` holds for each choice the modules of its surviving options."""
+        super().__init__()
+        self.choices = tuple(choices)
+        self.stem = stem
+        self.blocks = nn.ModuleDict(
+            {layer_key(choice): nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
+        )
+        self.head = head
+
+    def block(self, choice_index: int, option_index: int) -> nn.Module:
+        """One option's module.
+
+        Raises:
+            UserError: if this supernet was built without the option.
+        """
+        choice = self.choices[choice_index]
+        options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+        option = choice.options[option_index]
+        if option not in options:
+            raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
+        return options[option]
+
+    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
+        """All modules of one path from the images to the logits: the stem, one block for each choice, the head."""
+        return [self.stem, *(self.block(i, option) for i, option in enumerate(architecture.indices)), self.head]
+
+    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
+        """One path; with `gates` of shape (choices,), each choice's output times its gate."""
+        features = self.stem(images)
+        for position, option in enumerate(architecture.indices):
+            features = self.block(position, option)(features)
+            if gates is not None:
+                features = features * gates[position]
+        return cast(Tensor, self.head(features))
+
+    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
+        """The mixture: each choice's output is the sum of its surviving options' outputs times their weights.
+
+        Args:
+            weights: shape (choices, most options of a choice), indexed by the choice's full option list.
+        """
+        features = self.stem(images)
+        for choice, row in zip(self.choices, weights, strict=True):
+            options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+            outputs = [block(features) * row[choice.options.index(option)] for option, block in options.items()]
+            features = sum(outputs[1:], outputs[0])
+        return cast(Tensor, self.head(features))
+
+
+def layer_key(choice: Choice) -> str:
+    """The choice's name in a state dict, where a dot would part it."""
+    return choice.name.replace(".", "-")
+
+
+def network_state(
+    architecture: Architecture, choices: Sequence[Choice], state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A supernet's weights of one path, under the names that the stand-alone network gives them."""
+    picked = {
+        f"blocks.{layer_key(choice)}.{choice.options[option]}.": f"blocks.{layer_key(choice)}."
+        for choice, option in zip(choices, architecture.indices, strict=True)
+    }
+    renamed = {}
+    for name, tensor in state.items():
+        if not name.startswith("blocks."):
+            renamed[name] = tensor
+            continue
+        prefix = ".".join(name.split(".", 3)[:3]) + "."
+        if prefix in picked:
+            renamed[picked[prefix] + name.removeprefix(prefix)] = tensor
+    return renamed
+
+
+def initialise(model: nn.Module) -> None:
+    """MobileNetV2's start: convolutions Kaiming-normal by their fan-out, batch norm 1 and 0, linear layers of deviation 0.01.
+
+    Draws from torch's global generator.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+            nn.init.zeros_(module.bias)

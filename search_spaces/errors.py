@@ -1,0 +1,16 @@
+"""The one exception for what a user can mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """One sentence that says what is wrong and what would be right; the commands print it and exit with status 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """How an error about an unknown `name` ends: the known name that is most like it, then all of them."""
+    known = list(known)
+    matches = get_close_matches(name, known, n=1)
+    meant = f"did you mean {matches[0]!r}? " if matches else ""
+    return f"{meant}There are {', '.join(known)}." if known else "there are none."

@@ -1,0 +1,1 @@
+"""The published families of search spaces, one file each."""

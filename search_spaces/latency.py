@@ -1,0 +1,162 @@
+"""Latency from a lookup table of measured blocks: an architecture's is the sum of its blocks' (PAD-NAS section 3.2)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
+
+from search_spaces.errors import UserError, nearest
+
+
+class LatencyKey(NamedTuple):
+    """What a measured block's time depends on.
+
+    Attributes:
+        op: `stem`, `mbconv`, `skip` (where it is a strided 1x1 convolution), `head` or `classifier`.
+        size: the input's height and width in pixels; 1 for the classifier.
+        expansion: hidden over input channels; 0 for what has no hidden layer.
+        se: whether squeeze-and-excitation follows the depthwise convolution.
+    """
+
+    op: str
+    size: int
+    in_channels: int
+    out_channels: int
+    kernel: int
+    expansion: float
+    stride: int
+    se: bool = False
+
+    def __str__(self) -> str:
+        return (
+            f"{self.op}, input {self.size}x{self.size}, channels {self.in_channels} to {self.out_channels}, "
+            f"kernel {self.kernel}, expansion {self.expansion:g}, stride {self.stride}" + (", se" if self.se else "")
+        )
+
+
+class LatencyTable:
+    """Milliseconds of every measured block on one device, batch 1.
+
+    The project's own form is a CSV file with a header, or a YAML list of mappings, with these names:
+
+        op, size, in_channels, out_channels, kernel, expansion, stride, se, latency_ms
+        mbconv, 56, 24, 24, 5, 6, 1, false, 14.131
+
+    where `op` is stem, mbconv, skip, head or classifier and the other names are `LatencyKey`'s. What is left out or
+    empty is kernel 1, expansion 0, stride 1, se false.
+    """
+
+    def __init__(self, entries_ms: Mapping[LatencyKey, float], origin: str) -> None:
+        self.entries_ms = dict(entries_ms)
+        self.origin = origin
+
+    def latency_ms(self, key: LatencyKey) -> float:
+        """The measured time.
+
+        Raises:
+            UserError: if the block was not measured; it names the block.
+        """
+        if key not in self.entries_ms:
+            raise UserError(f"{self.origin} has no latency for {key}; add that row, or choose a space that it covers.")
+        return self.entries_ms[key]
+
+    @classmethod
+    def read(cls, path: str | Path, table: str | None = None) -> Self:
+        """A table from a file: the project's CSV or YAML form, or a CSV file of several tables with a `table` column.
+
+        The columns of the latter are table, op (Conv, expanded_conv, Conv_1, Logits; others are passed over), in_h,
+        in_c, out_h, out_c, expand (a ratio, or hidden channels), kernel, stride, se, mean_ms; `table` picks one.
+
+        Raises:
+            UserError: if the file cannot be read, a row is not understood, two rows have one key, or `table` is not in
+                the file.
+        """
+        path = Path(path)
+        try:
+            rows = _rows(path)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
+            raise UserError(f"The latency table {path} cannot be read: {' '.join(str(error).split())}.") from error
+        origin = f"The latency table {path}"
+        if rows and "mean_ms" in rows[0]:
+            tables = sorted({str(row["table"]) for row in rows})
+            if table is None and len(tables) == 1:
+                table = tables[0]
+            if table not in tables:
+                asked = "say which table is meant" if table is None else f"there is no table {table!r}"
+                raise UserError(f"{origin}: {asked}; {nearest(table or '', tables)}")
+            origin = f"{origin} ({table})"
+            rows = [_own_form(row) for row in rows if row["table"] == table and row["op"] in _OPS]
+        elif table is not None:
+            raise UserError(f"{origin} is one table; it has no table {table!r} in it.")
+        return cls(_entries(rows, origin), origin)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    op: Literal["stem", "mbconv", "skip", "head", "classifier"]
+    size: PositiveInt
+    in_channels: PositiveInt
+    out_channels: PositiveInt
+    kernel: PositiveInt = 1
+    expansion: NonNegativeFloat = 0
+    stride: PositiveInt = 1
+    se: bool = False
+    latency_ms: NonNegativeFloat
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The file's rows as mappings; empty cells are left out."""
+    with path.open(encoding="utf-8", newline="") as file:
+        read = (
+            yaml.safe_load(file)
+            if path.suffix in {".yaml", ".yml"}
+            else list(csv.DictReader(file, skipinitialspace=True))
+        )
+    if not isinstance(read, list) or not read or not all(isinstance(row, dict) for row in read):
+        raise UserError(f"The latency table {path} holds no rows; it would be a list of op, size, ..., latency_ms.")
+    return [{name: value for name, value in row.items() if value not in ("", None)} for row in read]
+
+
+def _entries(rows: Iterable[Mapping[str, Any]], origin: str) -> dict[LatencyKey, float]:
+    entries: dict[LatencyKey, float] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            entry = _Row.model_validate(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{origin}, row {number}: {where}: {first['msg']}.") from error
+        key = LatencyKey(**entry.model_dump(exclude={"latency_ms"}))
+        if key in entries:
+            raise UserError(f"{origin}, row {number}: there already is a row for {key}; keep one of them.")
+        entries[key] = entry.latency_ms
+    return entries
+
+
+_OPS = {"Conv": "stem", "expanded_conv": "mbconv", "Conv_1": "head", "Logits": "classifier"}
+
+
+def _own_form(row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of the many-tables form in the project's own names."""
+    op = _OPS[row["op"]]
+    size, in_channels = int(row["in_h"]), int(row["in_c"])
+    own: dict[str, Any] = {
+        "op": op,
+        "size": 1 if op == "classifier" else size,
+        "in_channels": in_channels,
+        "out_channels": row["out_c"],
+        "latency_ms": row["mean_ms"],
+    }
+    if op == "stem":
+        own |= {"kernel": 3, "stride": size // int(row["out_h"])}
+    if op == "mbconv":
+        expand = int(row["expand"])
+        ratio = expand / in_channels if expand >= in_channels else expand
+        own |= {"kernel": row["kernel"], "expansion": ratio, "stride": row["stride"], "se": row.get("se", False)}
+    return own
