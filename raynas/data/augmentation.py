@@ -1,0 +1,91 @@
+"""Augmentation of whole batches on their device. All randomness comes in as one row of uniform numbers an image.
+
+Those numbers depend on (seed, epoch, step) and on the image's place in the global batch, so how a batch is shared out
+over workers and micro-batches changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+_PAD_PIXELS = 4
+_SCALE = (0.08, 1.0)
+_LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
+_STREAM = 2**31 + 4
+_TOP, _LEFT, _MIRROR, _CUT_Y, _CUT_X, _AREA, _RATIO, NUMBERS = range(8)
+
+
+def uniform_numbers(images: int, seed: int, epoch: int, step: int) -> NDArray[np.float64]:
+    """Shape (images, NUMBERS), uniform in [0, 1): the randomness of one global batch."""
+    return np.random.default_rng([seed, epoch, step, _STREAM]).random((images, NUMBERS))
+
+
+def centre_crop(images: Tensor, side: int) -> Tensor:
+    """The middle of square images, shape (N, H, H, 3) to (N, side, side, 3)."""
+    edge = (images.shape[1] - side) // 2
+    return images[:, edge : edge + side, edge : edge + side]
+
+
+def crop(images: Tensor, numbers: Tensor, mirror: bool) -> Tensor:
+    """Pad by 4 black pixels on every side and cut the former size at random; mirror every other image if asked.
+
+    Args:
+        images: uint8, shape (N, S, S, 3).
+        numbers: shape (N, NUMBERS).
+    """
+    side = images.shape[1]
+    padded = functional.pad(images, (0, 0, *[_PAD_PIXELS] * 4))
+    offsets = (numbers[:, [_TOP, _LEFT]] * (2 * _PAD_PIXELS + 1)).long()
+    pixels = torch.arange(side, device=images.device)
+    rows = offsets[:, :1] + pixels
+    columns = offsets[:, 1:] + pixels
+    if mirror:
+        columns = torch.where(numbers[:, _MIRROR, None] < 0.5, columns.flip(1), columns)
+    which = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[which, rows[:, :, None], columns[:, None, :]]
+
+
+def random_resized_crop(images: Tensor, numbers: Tensor, side: int) -> Tensor:
+    """A random box of 8 to 100 % of the area and a ratio of 3/4 to 4/3, resized bilinearly; every other one mirrored.
+
+    Args:
+        images: floats, shape (N, 3, H, H).
+        numbers: shape (N, NUMBERS).
+
+    Returns:
+        Shape (N, 3, side, side), channels-last.
+    """
+    area = _SCALE[0] + numbers[:, _AREA] * (_SCALE[1] - _SCALE[0])
+    ratio = torch.exp(_LOG_RATIO[0] + numbers[:, _RATIO] * (_LOG_RATIO[1] - _LOG_RATIO[0]))
+    width = (area * ratio).sqrt().clamp(max=1)
+    height = (area / ratio).sqrt().clamp(max=1)
+    # grid_sample's coordinates run from -1 to 1 over the image: a box of size s has its centre within +-(1 - s).
+    centre_x = (2 * numbers[:, _LEFT] - 1) * (1 - width)
+    centre_y = (2 * numbers[:, _TOP] - 1) * (1 - height)
+    direction = torch.where(numbers[:, _MIRROR] < 0.5, -1.0, 1.0)
+    zero = torch.zeros_like(width)
+    maps = (
+        torch.stack([direction * width, zero, centre_x, zero, height, centre_y], dim=1).view(-1, 2, 3).to(images.dtype)
+    )
+    grid = functional.affine_grid(maps, [len(images), 3, side, side], align_corners=False)
+    cropped = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return cropped.contiguous(memory_format=torch.channels_last)
+
+
+def cutout(images: Tensor, numbers: Tensor, side: int) -> Tensor:
+    """Blank a square of `side` pixels, centred on a random pixel and clipped at the edges (DeVries and Taylor).
+
+    Args:
+        images: normalised floats, shape (N, 3, S, S); zero is the mean colour.
+        numbers: shape (N, NUMBERS).
+    """
+    pixels = torch.arange(images.shape[2], device=images.device)
+    starts = (numbers[:, [_CUT_Y, _CUT_X]] * images.shape[2]).long() - side // 2
+    rows, columns = ((starts[:, axis, None] <= pixels) & (pixels < starts[:, axis, None] + side) for axis in (0, 1))
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)

@@ -1,0 +1,181 @@
+"""Where images come from. A source knows every label at once, and decodes an image when it is asked for one."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from raynas.data.cache import cache_root
+from raynas.data.settings import DataSettings
+from raynas.data.torchvision_sets import read_torchvision
+from search_spaces.errors import UserError
+
+_HASHED_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of two sets, training and test, that are numbered on from one another.
+
+    Attributes:
+        fingerprint: SHA-256 of the content, wherever it lies.
+        classes: the names of all classes; a label is an index into them.
+        labels: shape (N,): of the `train_count` training images, then of the test images.
+        image: decodes image 0 <= i < N.
+    """
+
+    fingerprint: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    train_count: int
+    image: Callable[[int], Image.Image]
+
+
+def read_source(settings: DataSettings) -> Source:
+    """The data set of these settings, all classes of it.
+
+    Raises:
+        UserError: if there is no such data set, or its path does not hold what it should.
+    """
+    if settings.name == "digits":
+        return _digits()
+    if settings.name in ("folder", "npz"):
+        assert settings.path is not None, "the settings were validated"
+        if not settings.path.exists():
+            raise UserError(f"There is nothing at {settings.path}: data.path names a {settings.name} that exists.")
+        return _folder(settings.path) if settings.name == "folder" else _npz(settings.path)
+    return _torchvision(settings.name, settings.path or cache_root() / "torchvision")
+
+
+def _digits() -> Source:
+    """The last fifth of each class is the test set: other writers than the training set's, for the most part."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    is_test = np.zeros(len(labels), dtype=bool)
+    for digit in range(10):
+        members = np.flatnonzero(labels == digit)
+        is_test[members[-(len(members) // 5) :]] = True
+    names = [str(digit) for digit in range(10)]
+    return _arrays(names, pixels[~is_test], labels[~is_test], pixels[is_test], labels[is_test])
+
+
+def _npz(path: Path) -> Source:
+    wanted = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in wanted if name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as an .npz file of arrays: {error}.") from error
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; an .npz data set holds {', '.join(wanted)}.")
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
+            raise UserError(
+                f"x_{part} of {path} has shape {x.shape} of {x.dtype}; images are uint8, (N, H, W) or (N, H, W, 3)."
+            )
+        if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise UserError(f"y_{part} of {path} is not one whole number for each of the {len(x)} images of x_{part}.")
+    labels = np.unique(arrays["y_train"])
+    if unknown := sorted(set(np.unique(arrays["y_test"]).tolist()) - set(labels.tolist())):
+        raise UserError(f"{path} has test images of class {unknown[0]}, which has no training image.")
+    y_train, y_test = (np.searchsorted(labels, arrays[name]) for name in ("y_train", "y_test"))
+    return _arrays([str(label) for label in labels], arrays["x_train"], y_train, arrays["x_test"], y_test)
+
+
+def _arrays(
+    classes: Sequence[str],
+    x_train: NDArray[np.uint8],
+    y_train: NDArray[np.integer[Any]],
+    x_test: NDArray[np.uint8],
+    y_test: NDArray[np.integer[Any]],
+) -> Source:
+    labels = np.concatenate([y_train, y_test]).astype(np.int64)
+
+    def image(index: int) -> Image.Image:
+        pixels = x_train[index] if index < len(x_train) else x_test[index - len(x_train)]
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+    return Source(_sha256([x_train, x_test, labels]), tuple(classes), labels, len(x_train), image)
+
+
+def _folder(path: Path) -> Source:
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    train = path / "train"
+    test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
+    if not train.is_dir() or test is None:
+        lacks = "a test/ or val/" if train.is_dir() else "a train/"
+        raise UserError(
+            f"{path} has not {lacks} folder; it holds train/ and test/ or val/, each with a folder a class."
+        )
+    classes, test_classes = ([d.name for d in sorted(p.iterdir()) if _is_class(d)] for p in (train, test))
+    if unknown := sorted(set(test_classes) - set(classes)):
+        raise UserError(f"{test} has a class {unknown[0]!r} that {train} does not have.")
+    numbers = {name: number for number, name in enumerate(classes)}
+    found: list[list[tuple[str, int]]] = [
+        make_dataset(str(folder), {name: numbers[name] for name in names}, IMG_EXTENSIONS, allow_empty=True)
+        if names
+        else []
+        for folder, names in ((train, classes), (test, test_classes))
+    ]
+    for folder, images in zip((train, test), found, strict=True):
+        if not images:
+            raise UserError(f"{folder} has no images; it holds a folder a class with files such as .jpg or .png.")
+    files = [file for file, _ in found[0] + found[1]]
+
+    def image(index: int) -> Image.Image:
+        try:
+            return Image.open(files[index]).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{files[index]} cannot be read as an image: {error}; mend it or take it out.") from error
+
+    labels = np.array([label for _, label in found[0] + found[1]], dtype=np.int64)
+    return Source(_files_sha256(path, files), tuple(classes), labels, len(found[0]), image)
+
+
+def _is_class(entry: Path) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _torchvision(name: str, root: Path) -> Source:
+    train, test = (read_torchvision(name, root, is_train) for is_train in (True, False))
+    labels = np.concatenate([train.labels, test.labels])
+
+    def image(index: int) -> Image.Image:
+        return train.image(index) if index < len(train.labels) else test.image(index - len(train.labels))
+
+    pixels = [part.pixels for part in (train, test) if part.pixels is not None]
+    fingerprint = _sha256([name.encode(), *pixels, labels])
+    return Source(fingerprint, train.classes, labels, len(train.labels), image)
+
+
+def _sha256(contents: Iterable[bytes | NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        if isinstance(content, np.ndarray):
+            digest.update(repr((content.shape, content.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(content).data if isinstance(content, np.ndarray) else content)
+    return digest.hexdigest()
+
+
+def _files_sha256(folder: Path, files: Iterable[str]) -> str:
+    sized = [(Path(file).relative_to(folder).as_posix(), file, Path(file).stat().st_size) for file in files]
+    digest = hashlib.sha256()
+    hash_content = sum(size for _, _, size in sized) <= _HASHED_BYTES
+    for name, file, size in sized:
+        digest.update(f"{name}\0{size}\0".encode())
+        if hash_content:
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
