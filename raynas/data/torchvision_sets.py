@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, nearest
 
-# A set is asked for by `train` or by `split`; a class that takes one of these asks for something else than classes.
-_OTHER_TASKS = {"annFile", "ann_file", "annotation_path", "name", "target_type", "target_types", "transforms", "what"}
+_BY_FLAG = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "USPS")
+_BY_SPLIT = {
+    "train/test": ("Country211", "DTD", "Flowers102", "Food101", "GTSRB", "RenderedSST2", "STL10", "SVHN"),
+    "trainval/test": ("FGVCAircraft", "OxfordIIITPet"),
+    "train/val": ("ImageNet", "Imagenette"),
+}
+# How each data set is asked for its training and for its test images.
+_ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    **{name: ({"train": True}, {"train": False}) for name in _BY_FLAG},
+    **{
+        name: ({"split": splits.split("/")[0]}, {"split": splits.split("/")[1]})
+        for splits, names in _BY_SPLIT.items()
+        for name in names
+    },
+}
+_NEVER_DOWNLOADED = ("ImageNet",)
 
 
 @dataclass(frozen=True)
@@ -35,17 +47,23 @@ def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
     """The training or the test images of torchvision's data set `name` at `root`, downloaded if they are not there.
 
     Raises:
-        UserError: if there is no such data set, it is not for classification, or it can be neither found nor fetched.
+        UserError: if there is no such data set, or it can be neither found nor fetched.
     """
     from torchvision import datasets
 
-    known = [other for other in datasets.__all__ if _ways_to_ask(getattr(datasets, other), is_train)]
-    if name not in known:
-        near = get_close_matches(name, ["digits", "folder", "npz", *known], n=3, cutoff=0.5)
-        instead = f"did you mean {' or '.join(near)}?" if near else "it is digits, folder, npz or one of torchvision's."
-        raise UserError(f"There is no image classification data set {name!r}; {instead}")
-    found = _ask(name, root, getattr(datasets, name), is_train)
-    labels = _labels(name, found)
+    if name not in _ARGUMENTS:
+        every = ["digits", "folder", "npz", *sorted(_ARGUMENTS)]
+        raise UserError(f"There is no image classification data set {name!r}; {nearest(name, every)}")
+    download = {} if name in _NEVER_DOWNLOADED else {"download": True}
+    try:
+        with redirect_stdout(sys.stderr):
+            found = getattr(datasets, name)(root=str(root), **_ARGUMENTS[name][0 if is_train else 1], **download)
+    except (OSError, RuntimeError, ImportError, ValueError) as error:
+        raise UserError(
+            f"{name} is not at {root} and could not be fetched ({' '.join(str(error).split())}); put it there, or set "
+            "data.path."
+        ) from error
+    labels = _labels(found)
     names = getattr(found, "classes", None) or range(int(labels.max()) + 1)
     classes = tuple(each[0] if isinstance(each, tuple) else str(each) for each in names)
 
@@ -56,42 +74,9 @@ def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
     return TorchvisionSet(classes, labels, np.asarray(found.data) if hasattr(found, "data") else None, image)
 
 
-def _ways_to_ask(kind: Any, is_train: bool) -> list[dict[str, Any]]:
-    parameters = inspect.signature(kind).parameters
-    if _OTHER_TASKS & set(parameters):
-        return []
-    if "train" in parameters:
-        return [{"train": is_train}]
-    if "split" in parameters and isinstance(parameters["split"].default, str):
-        return [{"split": split} for split in (("train", "trainval") if is_train else ("test", "val"))]
-    return []
-
-
-def _ask(name: str, root: Path, kind: Any, is_train: bool) -> Any:
-    download = {"download": True} if "download" in inspect.signature(kind).parameters else {}
-    refusal: Exception | None = None
-    for arguments in _ways_to_ask(kind, is_train):
-        try:
-            with redirect_stdout(sys.stderr):
-                return kind(root=str(root), **arguments, **download)
-        except ValueError as error:  # torchvision's answer to a split that the data set does not have
-            refusal = error
-        except (OSError, RuntimeError, ImportError) as error:
-            raise UserError(
-                f"{name} is not at {root} and could not be fetched ({error}); put it there, or set data.path."
-            ) from error
-    raise UserError(
-        f"torchvision gives no {'training' if is_train else 'test'} images of {name}: {refusal}"
-    ) from refusal
-
-
-def _labels(name: str, found: Any) -> NDArray[np.int64]:
-    lists = [getattr(found, attribute) for attribute in ("targets", "labels", "_labels") if hasattr(found, attribute)]
-    pairs = [getattr(found, attribute) for attribute in ("samples", "_samples") if hasattr(found, attribute)]
-    try:
-        labels = np.asarray(lists[0] if lists else [label for _, label in pairs[0]], dtype=np.int64)
-    except (IndexError, TypeError, ValueError):
-        labels = np.empty(0, dtype=np.int64)
-    if labels.shape != (len(found),):
-        raise UserError(f"torchvision does not tell one class for each image of {name}; give it as a folder instead.")
-    return labels
+def _labels(found: Any) -> NDArray[np.int64]:
+    """A label an image, from whichever attribute the data set keeps them in."""
+    for attribute in ("targets", "labels", "_labels"):
+        if hasattr(found, attribute):
+            return np.asarray(getattr(found, attribute), dtype=np.int64)
+    return np.array([label for _, label in found._samples], dtype=np.int64)
