@@ -1,0 +1,318 @@
+"""The command `raynas`. Each command prints its result on stdout, and everything else on stderr.
+
+Exit status: 0 done; 2 the user can mend it; 1 a fault of ours or of the machine, after which the run can go on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from raynas.progress import Reporter
+    from raynas.results import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find small, accurate image networks under a budget, on Ray.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Ray and Tune speak, too.")]
+LogFormat = Annotated[str, typer.Option(help="How progress is told: text or json.")]
+Out = Annotated[str | None, typer.Option("--out", help="The run folder: a path or a URI such as s3://bucket/run.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the recipe, e.g. scale.evaluators=4.")
+]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend becomes one sentence and exit status 2."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        _fail(2, str(error))
+    except typer.Abort:
+        _fail(1, "Stopped. The same command goes on with what is finished.")
+    except KeyboardInterrupt:
+        _fail(1, "Stopped. The same command goes on with what is finished.")
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(2)
+        from raynas.steps import StepFailed
+
+        if isinstance(error, StepFailed):
+            _fail(1, f"{error} The same command goes on from what is finished.")
+        raise
+
+
+def _fail(status: int, sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+    sys.exit(status)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        import raynas
+
+        print(f"raynas {raynas.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Out = None,
+    changes: Changes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Run PAD-NAS from end to end on scikit-learn's digits, in a few minutes on a laptop."""
+    _run("pad-nas-digits", out or "runs/demo", changes, as_json, _reporter(quiet or as_json, log_format), verbose)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships with raynas.")],
+    out: Out = None,
+    changes: Changes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Carry out a recipe, or go on with it where its run folder holds an unfinished run."""
+    _run(recipe, out, changes, as_json, _reporter(quiet or as_json, log_format), verbose)
+
+
+def _run(
+    recipe: str, out: str | None, changes: list[str] | None, as_json: bool, reporter: Reporter, verbose: bool
+) -> None:
+    import raynas
+    from raynas.recipe import Recipe
+
+    read = Recipe.read(recipe, changes or [])
+    for line in read.notes:
+        reporter.say(line)
+    outcome = raynas.run(read, out, reporter=reporter, verbose=verbose)
+    if as_json:
+        _print_json(outcome.json_value())
+        return
+    _print_front(outcome, reporter)
+    print(outcome.run)
+
+
+def _print_front(outcome: Outcome, reporter: Reporter) -> None:
+    front = outcome.front
+    costs = {"macs": "M multiply-adds", "params": "M parameters", "latency_ms": "ms"}
+    shown = [key for key in costs if front[key].notna().any()]
+    scale = {"macs": 1e-6, "params": 1e-6, "latency_ms": 1.0}
+    rows = [
+        [f"{row['top1']:.2f}", *(f"{row[key] * scale[key]:.3f}" for key in shown), row["architecture"]]
+        for row in front.to_dict("records")
+    ]
+    reporter.table("Pareto front", ["one-shot top-1 %", *(costs[key] for key in shown), "architecture"], rows)
+
+
+@app.command()
+def spaces(as_json: Json = False) -> None:
+    """List the search spaces with their sizes and cost ranges."""
+    from search_spaces import load, names
+
+    rows: list[dict[str, Any]] = []
+    for name in names():
+        space = load(name)
+        bounds = space.costs().bounds()
+        rows.append(
+            {
+                "name": name,
+                "choices": len(space.choices),
+                "size": str(space.size()),
+                **{
+                    f"{key}_{end}": int(bounds[key][i])
+                    for key in ("macs", "params")
+                    for i, end in enumerate(("min", "max"))
+                },
+                "resolution": space.resolution,
+                "paper": space.paper,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(
+        ["space", "choices", "size", "M multiply-adds", "M parameters", "pixels", "paper"],
+        [
+            [
+                row["name"],
+                str(row["choices"]),
+                f"{float(row['size']):.3g}",
+                _range(row["macs_min"], row["macs_max"]),
+                _range(row["params_min"], row["params_max"]),
+                str(row["resolution"]),
+                row["paper"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """List the methods with their papers and settings."""
+    from raynas import method
+
+    rows: list[dict[str, Any]] = []
+    for name in method.names():
+        kind = method.kind(name)
+        settings = {key: field.get_default(call_default_factory=True) for key, field in kind.model_fields.items()}
+        values = {
+            key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+            for key, value in settings.items()
+        }
+        rows.append({"name": name, "paper": kind.paper, "spaces": kind.spaces, "settings": values})
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(
+        ["method", "works on", "settings", "paper"],
+        [[r["name"], r["spaces"], ", ".join(r["settings"]), r["paper"]] for r in rows],
+    )
+
+
+@app.command()
+def describe(
+    what: Annotated[str, typer.Argument(help="A space's name, or the text of an architecture.")],
+    resolution: Annotated[int | None, typer.Option(help="Height and width of the images in pixels.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a space holds, or what an architecture is made of and costs."""
+    from search_spaces import load
+
+    name, colon, _ = what.partition(":")
+    settings = {} if resolution is None else {"resolution": resolution}
+    space = load(name.strip(), **settings)
+    costs = space.costs()
+    if not colon:
+        bounds = costs.bounds()
+        about: dict[str, Any] = {"space": space.name, "architecture": None, "resolution": space.resolution}
+        about |= {"size": str(space.size()), "paper": space.paper}
+        about |= {key: {"min": int(low), "max": int(high)} for key, (low, high) in bounds.items()}
+        about["choices"] = {choice.name: list(choice.options) for choice in space.choices}
+        if as_json:
+            _print_json(about)
+            return
+        print(
+            f"{space.name}: {space.size():.4g} architectures of {len(space.choices)} choices, {space.resolution} pixels"
+        )
+        print(f"{_range(*bounds['macs'])} M multiply-adds, {_range(*bounds['params'])} M parameters; {space.paper}")
+        _print_table(["choice", "options"], [[c.name, " ".join(c.options)] for c in space.choices])
+        return
+    architecture = space.parse(what)
+    cost = {key: values[0].item() for key, values in costs.cost([architecture]).items()}
+    about = {"space": space.name, "architecture": str(architecture), "resolution": space.resolution}
+    about |= {"macs": cost["macs"], "params": cost["params"], "latency_ms": None, "printed": None, "counted": None}
+    if as_json:
+        _print_json(about)
+        return
+    print(
+        f"{cost['macs'] / 1e6:.2f} M multiply-adds, {cost['params'] / 1e6:.3f} M parameters, {space.resolution} pixels"
+    )
+    _print_table(
+        ["choice", "block"], [[c.name, c.options[i]] for c, i in zip(space.choices, architecture.indices, strict=True)]
+    )
+
+
+@app.command()
+def table(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the evaluation table of a run, finished or not."""
+    from raynas.results import EvaluationTable, json_rows
+    from raynas.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    if not folder.exists("recipe.yaml"):
+        raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
+    rows = EvaluationTable(folder).read()
+    if as_json:
+        _print_json(json_rows(rows))
+    elif csv:
+        print(rows.to_csv(index=False), end="")
+    else:
+        shown = ["step", "trial", "iteration", "top1", "loss", "macs", "params", "architecture"]
+        print(rows[shown].to_string(index=False, float_format="%.3f"))
+
+
+@app.command()
+def fit(
+    what: Annotated[str, typer.Argument(help="A run folder (its best architecture), or the text of an architecture.")],
+    architecture: Annotated[str | None, typer.Option(help="Another architecture of the run than its best.")] = None,
+    out: Out = None,
+    changes: Changes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Train one network alone and measure it on the test images. `--set epochs=N` and the like change how."""
+    from raynas.fitting import fit_architecture, fit_run
+
+    reporter = _reporter(quiet or as_json, log_format)
+    if Path(what).exists() or "://" in what:
+        fitted = fit_run(what, architecture, changes or [], reporter, verbose)
+    else:
+        fitted = fit_architecture(what, out, changes or [], reporter, verbose)
+    if as_json:
+        _print_json(fitted)
+        return
+    print(f"{fitted['architecture']}")
+    print(
+        f"test top-1 {fitted['top1']:.2f} %, {fitted['macs'] / 1e6:.3f} M multiply-adds, "
+        f"{fitted['params'] / 1e6:.3f} M parameters"
+    )
+    print(f"{fitted['run']}/{fitted['weights']}")
+
+
+def _reporter(quiet: bool, log_format: str) -> Reporter:
+    from raynas.progress import reporter
+
+    if log_format not in ("text", "json"):
+        raise UserError(f"--log-format is text or json, not {log_format!r}.")
+    return reporter("json" if log_format == "json" else "quiet" if quiet else "live")
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low / 1e6:.2f} - {high / 1e6:.2f}"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*row)
+    Console(highlight=False).print(shown)

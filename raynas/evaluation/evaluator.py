@@ -1,0 +1,164 @@
+"""One-shot accuracy of sub-networks with a supernet's weights: pure torch, nothing of Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raynas.data import Images, batch, open_images
+from raynas.data.images import Part
+from raynas.recipe import EvaluationSettings, Settings
+from raynas.run_folder import RunFolder
+from search_spaces import Architecture, SearchSpace, from_specification
+from search_spaces.chain_supernet import ChainSupernet
+
+_KEPT_BYTES = 1 << 30
+
+
+class Answers(Protocol):
+    """What a supernet actor holds: anything that answers for architectures, by their option indices."""
+
+    def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
+        """`top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`."""
+
+
+class Question(Settings):
+    """Who answers, and with which weights.
+
+    Attributes:
+        answers: the import path of an `Answers` class.
+        arguments: what it is built from, as plain JSON.
+        weights: the file of the weights in the run folder.
+    """
+
+    answers: str
+    arguments: dict[str, Any]
+    weights: str | None
+
+
+@dataclass
+class Batches:
+    """Normalised batches of some images, in a fixed order; kept in memory where they are few."""
+
+    images: Images
+    indices: NDArray[np.int64]
+    batch_size: int
+    device: torch.device
+    _kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._kept:
+            yield from self._kept
+            return
+        is_small = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
+        for start in range(0, len(self.indices), self.batch_size):
+            one = batch(self.images, self.indices[start : start + self.batch_size], self.device)
+            if is_small:
+                self._kept.append(one)
+            yield one
+
+
+class Evaluator:
+    """Measures sub-networks of a supernet on one part of the data.
+
+    Batch norm's statistics are recomputed for every architecture on the same training images before it is measured, as
+    the running statistics of a supernet are those of no sub-network (SPOS; PAD-NAS, reference 6.8). The boundaries of
+    all batches come from the settings, so that the same question has the same answer wherever it is asked.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        images: Images,
+        settings: EvaluationSettings,
+        device: torch.device,
+        part: Part = "validation",
+    ) -> None:
+        self.space = space
+        self._measured = Batches(images, images.rows(part), settings.batch_size, device)
+        recalibration = images.recalibration(settings.recalibration_images)
+        self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
+
+    @torch.inference_mode()
+    def one_shot(self, supernet: ChainSupernet, architecture: Architecture, recalibrate: bool = True) -> dict[str, Any]:
+        """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place."""
+        start = time.perf_counter()
+        if recalibrate:
+            self._recalibrate(supernet, architecture)
+        supernet.eval()
+        top1 = top5 = images = 0
+        loss = 0.0
+        for inputs, labels in self._measured:
+            logits = supernet(inputs, architecture).float()
+            best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+            top1 += int(best[:, 0].sum())
+            top5 += int(best.sum())
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            images += len(labels)
+        return {
+            "top1": 100 * top1 / images,
+            "top5": 100 * top5 / images,
+            "loss": loss / images,
+            "images": images,
+            "seconds": time.perf_counter() - start,
+        }
+
+    def _recalibrate(self, supernet: ChainSupernet, architecture: Architecture) -> None:
+        """Replace the path's batch-norm statistics by their mean over the recalibration batches."""
+        norms = [
+            module
+            for part in supernet.path_modules(architecture)
+            for module in part.modules()
+            if isinstance(module, nn.BatchNorm2d)
+        ]
+        momenta = [norm.momentum for norm in norms]
+        supernet.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+        for inputs, _ in self._recalibration:
+            supernet(inputs, architecture)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+class SupernetAnswers:
+    """A supernet that answers from a run folder: what a supernet actor holds. Its arguments are plain JSON."""
+
+    def __init__(
+        self,
+        run: str,
+        space: dict[str, Any],
+        data: dict[str, Any],
+        settings: dict[str, Any],
+        part: Part,
+        recalibrate: bool,
+    ) -> None:
+        self._run = RunFolder(run)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._space = from_specification(space)
+        self._supernet = self._space.supernet()
+        self._supernet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._evaluator = Evaluator(
+            self._space, open_images(data), EvaluationSettings.model_validate(settings), self._device, part
+        )
+        self._recalibrate = recalibrate
+        self._weights: str | None = None
+
+    def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
+        """Measure one architecture with the weights in a file of the run folder."""
+        if weights is not None and weights != self._weights:
+            tensors, _ = self._run.read_tensors(weights)
+            kept = self._supernet.state_dict().keys()
+            self._supernet.load_state_dict({key: tensors[key] for key in kept})
+            self._weights = weights
+        return self._evaluator.one_shot(self._supernet, self._space.architecture(indices), self._recalibrate)

@@ -1,0 +1,70 @@
+"""`raynas fit`: stand-alone training of one network, of a finished run or by its text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raynas.progress import Reporter
+from raynas.recipe import Recipe
+from raynas.results import Outcome, load
+from raynas.run_folder import RunFolder, digest
+from raynas.study import Study, Weights, opened
+
+
+def fit_run(
+    run: str, text: str | None, changes: Sequence[str], reporter: Reporter, verbose: bool = False
+) -> dict[str, Any]:
+    """Train an architecture of a finished run, its best if none is given, in a step of the run's own folder.
+
+    Args:
+        changes: `KEY=VALUE` each, of the recipe's `fit` (`epochs=10`).
+
+    Raises:
+        UserError: if there is no finished run, or the text is not of its space.
+    """
+    outcome = load(run)
+    folder = RunFolder(run)
+    recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")), [f"fit.{change}" for change in changes])
+    with opened(recipe, folder, reporter, verbose) as study:
+        return _fit(study, text or outcome.best["architecture"], outcome)
+
+
+def fit_architecture(
+    text: str, out: str | Path | None, changes: Sequence[str], reporter: Reporter, verbose: bool = False
+) -> dict[str, Any]:
+    """Train an architecture by its text, in a run folder of its own.
+
+    Args:
+        changes: `KEY=VALUE` each, of the recipe's `fit`; with a dot, of the whole recipe (`data.name=CIFAR10`,
+            `space.width=0.5`).
+
+    Raises:
+        UserError: if the text is not an architecture of a known space, or a change is not one of a recipe.
+    """
+    content = {"method": "fit", "space": text.partition(":")[0].strip()}
+    recipe = Recipe.read(
+        content, [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
+    )
+    recipe = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"batch_size": recipe.fit.batch_size})}
+    )
+    folder = RunFolder(out or Path("runs") / f"fit-{digest([text, recipe.json_value()])[:6]}")
+    with opened(recipe, folder, reporter, verbose) as study:
+        return _fit(study, text, None)
+
+
+def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
+    architecture = study.space.parse(text)
+    settings = study.recipe.fit
+    start = None
+    if settings.inherit and outcome and outcome.weights:
+        start = Weights(outcome.weights, "inherited", [])
+    name = f"fit-{digest([text, settings.json_value()])[:6]}"
+    fitted = asdict(study.fit(name, architecture, settings, start))
+    study.folder.write_json(f"{name}.json", fitted)
+    return {"run": study.folder.uri, **fitted}

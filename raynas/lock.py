@@ -1,0 +1,90 @@
+"""One run at a time on a folder, and no ghosts: processes of a killed run live on for seconds and may still write.
+
+The driver holds the folder's lock and numbers its attempt; every process that it starts notes itself in the folder. A
+later attempt begins when all that the earlier one noted are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from raynas.run_folder import Damaged, RunFolder
+from search_spaces.errors import UserError
+
+_LOCK = "lock.json"
+_PROCESSES = "processes"
+_GHOST_SECONDS = 120
+
+
+@contextmanager
+def held(folder: RunFolder) -> Iterator[int]:
+    """Hold the run folder; the value is the attempt's number, one more than the attempt before.
+
+    Raises:
+        UserError: if a living process holds the folder.
+    """
+    before = _read(folder)
+    if before and before["state"] == "held" and _lives(before):
+        raise UserError(
+            f"{folder.uri} is held by process {before['pid']} on {before['host']}, which is running: wait for it "
+            "to end, or give another folder with --out."
+        )
+    _wait_for_ghosts(folder)
+    attempt = before["attempt"] + 1 if before else 1
+    mine = {"attempt": attempt, **_myself()}
+    folder.write_json(_LOCK, {**mine, "state": "held"})
+    try:
+        yield attempt
+    finally:
+        folder.write_json(_LOCK, {**mine, "state": "released"})
+
+
+def note_process(folder: RunFolder) -> None:
+    """Write down that this process may write into the folder."""
+    myself = _myself()
+    folder.write_json(f"{_PROCESSES}/{myself['host']}-{myself['pid']}.json", myself)
+
+
+def _wait_for_ghosts(folder: RunFolder) -> None:
+    deadline = time.monotonic() + _GHOST_SECONDS
+    for name in folder.names(_PROCESSES):
+        process = _read(folder, f"{_PROCESSES}/{name}")
+        while process and _lives(process):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"Process {process['pid']} of an earlier attempt on {folder.uri} still runs on {process['host']}: "
+                    "end it first."
+                )
+            time.sleep(0.2)
+        folder.delete(f"{_PROCESSES}/{name}")
+
+
+def _read(folder: RunFolder, name: str = _LOCK) -> dict[str, Any] | None:
+    try:
+        return folder.read_json(name)
+    except (FileNotFoundError, Damaged):
+        return None
+
+
+def _myself() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _lives(process: dict[str, Any]) -> bool:
+    """Whether a noted process still runs; one of another host is taken to be gone with its cluster."""
+    return bool(process["host"] == socket.gethostname() and _started(process["pid"]) == process["started"])
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in the kernel's clock ticks, so that a reused number is not mistaken for it."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else rest[18]

@@ -1,0 +1,100 @@
+"""What supernet training optimises: a method's objective, seen by a loop that knows no method.
+
+A step is a sequence of updates. Each names the parameters that it moves and the stream of images that it reads, and
+accumulates gradients over the micro-batches that the loop hands it. The loop alone draws batches, reduces gradients
+over the workers, steps optimizers, watches for NaN and writes checkpoints.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from search_spaces import Architecture, SearchSpace
+    from search_spaces.chain_supernet import ChainSupernet
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """A part of this worker's share of a step: images (n, 3, H, W), labels (n,), and n over the global batch size."""
+
+    images: Tensor
+    labels: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an update may use. `generator` is the same on every worker: it is seeded by (seed, epoch, step)."""
+
+    space: SearchSpace
+    supernet: ChainSupernet
+    micro_batches: Sequence[MicroBatch]
+    generator: np.random.Generator
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What an update did: the paths whose parameters now have gradients, and this worker's share of its metrics.
+
+    A metric is a sum over micro-batches of a mean times the micro-batch's share, so that adding up over workers gives
+    the mean over the global batch.
+    """
+
+    paths: Sequence[Architecture]
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One move of one group of parameters (`weights`), from one stream of images (`train`, `search`)."""
+
+    parameters: str
+    stream: str
+    accumulate: Callable[[Step], Gradients]
+
+
+class Objective(BaseModel, ABC):
+    """The settings of an objective; found in other processes by its import path, so it must be importable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    def updates(self) -> Iterable[Update]:
+        """The updates of one step, in order."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the objective holds besides the supernet's weights."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+
+
+class UniformPath(Objective):
+    """Single-path training: each step moves the weights of one uniformly drawn sub-network (PAD-NAS 3.2)."""
+
+    def updates(self) -> Iterable[Update]:
+        return [Update("weights", "train", self._one_path)]
+
+    def _one_path(self, step: Step) -> Gradients:
+        path = step.space.sample(step.generator)
+        metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
+        for batch in step.micro_batches:
+            logits = step.supernet(batch.images, path)
+            loss = step.loss(logits, batch.labels)
+            torch.autograd.backward(loss * batch.share)
+            correct = (logits.detach().argmax(1) == batch.labels).float().mean()
+            metrics["loss"] += loss.detach() * batch.share
+            metrics["top1"] += 100 * correct * batch.share
+        return Gradients([path], metrics)

@@ -1,0 +1,105 @@
+"""Opening a run: what a recipe names is looked up and checked, and the run folder says what it holds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from raynas.recipe import Recipe, difference
+from raynas.run_folder import RunFolder
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from raynas.data import Prepared
+    from search_spaces import Costs, SearchSpace
+
+_PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
+
+
+def space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
+    """The recipe's space, its classifier as wide as the data has classes, and the recipe's data.
+
+    Raises:
+        UserError: for all that can be wrong with either.
+    """
+    from raynas.data import prepare
+    from search_spaces import load
+
+    settings = {key: value for key, value in recipe.space.items() if key != "name"}
+    if "num_classes" in settings:
+        raise UserError("The number of classes follows from the data: leave space.num_classes out.")
+    resolution = load(recipe.space["name"], **settings).resolution
+    data = prepare(recipe.data, resolution, recipe.seed)
+    if data.counts["train"] < recipe.training.batch_size:
+        raise UserError(
+            f"A batch of {recipe.training.batch_size} is more than the {data.counts['train']} training images."
+        )
+    return load(recipe.space["name"], **settings, num_classes=len(data.classes)), data
+
+
+def latency_rows(recipe: Recipe) -> list[list[Any]] | None:
+    """The recipe's latency table as plain JSON.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    from search_spaces import LatencyTable
+
+    if recipe.latency is None:
+        return None
+    table = LatencyTable.read(recipe.latency.path, recipe.latency.table)
+    return [[*key, latency_ms] for key, latency_ms in table.entries_ms.items()]
+
+
+def costs_of(space: SearchSpace, latency: Sequence[Sequence[Any]] | None) -> Costs:
+    """The costs of a space, with latency where the run has the rows of a table."""
+    from search_spaces.latency import LatencyKey, LatencyTable
+
+    if latency is None:
+        return space.costs()
+    table = LatencyTable({LatencyKey(*row[:-1]): row[-1] for row in latency}, "The run's latency table")
+    return space.costs(latency=table)
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Where a run goes that is given no folder: the same recipe always has the same."""
+    return Path("runs") / f"{recipe.method['name']}-{recipe.space['name']}-{recipe.identity()[:6]}"
+
+
+def begin_folder(folder: RunFolder, recipe: Recipe, data: Prepared) -> None:
+    """Write down what runs here, or see that it is what ran here before.
+
+    Raises:
+        UserError: if the folder holds another recipe's run, or other data; it names the field that differs.
+    """
+    if folder.exists("recipe.yaml"):
+        before = yaml.safe_load(folder.read("recipe.yaml"))
+        for field, old, new in difference(before, recipe.json_value()):
+            raise UserError(
+                f"{folder.uri} holds a run with {field} = {old!r}, not {new!r}: change it back, or give another folder "
+                "with --out."
+            )
+        if folder.read_json("versions.json")["data"]["fingerprint"] != data.fingerprint:
+            raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
+    elif any(not name.startswith((".", "lock.json", "processes")) for name in folder.names()):
+        raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
+    folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})
+    folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
+
+
+def _versions() -> dict[str, str]:
+    return {package: metadata.version(package) for package in _PACKAGES}
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"python": platform.python_version(), "cpu": models[0] if models else platform.processor(), "gpus": gpus}

@@ -1,0 +1,16 @@
+"""What every process of a run sets before it computes, so that results do not depend on where they are computed."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def prepare_process(threads: int, deterministic: bool) -> None:
+    """Fix the number of torch threads (Ray sets it from CPU shares, and batch norm differs with it) and the kernels."""
+    torch.set_num_threads(threads)
+    if deterministic and torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False

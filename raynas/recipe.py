@@ -1,0 +1,266 @@
+"""The recipe: everything that decides a run, as one YAML file that a person can read and change.
+
+method: {name: pad-nas, stages: 4}
+space: {name: proxylessnas, width: 0.25, resolution: 32}
+data: {name: digits}
+budget: {macs: {max: 3M}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from search_spaces.budget import Budget
+
+from raynas.data import DataSettings
+from raynas.run_folder import digest
+from search_spaces.errors import UserError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+_FREE = {
+    "data.path",
+    "fit",
+    "latency.path",
+    "notes",
+    "scale.evaluators",
+    "scale.max_failures",
+    "scale.wait_minutes",
+    "training.checkpoint_minutes",
+}
+"""What cannot change the results of a run, and so may change between one attempt at it and the next."""
+
+
+class Settings(BaseModel):
+    """A part of a recipe: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def json_value(self) -> dict[str, Any]:
+        """The settings as plain JSON: what processes are given and what a run folder holds."""
+        return self.model_dump(mode="json")
+
+
+class TrainingSettings(Settings):
+    """How weights are trained, in a supernet or alone.
+
+    Attributes:
+        batch_size: images a step over all workers.
+        learning_rate: the rate after warm-up, whatever the number of workers.
+        schedule: how the rate falls to zero over the steps after warm-up.
+        accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
+            beyond batch-norm statistics.
+        checkpoint_minutes: write a checkpoint this often, besides the one that ends each epoch.
+        validation_paths: after each epoch, how many uniformly drawn sub-networks are evaluated on the validation
+            images, and their mean accuracy logged.
+    """
+
+    epochs: int = Field(default=240, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
+    optimizer: Literal["sgd", "rmsprop"] = "sgd"
+    learning_rate: float = Field(default=0.5, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=4e-5, ge=0)
+    schedule: Literal["linear", "cosine"] = "linear"
+    warmup_epochs: float = Field(default=0, ge=0)
+    label_smoothing: float = Field(default=0, ge=0, lt=1)
+    accumulate: int = Field(default=1, ge=1)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    validation_paths: int = Field(default=0, ge=0)
+
+
+class FitSettings(TrainingSettings):
+    """How one network is trained alone.
+
+    Attributes:
+        inherit: start from the supernet's weights instead of from scratch.
+        cutout: side in pixels of the square that is blanked in each training image; 0 for none.
+    """
+
+    inherit: bool = False
+    cutout: int = Field(default=0, ge=0)
+
+
+class EvaluationSettings(Settings):
+    """How one-shot accuracy is measured: on all validation images, batch norm recomputed on training images first."""
+
+    batch_size: int = Field(default=256, ge=1)
+    recalibration_images: int = Field(default=2048, ge=1)
+    recalibration_batch_size: int = Field(default=256, ge=2)
+
+
+class ScaleSettings(Settings):
+    """What the run takes of the machine or the cluster.
+
+    Attributes:
+        train_workers: data-parallel Ray Train workers.
+        evaluators: supernet actors that answer a search's questions.
+        gpus: give each worker and each evaluator this many GPUs (a fraction lets evaluators share one).
+        threads: torch threads in every process.
+        max_failures: how often Ray Train and Ray Tune restart what died before the run gives up.
+        wait_minutes: how long a run on a joined cluster waits for the resources that a step needs.
+        deterministic: on GPUs, use deterministic kernels alone.
+    """
+
+    train_workers: int = Field(default=1, ge=1)
+    evaluators: int = Field(default=2, ge=1)
+    gpus: float = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1)
+    max_failures: int = Field(default=3, ge=0)
+    wait_minutes: float = Field(default=10, ge=0)
+    deterministic: bool = False
+
+
+class LatencySettings(Settings):
+    """A measured latency table: a CSV or YAML file, and which table of the file where it holds several."""
+
+    path: Path
+    table: str | None = None
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _has_name(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("name"), str):
+        raise ValueError("needs a name")
+    return value
+
+
+Named = Annotated[dict[str, Any], BeforeValidator(_named), AfterValidator(_has_name)]
+
+
+class Recipe(Settings):
+    """One run. `method` and `space` hold a name and the settings that the method or the space itself checks.
+
+    Attributes:
+        notes: lines to show before the run, such as what a small recipe has shrunk.
+    """
+
+    method: Named
+    space: Named
+    data: DataSettings = DataSettings()
+    budget: Budget = Budget({})
+    latency: LatencySettings | None = None
+    training: TrainingSettings = TrainingSettings()
+    search: dict[str, Any] = {}
+    evaluation: EvaluationSettings = EvaluationSettings()
+    fit: FitSettings = FitSettings()
+    scale: ScaleSettings = ScaleSettings()
+    seed: int = Field(default=0, ge=0)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, source: str | Path | Mapping[str, Any], changes: Iterable[str] = ()) -> Recipe:
+        """The recipe in a file, of a name that ships with raynas, or given as a mapping, with `a.b=c` changes.
+
+        Raises:
+            UserError: if there is no such recipe, or a key or a value in it is not one that a recipe has.
+        """
+        content = deepcopy(dict(source)) if isinstance(source, Mapping) else _load(str(source))
+        for change in changes:
+            _set(content, change)
+        return validated(cls, content, "the recipe")
+
+    def identity(self) -> str:
+        """A short hash of all that decides the results."""
+        return digest(_decisive(self.json_value()))
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with raynas."""
+    folder = resources.files("raynas") / "recipes"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _load(source: str) -> dict[str, Any]:
+    if source in shipped():
+        text = (resources.files("raynas") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
+    elif Path(source).is_file():
+        text = Path(source).read_text(encoding="utf-8")
+    else:
+        raise UserError(
+            f"There is no recipe {source!r}: give a file, or one that ships with raynas: {', '.join(shipped())}."
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"The recipe {source} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"The recipe {source} is not a mapping of keys to values.")
+    return content
+
+
+def _set(content: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set takes PATH=VALUE, such as scale.evaluators=2, not {change!r}.")
+    *parents, last = path.split(".")
+    for parent in parents:
+        below = content.get(parent)
+        if isinstance(below, str):
+            below = {"name": below}
+        content[parent] = dict(below) if isinstance(below, dict) else {}
+        content = content[parent]
+    content[last] = yaml.safe_load(value)
+
+
+def validated(model: type[M], content: Any, where: str) -> M:
+    """`model.model_validate(content)`, its complaint as one sentence.
+
+    Raises:
+        UserError: naming the first key or value that is wrong, and what would be right.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(model, first["loc"][:-1])
+            raise UserError(
+                f"{where.capitalize()} has no key {path!r}; {nearest(str(first['loc'][-1]), known)}"
+            ) from None
+        if first["type"] == "missing":
+            raise UserError(f"{where.capitalize()} lacks {path!r}.") from None
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        message = message[:1].lower() + message[1:]
+        raise UserError(f"In {where}, {path or 'the whole'} = {first['input']!r}: {message}.") from None
+
+
+def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _decisive(content: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    return {
+        key: _decisive(value, f"{under}{key}.") if isinstance(value, Mapping) else value
+        for key, value in content.items()
+        if f"{under}{key}" not in _FREE
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each field that may change results and differs between two recipes' JSON: its path, its value before and now."""
+    for key in sorted({*before, *now}):
+        path = f"{under}{key}"
+        old, new = before.get(key), now.get(key)
+        if path in _FREE or old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from difference(old, new, f"{path}.")
+        else:
+            yield path, old, new

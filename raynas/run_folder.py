@@ -1,0 +1,183 @@
+"""The run folder: the one place through which a run is written to storage and read back.
+
+Every write is whole or absent: locally a file is written aside, synced and renamed; on an object store it is one PUT.
+Every read is verified: JSON carries its own SHA-256, safetensors files carry one of their tensors in the header, and
+Parquet pages carry CRCs. What fails the check raises `Damaged`, and the caller falls back to what was there before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+
+class Damaged(Exception):
+    """A file is truncated, altered or of another kind than its name says."""
+
+
+class RunFolder:
+    """A folder on any `pyarrow.fs` file system, named by a local path or a URI such as `s3://bucket/run`."""
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
+        self._files, self._root = fs.FileSystem.from_uri(self.uri)
+        self.is_local = isinstance(self._files, fs.LocalFileSystem)
+
+    def __truediv__(self, name: str) -> RunFolder:
+        return RunFolder(posixpath.join(self.uri, name))
+
+    def _path(self, name: str) -> str:
+        return posixpath.join(self._root, name)
+
+    def exists(self, name: str = "") -> bool:
+        return bool(self._files.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+
+    def names(self, folder: str = "") -> list[str]:
+        """The names of the files and folders in `folder`, sorted; none where there is no such folder."""
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+        return sorted(
+            info.base_name for info in self._files.get_file_info(selector) if not info.base_name.endswith(".aside")
+        )
+
+    def write(self, name: str, content: bytes) -> None:
+        path = self._path(name)
+        if not self.is_local:
+            with self._files.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        aside = f"{path}.{os.getpid()}.aside"
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        _sync_folder(os.path.dirname(path))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        with self._files.open_input_file(self._path(name)) as file:
+            content: bytes = file.read()
+        return content
+
+    def delete(self, name: str) -> None:
+        info = self._files.get_file_info(self._path(name))
+        if info.type == fs.FileType.Directory:
+            self._files.delete_dir(info.path)
+        elif info.type == fs.FileType.File:
+            self._files.delete_file(info.path)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        content = {**value, "sha256": _json_digest(value)}
+        self.write(name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The object that `write_json` wrote.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            Damaged: if it is not what was written.
+        """
+        try:
+            value: dict[str, Any] = json.loads(self.read(name))
+            written = value.pop("sha256")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+        if written != _json_digest(value):
+            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+        return value
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        sink = BytesIO()
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, write_page_checksum=True)
+        self.write(name, sink.getvalue())
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """The table that `write_table` wrote; raises as `read_json` does."""
+        content = self.read(name)
+        try:
+            table: pd.DataFrame = pq.read_table(BytesIO(content), page_checksum_verification=True).to_pandas()
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+        return table
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Write tensors as one safetensors file, with `about` (plain JSON) in its header."""
+        from safetensors.torch import save
+
+        contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        header = {"about": json.dumps(about), "sha256": _tensor_digest(contiguous)}
+        self.write(name, save(contiguous, metadata=header))
+
+    def read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors and the `about` that `write_tensors` wrote; raises as `read_json` does."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        content = self.read(name)
+        try:
+            tensors = load(content)
+            length = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8 : 8 + length])["__metadata__"]
+            about: dict[str, Any] = json.loads(header["about"])
+            written = header["sha256"]
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+        if written != _tensor_digest(tensors):
+            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+        return tensors, about
+
+
+def canonical(value: Any) -> str:
+    """JSON in one fixed form, so that equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """A short name for a JSON value: equal for equal values."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def _json_digest(value: Any) -> str:
+    return hashlib.sha256(canonical(json.loads(json.dumps(value))).encode()).hexdigest()
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(_byte_type()).numpy().data)
+    return total.hexdigest()
+
+
+def _byte_type() -> Any:
+    import torch
+
+    return torch.uint8
+
+
+def _sync_folder(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

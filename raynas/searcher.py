@@ -1,0 +1,79 @@
+"""What a search is to the engine: something that asks for architectures and is told what they are worth.
+
+A `Searcher` holds settings alone (JSON, so that it can cross a process border); `begin` gives a `Search`, which holds
+the state. The loop that drives it knows no algorithm: ask, evaluate, tell, until `ask` returns nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture, Budget, Costs, SearchSpace
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the supernet actors answer for one architecture, with its cost.
+
+    Attributes:
+        top1: one-shot top-1 accuracy in per cent.
+        top5: one-shot top-5 accuracy in per cent.
+        loss: mean cross-entropy in nats.
+        images: the number of images that the three rest on.
+        costs: `macs`, `params` and, where the run has a latency table, `latency_ms`.
+        seconds: what answering took.
+        feasible: whether the architecture meets the run's budget.
+    """
+
+    architecture: Architecture
+    top1: float
+    top5: float
+    loss: float
+    images: int
+    costs: dict[str, float]
+    seconds: float
+    feasible: bool = True
+
+
+class Search(ABC):
+    """A search under way. `state()` is plain JSON; a new search that is given it goes on draw for draw.
+
+    Attributes:
+        generations: how many times `ask` will be called at the most.
+        note: why the search ended before its last generation, where it did.
+    """
+
+    generations: int
+    note: str | None = None
+
+    @abstractmethod
+    def ask(self) -> list[Architecture]:
+        """The architectures to evaluate next; an empty list ends the search."""
+
+    @abstractmethod
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Take in what was asked for, in the order asked."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as plain JSON. Called after `tell` alone."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state that an equal searcher wrote."""
+
+
+class Searcher(BaseModel, ABC):
+    """The settings of a search. A subclass is found in other processes by its import path, so it must be importable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
+        """A search of `space` at its beginning. Every architecture that it asks for meets `budget`."""

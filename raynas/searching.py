@@ -1,0 +1,146 @@
+"""A search as a Ray Tune run: a trial steps a search one generation an iteration and asks the shared supernet actors.
+
+Tune keeps the trials alive and side by side; what a trial knows is its own, as JSON in the run folder. A generation's
+evaluations are written before the state that follows them, so that doing a generation again overwrites the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from raynas import lock
+from raynas.crossing import revive
+from raynas.evaluation.actors import Pool
+from raynas.opening import costs_of
+from raynas.processes import prepare_process
+from raynas.recipe import ScaleSettings, Settings
+from raynas.results import EvaluationTable
+from raynas.run_folder import Damaged, RunFolder
+from raynas.searcher import Search, Searcher
+from raynas.steps import StepFailed
+from search_spaces import from_specification
+from search_spaces.budget import Budget
+
+
+class SearchJob(Settings):
+    """All that a trial needs, as plain JSON.
+
+    Attributes:
+        run: the run folder's URI.
+        step: the step's name.
+        folder: the step's folder in the run folder.
+        searcher: a reference to the `Searcher`.
+        latency: the rows of the latency table, where the run has one.
+        actors: the names of the supernet actors.
+        seeds: one a trial.
+        about: columns that every row of the evaluation table repeats.
+    """
+
+    run: str
+    step: str
+    folder: str
+    attempt: int
+    space: dict[str, Any]
+    latency: list[list[Any]] | None
+    searcher: dict[str, Any]
+    budget: Budget
+    seeds: list[int]
+    actors: list[str]
+    about: dict[str, Any]
+    threads: int
+
+
+def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    """Run one trial a seed to its end; returns each trial's last state: generations done, evaluations, note.
+
+    Args:
+        progress: called after each generation of each trial with what the trial reported.
+
+    Raises:
+        StepFailed: if a trial died more often than `scale.max_failures`.
+    """
+    results = tune.Tuner(
+        tune.with_resources(_trial, {"cpu": 0.01}),
+        param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(len(job.seeds))))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name=f"attempt-{job.attempt:03d}",
+            storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
+            failure_config=tune.FailureConfig(max_failures=scale.max_failures),
+            callbacks=[_Reports(progress)],
+            verbose=0,
+        ),
+    ).fit()
+    if results.num_errors:
+        raise StepFailed(f"The search {job.step} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
+    folder = RunFolder(job.run) / job.folder
+    return [folder.read_json(_state_file(trial))["summary"] for trial in range(len(job.seeds))]
+
+
+class _Reports(tune.Callback):
+    """Passes on what a trial reports. Tune pickles its callbacks; what is passed on to stays in the driver."""
+
+    def __init__(self, progress: Callable[[dict[str, Any]], None]) -> None:
+        self._progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        self._progress(result)
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """One trial, in a process of its own: ask, evaluate, write down, tell, and again."""
+    job, trial = SearchJob.model_validate(config["job"]), int(config["trial"])
+    prepare_process(job.threads, deterministic=False)
+    run = RunFolder(job.run)
+    lock.note_process(run)
+    space = from_specification(job.space)
+    costs = costs_of(space, job.latency)
+    searcher = revive(job.searcher, Searcher)  # type: ignore[type-abstract]
+    searching = searcher.begin(space, costs, job.budget, job.seeds[trial])
+    done = _resume(run / job.folder, trial, searching)
+    pool = Pool(job.actors, costs, job.budget)
+    table = EvaluationTable(run)
+    while architectures := searching.ask():
+        evaluations = pool.evaluate(architectures)
+        table.write(job.step, trial, done["generations"], evaluations, {**job.about, "seed": job.seeds[trial]})
+        searching.tell(evaluations)
+        done = {
+            "generations": done["generations"] + 1,
+            "evaluations": done["evaluations"] + len(evaluations),
+            "best": max([done["best"], *(one.top1 for one in evaluations)]),
+            "note": searching.note,
+        }
+        _write(run / job.folder, trial, searching, done)
+        tune.report({**done, "trial": trial, "of": searching.generations})
+    _write(run / job.folder, trial, searching, {**done, "note": searching.note})
+
+
+def _state_file(trial: int) -> str:
+    return f"trial-{trial}.json"
+
+
+def _write(folder: RunFolder, trial: int, searching: Search, done: dict[str, Any]) -> None:
+    folder.write_json(_state_file(trial), {"summary": done, "state": searching.state()})
+
+
+def _resume(folder: RunFolder, trial: int, searching: Search) -> dict[str, Any]:
+    try:
+        written = folder.read_json(_state_file(trial))
+    except (FileNotFoundError, Damaged):
+        return {"generations": 0, "evaluations": 0, "best": 0.0, "note": None}
+    searching.restore(written["state"])
+    done: dict[str, Any] = written["summary"]
+    return done

@@ -1,0 +1,322 @@
+"""One run: a method, carried out as durable steps in a run folder.
+
+Running the same recipe in the same folder again replays what is finished and goes on from the last checkpoint of what
+is not: that is the whole of resuming, after any crash.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from raynas import lock, resources
+from raynas.crossing import reference
+from raynas.curves import write_curves
+from raynas.data import Prepared
+from raynas.method import of_recipe
+from raynas.objective import Objective, UniformPath
+from raynas.opening import begin_folder, costs_of, default_folder, latency_rows, space_and_data
+from raynas.progress import Logged, Quiet, Reporter
+from raynas.recipe import FitSettings, Recipe, TrainingSettings
+from raynas.results import EvaluationTable, Found, Outcome, load
+from raynas.run_folder import RunFolder
+from raynas.searcher import Searcher
+from raynas.steps import Steps
+
+if TYPE_CHECKING:
+    from raynas.data.images import Part
+    from raynas.evaluation.evaluator import Question
+    from search_spaces import Architecture, SearchSpace
+
+
+def run(
+    recipe: str | Path | dict[str, Any] | Recipe,
+    out: str | Path | None = None,
+    changes: Iterable[str] = (),
+    reporter: Reporter | None = None,
+    verbose: bool = False,
+) -> Outcome:
+    """Carry out a recipe, or go on with it where `out` holds its unfinished run.
+
+    Args:
+        recipe: a file, the name of a recipe that ships with raynas, or the recipe itself.
+        out: the run folder, a path or a URI; by default a folder under runs/ that follows from the recipe.
+        changes: `PATH=VALUE` each, applied to the recipe first.
+
+    Raises:
+        UserError: for what the user can mend, before anything is trained.
+        StepFailed: for what cannot go on; what was finished is kept.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
+    method = of_recipe(recipe)
+    folder = RunFolder(out or default_folder(recipe))
+    with opened(recipe, folder, reporter, verbose) as study:
+        if folder.exists("outcome.json"):
+            return load(folder.uri)
+        study.budget.check(study.costs)
+        method.check(study)
+        outcome = method.run(study)
+        outcome.write()
+        return outcome
+
+
+@contextmanager
+def opened(
+    recipe: Recipe, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
+) -> Iterator[Study]:
+    """Hold a run folder and the study in it; Ray is joined or started when a step first needs it."""
+    space, data = space_and_data(recipe)
+    latency = latency_rows(recipe)
+    with lock.held(folder) as attempt, ExitStack() as stack:
+        begin_folder(folder, recipe, data)
+        yield Study(
+            folder=folder,
+            recipe=recipe,
+            space=space,
+            data=data,
+            latency=latency,
+            attempt=attempt,
+            reporter=Logged(reporter or Quiet(), folder),
+            cluster=lambda: stack.enter_context(resources.connected(verbose)),
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A supernet's weights in the run folder.
+
+    Attributes:
+        file: a safetensors file, by its name in the run folder.
+        version: the step that trained them and the epochs that it took.
+        history: one row of training metrics an epoch.
+    """
+
+    file: str
+    version: str
+    history: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One network, trained alone.
+
+    Attributes:
+        top1, top5: on the test images, in per cent.
+        weights: its weights, under the names that they have in a supernet.
+    """
+
+    architecture: str
+    top1: float
+    top5: float
+    loss: float
+    macs: int
+    params: int
+    weights: str
+
+
+class Study:
+    """The durable steps that a method is written in, and what they share.
+
+    Attributes:
+        folder: the run folder.
+        recipe: the run's recipe.
+        space: the search space, unrestricted.
+        data: what is known of the images.
+        costs: of the space's architectures, with latency where the recipe has a table.
+        budget: the recipe's.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: RunFolder,
+        recipe: Recipe,
+        space: SearchSpace,
+        data: Prepared,
+        latency: list[list[Any]] | None,
+        attempt: int,
+        reporter: Reporter,
+        cluster: Callable[[], resources.Cluster],
+    ) -> None:
+        self.folder, self.recipe, self.space, self.data = folder, recipe, space, data
+        self.costs, self.budget = costs_of(space, latency), recipe.budget
+        self._latency, self._attempt, self._reporter = latency, attempt, reporter
+        self._cluster = lru_cache(maxsize=1)(cluster)
+        self._steps = Steps(folder, attempt, reporter)
+
+    def say(self, text: str) -> None:
+        """Tell whoever watches the run."""
+        self._reporter.say(text)
+
+    def train(
+        self,
+        name: str,
+        space: SearchSpace,
+        objective: Objective,
+        settings: TrainingSettings,
+        start: Weights | None = None,
+        part: Part = "train",
+    ) -> Weights:
+        """Train the supernet of `space` as a Ray Train job; from scratch, or from weights of a space that holds it."""
+        scale = self.recipe.scale
+        job = {
+            "space": space.specification(),
+            "objective": reference(objective),
+            "training": FitSettings(**settings.json_value()).json_value(),
+            "evaluation": self.recipe.evaluation.json_value(),
+            "parts": {"train": part},
+            "start": start.file if start else None,
+            "seed": self.seed_of(name),
+            "threads": scale.threads,
+            "deterministic": scale.deterministic,
+        }
+
+        def work(folder: str) -> dict[str, Any]:
+            resources.await_room(self._cluster(), scale, scale.train_workers, self.say)
+            from raynas.training.launch import launch
+            from raynas.training.worker import TrainingJob
+
+            here = {"run": self.folder.uri, "step": folder, "attempt": self._attempt}
+            full = TrainingJob.model_validate({**job, **here, "data": self.data.model_dump(mode="json")})
+            history = launch(full, scale, lambda done, total: self._reporter.update(done, total, "steps"))
+            write_curves(self.folder, name, history)
+            return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{settings.epochs}", "history": history}
+
+        what = f"training {space.size():.3g} architectures for {settings.epochs} epochs"
+        arguments = {**job, "data": self._data_identity(), "train_workers": scale.train_workers}
+        return Weights(**self._steps.do(name, what, arguments, scale.train_workers, work))
+
+    def search(
+        self,
+        name: str,
+        space: SearchSpace,
+        weights: Weights,
+        searcher: Searcher,
+        trials: int = 1,
+        question: Question | None = None,
+    ) -> Found:
+        """Search `space` as a Ray Tune run: each trial steps a search of its own seed and asks the supernet actors.
+
+        Args:
+            question: who answers, where it is not the supernet with these weights.
+        """
+        scale = self.recipe.scale
+        asked = question or self._question(space, weights, "validation", recalibrate=True)
+        job = {
+            "step": name,
+            "space": space.specification(),
+            "latency": self._latency,
+            "searcher": reference(searcher),
+            "budget": self.budget.model_dump(mode="json"),
+            "seeds": [self.seed_of(name, trial) for trial in range(trials)],
+            "threads": scale.threads,
+        }
+
+        def work(folder: str) -> dict[str, Any]:
+            resources.await_room(self._cluster(), scale, 0, self.say)
+            from raynas.evaluation.actors import evaluators
+            from raynas.searching import SearchJob, search
+
+            about = {"study": self.recipe.identity(), "weights": weights.version}
+            with evaluators(self.folder.uri, name, asked, scale) as actors:
+                here = {
+                    "run": self.folder.uri,
+                    "folder": folder,
+                    "attempt": self._attempt,
+                    "actors": actors,
+                    "about": about,
+                }
+                summaries = search(SearchJob.model_validate({**job, **here}), scale, self._generation)
+            for summary in summaries:
+                if summary["note"]:
+                    self.say(summary["note"])
+            return {"trials": summaries}
+
+        arguments = {**job, **self._identity_of(asked)}
+        self._steps.do(name, f"searching {space.size():.3g} architectures", arguments, scale.evaluators, work)
+        return Found.read(self.folder, name, space)
+
+    def evaluate(
+        self,
+        name: str,
+        space: SearchSpace,
+        architectures: Sequence[Architecture],
+        weights: Weights,
+        part: Part = "validation",
+        recalibrate: bool = True,
+    ) -> Found:
+        """Ask the supernet actors for these architectures' one-shot accuracy."""
+        scale = self.recipe.scale
+        asked = self._question(space, weights, part, recalibrate)
+
+        def work(folder: str) -> dict[str, Any]:
+            resources.await_room(self._cluster(), scale, 0, self.say)
+            from raynas.evaluation.actors import Pool, evaluators
+
+            about = {"study": self.recipe.identity(), "weights": weights.version, "seed": self.recipe.seed}
+            with evaluators(self.folder.uri, name, asked, scale) as actors:
+                pool = Pool(actors, costs_of(space, self._latency), self.budget)
+                EvaluationTable(self.folder).write(name, 0, 0, pool.evaluate(architectures), about)
+            return {"evaluations": len(architectures)}
+
+        arguments = {**self._identity_of(asked), "architectures": [str(one) for one in architectures]}
+        self._steps.do(name, f"evaluating {len(architectures)} architectures", arguments, scale.evaluators, work)
+        return Found.read(self.folder, name, space)
+
+    def fit(self, name: str, architecture: Architecture, settings: FitSettings, start: Weights | None = None) -> Fitted:
+        """Train one network alone on all training images; its accuracy is that on the test images, read only here."""
+        space = self.space.only(architecture)
+        weights = self.train(name, space, UniformPath(), settings, start, part="all-training")
+        tested = self.evaluate(f"{name}-test", space, [architecture], weights, "test", recalibrate=False)
+        row = tested.table.iloc[0]
+        figures = {key: row[key].item() for key in ("top1", "top5", "loss", "macs", "params")}
+        return Fitted(architecture=str(architecture), weights=weights.file, **figures)
+
+    def outcome(self, step: str, space: SearchSpace, cost: str, weights: Weights) -> Outcome:
+        """What the run comes to, its front taken from one step."""
+        return Outcome(
+            run=self.folder.uri,
+            method=self.recipe.method["name"],
+            space=space.specification(),
+            table=EvaluationTable(self.folder).read(),
+            final=step,
+            cost=cost,
+            weights=weights.file,
+        )
+
+    def seed_of(self, step: str, trial: int = 0) -> int:
+        """The seed of a step's trial: it follows from the recipe's seed and the step's name."""
+        return int(np.random.SeedSequence([self.recipe.seed, zlib.crc32(step.encode()), trial]).generate_state(1)[0])
+
+    def _question(self, space: SearchSpace, weights: Weights, part: Part, recalibrate: bool) -> Question:
+        from raynas.evaluation.evaluator import Question
+
+        arguments = {
+            "run": self.folder.uri,
+            "space": space.specification(),
+            "data": self.data.model_dump(mode="json"),
+            "settings": self.recipe.evaluation.json_value(),
+            "part": part,
+            "recalibrate": recalibrate,
+        }
+        answers = "raynas.evaluation.evaluator:SupernetAnswers"
+        return Question(answers=answers, arguments=arguments, weights=weights.file)
+
+    def _generation(self, report: dict[str, Any]) -> None:
+        detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"
+        self._reporter.update(report["generations"], report["of"], detail)
+
+    def _identity_of(self, question: Question) -> dict[str, Any]:
+        """What decides the answers, wherever the run folder and the images lie."""
+        asked = {key: value for key, value in question.arguments.items() if key not in ("run", "data")}
+        return {**question.json_value(), "arguments": asked, "data": self._data_identity()}
+
+    def _data_identity(self) -> dict[str, str]:
+        return {"fingerprint": self.data.fingerprint, "selection": self.data.selection, "split": self.data.split}

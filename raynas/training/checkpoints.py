@@ -1,0 +1,93 @@
+"""Checkpoints of a training step: weights, optimizer and objective in one verified safetensors file each.
+
+The newest readable one counts; one that is damaged is passed over for the one before it. Two are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raynas.objective import Objective
+from raynas.run_folder import Damaged, RunFolder
+
+_FOLDER = "checkpoints"
+_KEPT = 2
+
+
+def name(epoch: int, step: int, attempt: int) -> str:
+    """The file of the state before step `step` of epoch `epoch`, as written by one attempt."""
+    return f"epoch-{epoch:05d}-step-{step:07d}-attempt-{attempt:03d}.safetensors"
+
+
+def save(
+    folder: RunFolder,
+    file: str,
+    supernet: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    objective: Objective,
+    about: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint, then remove those that it and the one before it replace."""
+    tensors = {f"supernet/{key}": value for key, value in supernet.state_dict().items()}
+    tensors |= {f"objective/{key}": value for key, value in objective.state_dict().items()}
+    names: dict[Tensor, str] = {parameter: key for key, parameter in supernet.named_parameters()}
+    for group, optimizer in optimizers.items():
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{group}/{names[parameter]}/{key}"] = value
+    folder.write_tensors(f"{_FOLDER}/{file}", tensors, about)
+    for old in sorted(folder.names(_FOLDER))[:-_KEPT]:
+        folder.delete(f"{_FOLDER}/{old}")
+
+
+def newest(folder: RunFolder) -> str | None:
+    """The file of the newest checkpoint that can be read, if there is one."""
+    for file in reversed(folder.names(_FOLDER)):
+        try:
+            folder.read_tensors(f"{_FOLDER}/{file}")
+        except Damaged:
+            continue
+        return file
+    return None
+
+
+def restore(
+    folder: RunFolder,
+    file: str,
+    supernet: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    objective: Objective,
+) -> dict[str, Any]:
+    """Load a checkpoint in place and return its `about`."""
+    tensors, about = folder.read_tensors(f"{_FOLDER}/{file}")
+    supernet.load_state_dict(_under("supernet/", tensors))
+    objective.load_state_dict(_under("objective/", tensors))
+    parameters = dict(supernet.named_parameters())
+    for group, optimizer in optimizers.items():
+        optimizer.state.clear()
+        for key, value in _under(f"optimizer/{group}/", tensors).items():
+            parameter, _, entry = key.rpartition("/")
+            owner = parameters[parameter]
+            optimizer.state[owner][entry] = value.to(owner.device).contiguous(memory_format=_format(owner))
+    return about
+
+
+def position(file: str) -> tuple[int, int]:
+    """The epoch and the step that a checkpoint's training goes on with."""
+    epoch, step = re.findall(r"\d+", file)[:2]
+    return int(epoch), int(step)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _format(tensor: Tensor) -> torch.memory_format:
+    is_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format

@@ -1,0 +1,39 @@
+"""Adding up over data-parallel workers: the gradients of the sampled paths and the metrics, in one flat buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace each gradient by its sum over the workers, and return each metric's sum.
+
+    Every worker must hold gradients of the same parameters and metrics of the same names.
+    """
+    if not several_workers():
+        return dict(metrics)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    scalars = [metrics[key].float() for key in sorted(metrics)]
+    parts = [*gradients, *scalars]
+    flat = torch.cat([part.reshape(-1) for part in parts])
+    distributed.all_reduce(flat)
+    summed = torch.split(flat, [part.numel() for part in parts])
+    for gradient, total in zip(gradients, summed, strict=False):
+        gradient.copy_(total.view(gradient.shape))
+    return dict(zip(sorted(metrics), (total.squeeze() for total in summed[len(gradients) :]), strict=True))
+
+
+def from_first_worker(value: int) -> int:
+    """The first worker's value, on every worker."""
+    if not several_workers():
+        return value
+    shared = torch.tensor(value, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.broadcast(shared, src=0)
+    return int(shared)
+
+
+def several_workers() -> bool:
+    return distributed.is_initialized() and distributed.get_world_size() > 1

@@ -1,0 +1,87 @@
+"""Launching a training job as a Ray Train `TorchTrainer`: data-parallel workers that are restarted when they die."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from raynas.run_folder import Damaged, RunFolder
+from raynas.steps import StepFailed
+
+if TYPE_CHECKING:
+    from raynas.recipe import ScaleSettings
+    from raynas.training.worker import TrainingJob
+
+_PROCESS_GROUP_SECONDS = 300
+_POLL_SECONDS = 0.5
+
+
+def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    """Run a training job to its end; returns one row of metrics an epoch. The weights lie in the step's folder.
+
+    Args:
+        progress: called now and then with the steps done and the steps in all.
+
+    Raises:
+        StepFailed: if the loss diverged, or the workers died more often than `scale.max_failures`.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from raynas.training.worker import work
+
+    run, folder = RunFolder(job.run), RunFolder(job.run) / job.step
+    folder.delete("failure.json")
+    trainer = TorchTrainer(
+        work,
+        train_loop_config=job.json_value(),
+        torch_config=TorchConfig(timeout_s=_PROCESS_GROUP_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=scale.train_workers,
+            use_gpu=scale.gpus > 0,
+            resources_per_worker={"CPU": 1, **({"GPU": scale.gpus} if scale.gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=f"attempt-{job.attempt:03d}",
+            storage_path=f"{run.uri}/{job.step}/ray",
+            failure_config=FailureConfig(max_failures=scale.max_failures),
+        ),
+    )
+    with _watched(folder, progress):
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise StepFailed(f"Training of {job.step} stopped: {_first_line(error)}") from error
+    if folder.exists("failure.json"):
+        raise StepFailed(folder.read_json("failure.json")["message"])
+    rows: list[dict[str, Any]] = folder.read_json("history.json")["epochs"]
+    return rows
+
+
+class _watched:
+    """While training runs, read the progress that the first worker writes down."""
+
+    def __init__(self, folder: RunFolder, progress: Callable[[int, int], None]) -> None:
+        self._folder, self._progress = folder, progress
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_POLL_SECONDS):
+            try:
+                now = self._folder.read_json("progress.json")
+            except (FileNotFoundError, Damaged):
+                continue
+            self._progress(now["done"], now["total"])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1][:300] if str(error).strip() else type(error).__name__

@@ -1,0 +1,29 @@
+"""The learning rate and the images of each step: pure functions of the settings, the seed and the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raynas.recipe import TrainingSettings
+
+
+def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
+    """The rate of step `step` of `steps`: a linear rise over the warm-up, then a linear or cosine fall towards zero."""
+    warmup = round(settings.warmup_epochs * steps / settings.epochs)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / (steps - warmup)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+    return settings.learning_rate * (1 - progress)
+
+
+def epoch_batches(rows: NDArray[np.int64], batch_size: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """An epoch's images, shuffled: shape (steps, batch_size). What does not fill a last batch is left out."""
+    order = np.random.default_rng(seed).permutation(rows)
+    steps = len(order) // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)

@@ -1,0 +1,278 @@
+"""The loop that every Ray Train worker runs: it draws batches, adds up gradients and keeps checkpoints.
+
+It knows no method, only an objective. Every draw is seeded by (seed, epoch, step) and never by worker, so that workers
+agree on paths and batches without talking, and a step done again after a crash is the same step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray import train
+from torch import Tensor, nn
+
+import search_spaces
+from raynas import lock
+from raynas.crossing import revive
+from raynas.data import Images, open_images, training_batch
+from raynas.data.images import Part
+from raynas.objective import MicroBatch, Objective, Step, Update
+from raynas.processes import prepare_process
+from raynas.recipe import EvaluationSettings, FitSettings, Settings
+from raynas.run_folder import RunFolder
+from raynas.training import checkpoints
+from raynas.training.gradients import add_over_workers, from_first_worker
+from raynas.training.schedule import epoch_batches, learning_rate
+from search_spaces import SearchSpace
+from search_spaces.chain_supernet import ChainSupernet
+
+_PROGRESS_SECONDS = 1.0
+_WATCH_STEPS = 50
+
+
+class Divergence(ArithmeticError):
+    """The loss is not a number any more."""
+
+
+class TrainingJob(Settings):
+    """All that a worker needs, as plain JSON.
+
+    Attributes:
+        run: the run folder's URI.
+        step: the step's folder in it.
+        space: the space's specification; the supernet holds its surviving options.
+        objective: a reference to the `Objective`.
+        parts: the part of the data that each stream reads (`{"train": "train"}`).
+        start: the file of the weights to begin with, if not from scratch.
+        seed: what every draw is seeded by, with epoch and step.
+    """
+
+    run: str
+    step: str
+    attempt: int
+    space: dict[str, Any]
+    objective: dict[str, Any]
+    training: FitSettings
+    evaluation: EvaluationSettings
+    data: dict[str, Any]
+    parts: dict[str, Part]
+    start: str | None
+    seed: int
+    threads: int
+    deterministic: bool
+
+
+def work(config: dict[str, Any]) -> None:
+    """Train to the end of the job, from its newest checkpoint; the first worker writes what comes of it."""
+    job = TrainingJob.model_validate(config)
+    prepare_process(job.threads, job.deterministic)
+    lock.note_process(RunFolder(job.run))
+    trainer = Trainer(job)
+    try:
+        for row in trainer.epochs():
+            train.report({key: value for key, value in row.items() if isinstance(value, int | float)})
+    except Divergence as fault:
+        if trainer.is_first:
+            trainer.folder.write_json("failure.json", {"message": str(fault)})
+        return
+    trainer.finish()
+
+
+class Trainer:
+    """One worker's side of a training job."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self.context = train.get_context()
+        self.is_first = self.context.get_world_rank() == 0
+        self.folder = RunFolder(job.run) / job.step
+        self.device = _device()
+        self.space: SearchSpace = search_spaces.from_specification(job.space)
+        self.objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
+        self.images: Images = open_images(job.data)
+        torch.manual_seed(job.seed)
+        self.supernet: ChainSupernet = self.space.supernet()
+        if job.start:
+            weights, _ = RunFolder(job.run).read_tensors(job.start)
+            kept = self.supernet.state_dict().keys()
+            self.supernet.load_state_dict({key: weights[key] for key in kept})
+        self.supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizers = {"weights": _optimizer(self.supernet, job.training)}
+        self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
+        self.history: list[dict[str, Any]] = []
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe."""
+        first_epoch, first_step, sums = self._resume()
+        self.checkpointed = self.reported = time.monotonic()
+        for epoch in range(first_epoch, self.job.training.epochs):
+            batches = self._batches(epoch)
+            steps = len(batches["train"])
+            self.supernet.train()
+            for step in range(first_step, steps):
+                self._one_step(
+                    epoch, step, steps, {stream: rows[step % len(rows)] for stream, rows in batches.items()}, sums
+                )
+                self._between_steps(epoch, step, steps, sums)
+            row = self._epoch_row(epoch, steps, sums)
+            self.history.append(row)
+            sums, first_step = {}, 0
+            self._checkpoint(epoch + 1, 0, sums)
+            yield row
+
+    def finish(self) -> None:
+        """Write the trained weights and the epochs' metrics: what the study reads when all workers have ended."""
+        if self.is_first:
+            about = {"epochs": self.job.training.epochs, "space": self.job.space}
+            self.folder.write_tensors("weights.safetensors", self.supernet.state_dict(), about)
+            self.folder.write_json("history.json", {"epochs": self.history})
+
+    def _resume(self) -> tuple[int, int, dict[str, Tensor]]:
+        """Load the newest checkpoint that the first worker can read: the epoch, step and sums to go on with."""
+        file = checkpoints.newest(self.folder) if self.is_first else None
+        at = checkpoints.position(file) if file else (0, 0)
+        steps = self._steps()
+        position = from_first_worker(at[0] * steps + at[1])
+        if position == 0:
+            return 0, 0, {}
+        if not self.is_first:
+            file = next(f for f in reversed(self.folder.names("checkpoints")) if _is_at(f, position, steps))
+        assert file is not None
+        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.objective)
+        self.history = about["history"]
+        sums = {key: torch.tensor(value, device=self.device) for key, value in about["sums"].items()}
+        return *divmod(position, steps), sums
+
+    def _steps(self) -> int:
+        return len(self.images.rows(self.job.parts["train"])) // self.job.training.batch_size
+
+    def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
+        return {
+            stream: epoch_batches(self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number])
+            for number, (stream, part) in enumerate(self.job.parts.items())
+        }
+
+    def _one_step(
+        self, epoch: int, step: int, steps: int, rows: dict[str, NDArray[np.int64]], sums: dict[str, Tensor]
+    ) -> None:
+        rate = learning_rate(self.job.training, epoch * steps + step, self.job.training.epochs * steps)
+        generator = np.random.default_rng([self.job.seed, epoch, step])
+        for update in self.objective.updates():
+            self._one_update(update, rate, rows[update.stream], generator, (epoch, step), sums)
+
+    def _one_update(
+        self,
+        update: Update,
+        rate: float,
+        row: NDArray[np.int64],
+        generator: np.random.Generator,
+        at: tuple[int, int],
+        sums: dict[str, Tensor],
+    ) -> None:
+        optimizer = self.optimizers[update.parameters]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        micro_batches = list(self._micro_batches(row, at))
+        with _autocast(self.device):
+            gradients = update.accumulate(Step(self.space, self.supernet, micro_batches, generator, self.loss))
+        moved = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        metrics = add_over_workers(moved, gradients.metrics)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for key, value in metrics.items():
+            sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value
+
+    def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int]) -> Iterator[MicroBatch]:
+        """This worker's share of a global batch, in `accumulate` parts; augmented the same whoever computes it."""
+        shares = np.linspace(0, len(row), self.context.get_world_size() + 1).astype(int)
+        first, last = shares[self.context.get_world_rank() :][:2]
+        bounds = np.linspace(first, last, self.job.training.accumulate + 1).astype(int)
+        for begin, end in pairwise(bounds):
+            if begin < end:
+                images, labels = training_batch(
+                    self.images, row, self.job.seed, *at, slice(begin, end), self.device, self.job.training.cutout
+                )
+                yield MicroBatch(images, labels, (end - begin) / len(row))
+
+    def _between_steps(self, epoch: int, step: int, steps: int, sums: dict[str, Tensor]) -> None:
+        """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""
+        if (step + 1) % _WATCH_STEPS == 0:
+            self._watch(epoch, float(sums["loss"]))
+        now = time.monotonic()
+        if self.is_first and now - self.reported > _PROGRESS_SECONDS:
+            self.reported = now
+            self.folder.write_json(
+                "progress.json", {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
+            )
+        minutes = self.job.training.checkpoint_minutes
+        if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
+            self._checkpoint(epoch, step + 1, sums)
+
+    def _watch(self, epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Divergence(
+                f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning rate."
+            )
+
+    def _epoch_row(self, epoch: int, steps: int, sums: dict[str, Tensor]) -> dict[str, Any]:
+        means = {key: float(value) / steps for key, value in sums.items()}
+        self._watch(epoch, means["loss"])
+        row = {"epoch": epoch + 1, **means}
+        if self.job.training.validation_paths:
+            row["validation_top1"] = self._validate(epoch)
+        return row
+
+    def _validate(self, epoch: int) -> float:
+        """Mean one-shot accuracy in per cent of uniformly drawn sub-networks on the validation images."""
+        from raynas.evaluation.evaluator import Evaluator
+
+        if not self.is_first:
+            return math.nan
+        generator = np.random.default_rng([self.job.seed, epoch, 0, 1])
+        paths = [self.space.sample(generator) for _ in range(self.job.training.validation_paths)]
+        evaluator = Evaluator(self.space, self.images, self.job.evaluation, self.device)
+        weights = {key: value.clone() for key, value in self.supernet.state_dict().items()}
+        answers = [evaluator.one_shot(self.supernet, path) for path in paths]
+        self.supernet.load_state_dict(weights)
+        return float(np.mean([answer["top1"] for answer in answers]))
+
+    def _checkpoint(self, epoch: int, step: int, sums: dict[str, Tensor]) -> None:
+        self.checkpointed = time.monotonic()
+        if self.is_first:
+            about = {"history": self.history, "sums": {key: float(value) for key, value in sums.items()}}
+            file = checkpoints.name(epoch, step, self.job.attempt)
+            checkpoints.save(self.folder, file, self.supernet, self.optimizers, self.objective, about)
+
+
+def _optimizer(supernet: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
+    kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.RMSprop
+    return kind(
+        supernet.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        foreach=True,
+    )
+
+
+def _autocast(device: torch.device) -> Any:
+    return torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _device() -> torch.device:
+    from ray.train.torch import get_device
+
+    return get_device()
+
+
+def _is_at(file: str, position: int, steps: int) -> bool:
+    epoch, step = checkpoints.position(file)
+    return epoch * steps + step == position
