@@ -95,9 +95,9 @@ def network_state(
 
 
 def initialise(model: nn.Module) -> None:
-    """MobileNetV2's start: convolutions Kaiming-normal by their fan-out, batch norm 1 and 0, linear layers of deviation 0.01.
+    """MobileNetV2's start, drawn from torch's global generator.
 
-    Draws from torch's global generator.
+    Convolutions are Kaiming-normal by their fan-out, batch norm is the identity, linear layers are normal at 0.01.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -39,14 +39,17 @@ class Costs:
         `macs` (multiply-adds of one image, as `torch.utils.flop_counter` counts) and `params` (batch norm included) are
         int64, `latency_ms` is float64.
         """
-        choices = len(self.surviving)
         indices = np.array([architecture.indices for architecture in architectures], dtype=np.int64)
-        rows, picked = torch.arange(choices), torch.from_numpy(indices.reshape(-1, choices))
-        costs = {}
+        return self.total(torch.from_numpy(indices.reshape(-1, len(self.surviving))))
+
+    def total(self, indices: Tensor) -> dict[str, Tensor]:
+        """`cost` of option indices, int64 of shape (architectures, choices)."""
+        choices = torch.arange(len(self.surviving))
+        totals = {}
         for resource, table in self.table.items():
-            total = table[rows, picked].sum(dim=1) + self.fixed[resource]
-            costs[resource] = total if resource == "latency_ms" else total.to(torch.int64)
-        return costs
+            total = table[choices, indices].sum(dim=1) + self.fixed[resource]
+            totals[resource] = total if resource == "latency_ms" else total.to(torch.int64)
+        return totals
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The least and the greatest cost over the architectures of the surviving options."""

@@ -9,8 +9,10 @@ class UserError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """How an error about an unknown `name` ends: the known name that is most like it, then all of them."""
+    """How a sentence about an unknown `name` ends: the known name that is most like it, and all of them."""
     known = list(known)
     matches = get_close_matches(name, known, n=1)
-    meant = f"did you mean {matches[0]!r}? " if matches else ""
-    return f"{meant}There are {', '.join(known)}." if known else "there are none."
+    if not known:
+        return "there is none."
+    meant = f"did you mean {matches[0]!r}? It" if matches else "it"
+    return f"{meant} would be one of {', '.join(known)}."

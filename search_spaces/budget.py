@@ -1,0 +1,163 @@
+"""What architectures may cost, and whether any does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeFloat, RootModel, model_validator
+from torch import Tensor
+
+from search_spaces.costs import Costs
+from search_spaces.errors import UserError, nearest
+from search_spaces.feasible import Window, find
+from search_spaces.space import Architecture, SearchSpace
+
+_SUFFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+
+
+def _spelt_out(value: Any) -> Any:
+    """`50M` as a number; anything else is left to the validator."""
+    if isinstance(value, str) and value.strip()[-1:] in _SUFFIXES:
+        text = value.strip()
+        try:
+            return float(text[:-1]) * _SUFFIXES[text[-1]]
+        except ValueError:
+            return value
+    return value
+
+
+Amount = Annotated[NonNegativeFloat, BeforeValidator(_spelt_out)]
+
+
+class Limit(BaseModel):
+    """What one resource may cost: from `min` to `max`, both included, or within a share `tolerance` of `target`.
+
+    Amounts are numbers in the resource's unit, or text with a suffix: `300e6`, `300M`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    min: Amount | None = None
+    max: Amount | None = None
+    target: Amount | None = None
+    tolerance: NonNegativeFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Limit:
+        if (self.target is None) != (self.tolerance is None):
+            raise ValueError("target and tolerance go together, e.g. target 4.8M and tolerance 0.03")
+        if self.target is not None and (self.min is not None or self.max is not None):
+            raise ValueError("give either target and tolerance, or min and max")
+        return self
+
+    def interval(self) -> Window:
+        """The least and the greatest cost allowed; -inf and inf where there is no limit."""
+        if self.target is not None and self.tolerance is not None:
+            return self.target * (1 - self.tolerance), self.target * (1 + self.tolerance)
+        return -math.inf if self.min is None else self.min, math.inf if self.max is None else self.max
+
+
+class Budget(RootModel[dict[str, Limit]]):
+    """A limit for each resource (`macs`, `params`, `latency_ms`) that has one; empty, it allows everything."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def met(self, costs: Mapping[str, Tensor]) -> Tensor:
+        """Which architectures meet every limit: bool of shape (architectures,), from what `Costs.cost` gives."""
+        met = torch.ones_like(next(iter(costs.values())), dtype=torch.bool)
+        for resource, (low, high) in self._windows().items():
+            cost = costs[resource].double()  # exact: integers compared with floats would be rounded to float32
+            met &= (low <= cost) & (cost <= high)
+        return met
+
+    def check(self, costs: Costs) -> None:
+        """Settle, exactly, that some architecture of the space meets all limits.
+
+        Raises:
+            UserError: if none does, or a limit is empty or on a resource that is not known; it says what is possible.
+        """
+        for resource, limit in self.root.items():
+            if resource not in costs.resources:
+                raise UserError(_unknown(resource, costs))
+            low, high = limit.interval()
+            if not low <= high or (low, high) == (-math.inf, math.inf):
+                wrong = "limits nothing" if low < high else f"is empty, being {_text(resource, (low, high))}"
+                raise UserError(f"The budget of {resource} {wrong}; {_range(resource, costs, {})}.")
+        windows = self._windows()
+        if windows and not _possible(costs, windows):
+            for size in range(1, len(windows) + 1):
+                for names in combinations(windows, size):
+                    asked = {name: windows[name] for name in names}
+                    if size == len(windows) or not _possible(costs, asked):
+                        raise UserError(_refusal(costs, asked))
+
+    def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
+        """An architecture of the space that meets the budget, another one for each draw; None if there is none."""
+        objective = generator.random(tuple(next(iter(costs.table.values())).shape))
+        found = find(costs, self._windows(), objective, near=True)
+        return None if found is None else space.architecture(found)
+
+    def _windows(self) -> dict[str, Window]:
+        return {resource: limit.interval() for resource, limit in self.root.items()}
+
+
+def _possible(costs: Costs, windows: Mapping[str, Window]) -> bool:
+    bounds = costs.bounds()
+    if any(high < bounds[name][0] or bounds[name][1] < low for name, (low, high) in windows.items()):
+        return False
+    return find(costs, windows, np.zeros(next(iter(costs.table.values())).shape)) is not None
+
+
+def _refusal(costs: Costs, windows: Mapping[str, Window]) -> str:
+    """Why no architecture meets these limits, any fewer of which can be met."""
+    *others, last = windows
+    given = {name: windows[name] for name in others}
+    low, high = windows[last]
+    below = _extreme(costs, last, {**given, last: (-math.inf, high)}, -1)
+    above = _extreme(costs, last, {**given, last: (low, math.inf)}, +1)
+    asked = " and ".join(_text(name, window) for name, window in windows.items())
+    problem = "exclude each other" if others else "is met by no architecture"
+    hole = ""
+    if below is not None and above is not None:
+        hole = f", but nothing between {_amount(last, below)} and {_amount(last, above)}"
+    return f"{asked} {problem}; {_range(last, costs, given)}{hole}."
+
+
+def _range(resource: str, costs: Costs, given: Mapping[str, Window]) -> str:
+    """What the resource can cost, the other limits being kept."""
+    least, greatest = costs.bounds()[resource]
+    if given:
+        least, greatest = (_extreme(costs, resource, given, sign) or end for sign, end in ((+1, least), (-1, greatest)))
+    where = (
+        f"with {' and '.join(_text(name, window) for name, window in given.items())}" if given else f"in {costs.space}"
+    )
+    return f"{where}, {resource} can be {_amount(resource, least)} to {_amount(resource, greatest)}"
+
+
+def _extreme(costs: Costs, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
+    """The least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
+    table = costs.table[resource].numpy()
+    found = find(costs, windows, sign * table / np.nanmax(table))
+    return None if found is None else float(costs.total(torch.tensor([found]))[resource].item())
+
+
+def _unknown(resource: str, costs: Costs) -> str:
+    if resource == "latency_ms":
+        return "The budget limits latency_ms, but there is no latency table: give one, or limit macs or params."
+    return f"The budget limits {resource!r}, which no architecture is measured by; {nearest(resource, costs.resources)}"
+
+
+def _text(resource: str, window: Window) -> str:
+    low, high = (_amount(resource, end) for end in window)
+    if math.isinf(window[0]):
+        return f"{resource} at most {high}"
+    return f"{resource} at least {low}" if math.isinf(window[1]) else f"{resource} from {low} to {high}"
+
+
+def _amount(resource: str, cost: float) -> str:
+    return f"{cost:,.4f}" if resource == "latency_ms" else f"{cost:,.0f}"

@@ -1,0 +1,149 @@
+"""Whether an architecture within given costs exists, and which: an integer programme on the cost table.
+
+Layers with the same options at the same costs are counted together: a variable says how many of them take an option.
+That takes the symmetry out, which branch and bound would otherwise walk through.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from search_spaces.costs import Costs
+from search_spaces.errors import UserError
+
+Window = tuple[float, float]
+Floats = NDArray[np.float64]
+
+NODES = 50_000  # branch and bound gives up here: on every machine at the same place, unlike a time limit
+SLACK = 1e-5  # ten times what the solver lets a constraint be violated by
+
+
+def find(
+    costs: Costs,
+    windows: Mapping[str, Window],
+    objective: Floats,
+    near: bool = False,
+) -> tuple[int, ...] | None:
+    """The option indices of an architecture whose exact costs lie in all windows; None if there is none.
+
+    Args:
+        costs: the table, and the options that survive.
+        windows: for each resource the least and the greatest cost allowed; -inf and inf stand for no limit.
+        objective: shape (choices, most options of a choice); the architecture with the least sum is found. Layers that
+            are counted together go by their first one's row.
+        near: whether any architecture within 30 % of the least sum will do, which is found much sooner; no layers are
+            counted together then.
+
+    Raises:
+        UserError: if branch and bound gives up, which takes several windows of a few parts in 100,000.
+    """
+    groups = [[choice] for choice in range(len(costs.surviving))] if near else _groups(costs)
+    found = _solve(costs, windows, objective, groups, near, widen=+1)
+    if found is None or _within(costs, windows, found):
+        return found
+    found = _solve(costs, windows, objective, groups, near, widen=-1)
+    if found is None or not _within(costs, windows, found):
+        raise _unsettled(windows)
+    return found
+
+
+def _groups(costs: Costs) -> list[list[int]]:
+    """The choices, those with the same surviving options at the same costs (up to a constant) together."""
+    groups: dict[object, list[int]] = {}
+    for choice, kept in enumerate(costs.surviving):
+        rows = [table[choice, list(kept)] for table in costs.table.values()]
+        groups.setdefault((kept, *(tuple((row - row.min()).tolist()) for row in rows)), []).append(choice)
+    return list(groups.values())
+
+
+def _solve(
+    costs: Costs,
+    windows: Mapping[str, Window],
+    objective: Floats,
+    groups: list[list[int]],
+    near: bool,
+    widen: int,
+) -> tuple[int, ...] | None:
+    """`find` up to the solver's tolerance, the windows being wider (+1) or narrower (-1) by a little more than that."""
+    kept = [list(costs.surviving[group[0]]) for group in groups]
+    layers = np.array([len(group) for group in groups])
+    lengths = [len(options) for options in kept]
+    one_option_a_layer = np.repeat(np.eye(len(kept)), lengths, axis=1)
+    constraints = [LinearConstraint(one_option_a_layer, layers, layers)]
+    for resource, window in windows.items():
+        row, low, high = _constraint(costs, resource, window, groups, widen)
+        if low > high:
+            return None
+        constraints.append(LinearConstraint(row[np.newaxis], low, high))
+    weights = np.concatenate([objective[group[0], options] for group, options in zip(groups, kept, strict=True)])
+    with _silent_stdout():
+        solution = milp(
+            weights,
+            integrality=np.ones(len(weights), dtype=np.int64),
+            bounds=Bounds(0, np.repeat(layers, lengths)),
+            constraints=constraints,
+            options={"node_limit": NODES, "mip_rel_gap": 0.3 if near else 0.0},
+        )
+    if solution.x is None:
+        if solution.status == 2:  # the programme has no solution
+            return None
+        raise _unsettled(windows)
+    indices = [0] * len(costs.surviving)
+    for group, options, counts in zip(groups, kept, np.split(solution.x, np.cumsum(lengths)[:-1]), strict=True):
+        taken = np.repeat(options, np.rint(counts).astype(int))
+        for choice, option in zip(group, taken, strict=True):
+            indices[choice] = int(option)
+    return tuple(indices)
+
+
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """HiGHS prints what it repairs, whatever it is told; standard output is for what programs read."""
+    stdout = os.dup(1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+def _constraint(
+    costs: Costs, resource: str, window: Window, groups: list[list[int]], widen: int
+) -> tuple[Floats, float, float]:
+    """A window as a row over the variables, scaled to what the solver resolves.
+
+    Multiply-adds and parameters are counted in their greatest common divisor, so that a unit separates what is allowed
+    from what is not, and widening by a quarter of it changes nothing but the solver's slack.
+    """
+    rows = [row[list(kept)] for row, kept in zip(costs.table[resource].numpy(), costs.surviving, strict=True)]
+    least = sum(row.min() for row in rows) + costs.fixed[resource]
+    above = np.concatenate([rows[group[0]] - rows[group[0]].min() for group in groups])
+    low, high = window[0] - least, window[1] - least
+    if resource == "latency_ms":
+        scale = max(above.max(), 1e-9)
+        slack = widen * SLACK
+        return above / scale, low / scale - slack, high / scale + slack
+    unit = max(np.gcd.reduce(above.astype(np.int64)), 1)
+    low, high = np.ceil(low / unit), np.floor(high / unit)
+    if low > high:
+        return above, low, high
+    scale = min(max(above.max() / unit, 1.0), 0.25 / SLACK)
+    return above / unit / scale, (low - 0.25 * widen) / scale, (high + 0.25 * widen) / scale
+
+
+def _within(costs: Costs, windows: Mapping[str, Window], indices: tuple[int, ...]) -> bool:
+    exact = costs.total(torch.tensor([indices]))
+    return all(low <= exact[resource].item() <= high for resource, (low, high) in windows.items())
+
+
+def _unsettled(windows: Mapping[str, Window]) -> UserError:
+    return UserError(f"Whether the limits on {' and '.join(windows)} can be met together was not settled; widen them.")
