@@ -61,7 +61,7 @@ class ChainFamily:
         stage_strides: Sequence[int] | None = None,
         head_channels: int | None = None,
     ) -> ChainSpace:
-        """The space; what is not given is as published.
+        """The space. What is not given is as published.
 
         Args:
             width: multiplies all channels, the head's and those given here too; the product is a multiple of 8, unless
@@ -173,7 +173,7 @@ class ChainSpace(SearchSpace):
     ) -> Costs:
         stem, *layers, head = self._places(self.resolution if resolution is None else resolution)
         classes = self.num_classes if num_classes is None else num_classes
-        always = (
+        always_paid = (
             conv_bn_cost(stem.in_channels, stem.out_channels, STEM_KERNEL, stem.out_size)
             + conv_bn_cost(head.in_channels, head.out_channels, 1, head.size)
             + linear_cost(head.out_channels, classes)
@@ -184,7 +184,7 @@ class ChainSpace(SearchSpace):
             "macs": _table([[cost.macs for cost in row] for row in options]),
             "params": _table([[cost.params for cost in row] for row in options]),
         }
-        fixed = {"macs": float(always.macs), "params": float(always.params)}
+        fixed = {"macs": float(always_paid.macs), "params": float(always_paid.params)}
         if latency is not None:
             table["latency_ms"] = _table(
                 [
@@ -192,14 +192,12 @@ class ChainSpace(SearchSpace):
                     for (choice, place), kept in zip(places, self.surviving, strict=True)
                 ]
             )
-            fixed["latency_ms"] = sum(
-                latency.latency_ms(key)
-                for key in (
-                    LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride),
-                    LatencyKey("head", head.size, head.in_channels, head.out_channels, 1, 0, 1),
-                    LatencyKey("classifier", 1, head.out_channels, classes, 1, 0, 1),
-                )
+            always_run = (
+                LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride),
+                LatencyKey("head", head.size, head.in_channels, head.out_channels, 1, 0, 1),
+                LatencyKey("classifier", 1, head.out_channels, classes, 1, 0, 1),
             )
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in always_run)
         return Costs(self.name, self.surviving, table, fixed)
 
     def _places(self, resolution: int) -> list[Place]:

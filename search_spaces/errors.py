@@ -12,7 +12,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """How a sentence about an unknown `name` ends: the known name that is most like it, and all of them."""
     known = list(known)
     matches = get_close_matches(name, known, n=1)
-    if not known:
-        return "there is none."
-    meant = f"did you mean {matches[0]!r}? It" if matches else "it"
-    return f"{meant} would be one of {', '.join(known)}."
+    meant = f"the nearest is {matches[0]!r}, and " if matches else ""
+    return f"{meant}there are {', '.join(known)}." if known else "there is none."

@@ -83,14 +83,17 @@ class LatencyTable:
             raise UserError(f"The latency table {path} cannot be read: {' '.join(str(error).split())}.") from error
         origin = f"The latency table {path}"
         if rows and "mean_ms" in rows[0]:
-            tables = sorted({str(row["table"]) for row in rows})
+            tables = sorted({str(row.get("table")) for row in rows})
             if table is None and len(tables) == 1:
                 table = tables[0]
             if table not in tables:
                 asked = "say which table is meant" if table is None else f"there is no table {table!r}"
                 raise UserError(f"{origin}: {asked}; {nearest(table or '', tables)}")
             origin = f"{origin} ({table})"
-            rows = [_own_form(row) for row in rows if row["table"] == table and row["op"] in _OPS]
+            try:
+                rows = [_own_form(row) for row in rows if row["table"] == table and row["op"] in _OPS]
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{origin}: a column is missing or no number: {error}.") from error
         elif table is not None:
             raise UserError(f"{origin} is one table; it has no table {table!r} in it.")
         return cls(_entries(rows, origin), origin)

@@ -1,0 +1,163 @@
+"""Budgets, settled exactly: against every architecture of a small space, and by hand."""
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+import search_spaces
+from search_spaces import Budget, Costs, SearchSpace, UserError
+
+
+@pytest.fixture(scope="module")
+def macro() -> SearchSpace:
+    return search_spaces.load("nas-bench-macro")
+
+
+@pytest.fixture(scope="module")
+def macro_costs(macro: SearchSpace) -> dict[str, torch.Tensor]:
+    return macro.costs().cost([macro.architecture(indices) for indices in product(range(3), repeat=8)])
+
+
+def refusal(costs: Costs, **budget: Any) -> str:
+    with pytest.raises(UserError) as raised:
+        Budget.model_validate(budget).check(costs)
+    return str(raised.value)
+
+
+def test_interval_and_forms_of_a_limit() -> None:
+    budget = Budget.model_validate(
+        {"macs": {"max": "300M"}, "params": {"target": 4e6, "tolerance": 0.05}, "latency_ms": {"min": 60, "max": "70"}}
+    )
+    assert [budget.root[name].interval() for name in ("macs", "params", "latency_ms")] == [
+        (-np.inf, 300e6),
+        (3.8e6, 4.2e6),
+        (60, 70),
+    ]
+    assert Budget.model_validate({"macs": {"max": "1.5G"}}).root["macs"].max == 1.5e9
+    assert Budget.model_validate({"macs": {"max": "300e6"}}).root["macs"].max == 300e6
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"max": "many"},
+        {"max": -1},
+        {"most": 1},
+        {"target": 1e6},
+        {"target": 1e6, "tolerance": 0.1, "max": 2e6},
+        {"max": "M"},
+    ],
+)
+def test_malformed_limits_are_refused(limit: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Budget.model_validate({"macs": limit})
+
+
+def test_met_includes_both_ends_to_the_unit() -> None:
+    budget = Budget.model_validate({"macs": {"min": 300_000_001, "max": 300_000_003}})
+    macs = torch.tensor([300_000_000, 300_000_001, 300_000_003, 300_000_004])
+    assert budget.met({"macs": macs}).tolist() == [False, True, True, False]
+    assert Budget.model_validate({}).met({"macs": macs}).all()
+
+
+def test_check_agrees_with_all_6561_architectures(macro: SearchSpace, macro_costs: dict[str, torch.Tensor]) -> None:
+    generator = np.random.default_rng(0)
+    costs = macro.costs()
+    verdicts = []
+    for _ in range(30):
+        some = generator.integers(6561)
+        windows = {}
+        for resource in ("macs", "params"):
+            centre = macro_costs[resource][some].item() * (1 + 0.02 * generator.normal())
+            share = 10.0 ** -generator.uniform(1.5, 3)
+            windows[resource] = {"min": centre * (1 - share), "max": centre * (1 + share)}
+        budget = Budget.model_validate(windows)
+        possible = bool(budget.met(macro_costs).any())
+        verdicts.append(possible)
+        if possible:
+            budget.check(costs)
+            example = budget.example(macro, costs, generator)
+            assert example is not None
+            assert budget.met(costs.cost([example])).all()
+        else:
+            refusal(costs, **windows)
+            assert budget.example(macro, costs, generator) is None
+    assert 5 < sum(verdicts) < 25
+
+
+def test_windows_that_touch_one_architecture_or_miss_it_by_one_are_told_apart(
+    macro: SearchSpace, macro_costs: dict[str, torch.Tensor]
+) -> None:
+    costs = macro.costs()
+    ordered = sorted(set(macro_costs["macs"].tolist()))
+    for low, high in pairwise(ordered[1000:1006]):
+        Budget.model_validate({"macs": {"min": low, "max": low}}).check(costs)
+        message = refusal(costs, macs={"min": low + 1, "max": high - 1})
+        assert message == (
+            f"macs from {low + 1:,} to {high - 1:,} is met by no architecture; in nas-bench-macro, macs can be "
+            f"7,713,280 to 105,660,928, but nothing between {low:,} and {high:,}."
+        )
+
+
+def test_out_of_range_prints_the_range_of_what_survives(macro: SearchSpace) -> None:
+    assert refusal(macro.costs(), macs={"max": "1M"}) == (
+        "macs at most 1,000,000 is met by no architecture; in nas-bench-macro, macs can be 7,713,280 to 105,660,928."
+    )
+    deep = macro.restrict({choice.name: ["k5e6"] for choice in macro.choices})
+    assert "macs can be 105,660,928 to 105,660,928" in refusal(deep.costs(), macs={"max": "100M"})
+
+
+def test_limits_that_exclude_each_other_print_what_one_leaves_of_the_other(
+    macro: SearchSpace, macro_costs: dict[str, torch.Tensor]
+) -> None:
+    params = macro_costs["params"][macro_costs["macs"] <= 20_000_000]
+    assert refusal(macro.costs(), macs={"max": "20M"}, params={"min": "2.5M"}) == (
+        "macs at most 20,000,000 and params at least 2,500,000 exclude each other; with macs at most 20,000,000, "
+        f"params can be {params.min():,} to {params.max():,}."
+    )
+
+
+def test_the_paper_spaces_are_settled_too() -> None:
+    space = search_spaces.load("proxylessnas-large")
+    costs = space.costs()
+    Budget.model_validate(
+        {"macs": {"min": "299M", "max": "300M"}, "params": {"target": "4M", "tolerance": 0.01}}
+    ).check(costs)
+    assert "params can be 1,792,616 to 3,958,568" in refusal(costs, macs={"max": "150M"}, params={"min": "5M"})
+
+
+def test_empty_and_unknown_limits() -> None:
+    costs = search_spaces.load("nas-bench-macro").costs()
+    Budget.model_validate({}).check(costs)
+    assert "is empty, being macs from 9 to 8; in nas-bench-macro, macs can be" in refusal(
+        costs, macs={"min": 9, "max": 8}
+    )
+    assert "limits nothing; in nas-bench-macro, macs can be" in refusal(costs, macs={})
+    assert "no latency table" in refusal(costs, latency_ms={"max": 70})
+    assert "'mac', which no architecture is measured by; the nearest is 'macs'" in refusal(costs, mac={"max": 70})
+
+
+def test_examples_vary_and_follow_the_generator() -> None:
+    space = search_spaces.load("proxylessnas")
+    costs = space.costs()
+    budget = Budget.model_validate({"macs": {"min": "290M", "max": "300M"}})
+    drawn, again = (
+        [budget.example(space, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(16)]
+        for _ in range(2)
+    )
+    assert drawn == again
+    examples = [architecture for architecture in drawn if architecture is not None]
+    assert len(set(examples)) == 16
+    assert budget.met(costs.cost(examples)).all()
+    differing = [sum(a != b for a, b in zip(x.indices, examples[0].indices, strict=True)) for x in examples[1:]]
+    assert np.mean(differing) > 10
+
+
+def test_settling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    space = search_spaces.load("proxylessnas")
+    Budget.model_validate({"params": {"target": "4M", "tolerance": 0}}).check(space.costs())
+    assert capfd.readouterr() == ("", "")

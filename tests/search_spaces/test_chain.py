@@ -1,0 +1,187 @@
+"""The supernet: one path is the sub-network, a mixture is the sum, and pruning keeps the weights' names."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import search_spaces
+from search_spaces import Architecture, SearchSpace, UserError
+from search_spaces.blocks import MBConv, Place, Skip, parse
+
+SMALL = {
+    "nas-bench-macro": {"width": 0.25, "resolution": 16},
+    "proxylessnas": {"width": 0.25, "resolution": 32},
+    "proxylessnas-large": {"width": 0.25, "resolution": 32},
+}
+
+
+@pytest.fixture(params=sorted(SMALL))
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return search_spaces.load(request.param, **SMALL[request.param])
+
+
+def images_for(space: SearchSpace) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randn(4, 3, space.resolution, space.resolution, generator=generator)
+    return images.to(memory_format=torch.channels_last)
+
+
+def one_hot(space: SearchSpace, architecture: Architecture) -> torch.Tensor:
+    weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
+    weights[range(len(space.choices)), architecture.indices] = 1
+    return weights
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_path_and_network_with_its_weights_give_the_same(space: SearchSpace, training: bool) -> None:
+    torch.manual_seed(0)
+    supernet = space.supernet(num_classes=5).to(memory_format=torch.channels_last).train(training)
+    images = images_for(space)
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        architecture = space.sample(generator)
+        network = space.network(architecture, num_classes=5).train(training)
+        network.load_state_dict(space.network_state(architecture, supernet.state_dict()))
+        expected = network.to(memory_format=torch.channels_last)(images)
+        torch.testing.assert_close(supernet(images, architecture), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(supernet.mixed(images, one_hot(space, architecture)), expected, atol=1e-5, rtol=1e-5)
+        features = images
+        for module in supernet.path_modules(architecture):
+            features = module(features)
+        torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_only_the_sampled_path_gets_gradients(space: SearchSpace) -> None:
+    supernet = space.supernet()
+    architecture = space.sample(np.random.default_rng(1))
+    supernet(images_for(space), architecture).sum().backward()
+    touched = {name for name, parameter in supernet.named_parameters() if parameter.grad is not None}
+    path = {id(parameter) for module in supernet.path_modules(architecture) for parameter in module.parameters()}
+    assert touched == {name for name, parameter in supernet.named_parameters() if id(parameter) in path}
+
+
+def test_gates_multiply_each_choice_and_get_its_gradient(space: SearchSpace) -> None:
+    supernet = space.supernet().eval()
+    architecture = space.sample(np.random.default_rng(1))
+    gates = torch.linspace(0.5, 1.5, len(space.choices), requires_grad=True)
+    features = supernet.stem(images_for(space))
+    for position, option in enumerate(architecture.indices):
+        features = supernet.block(position, option)(features) * gates[position]
+    output = supernet(images_for(space), architecture, gates)
+    torch.testing.assert_close(output, supernet.head(features))
+    output.square().sum().backward()
+    assert gates.grad is not None
+    assert (gates.grad != 0).all()
+
+
+def test_a_mixture_is_the_weighted_sum_of_the_surviving_options() -> None:
+    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"])
+    first = {choice.name: [choice.options[0]] for choice in space.choices}
+    space = space.restrict(first | {"stage1.1": ["skip", "k5e6"]})
+    supernet = space.supernet().eval()
+    images = images_for(space)
+    weights = torch.zeros(8, 3)
+    weights[0] = torch.tensor([0.3, 100.0, 0.7])
+    weights[1:, 0] = 1
+    stem = supernet.stem(images)
+    features = 0.3 * supernet.block(0, 0)(stem) + 0.7 * supernet.block(0, 2)(stem)
+    for position in range(1, 8):
+        features = supernet.block(position, 0)(features)
+    torch.testing.assert_close(supernet.mixed(images, weights), supernet.head(features))
+
+
+def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SearchSpace) -> None:
+    parent = space.supernet().state_dict()
+    kept = {choice.name: choice.options[-2:] for choice in space.choices[1:]}
+    pruned = space.restrict(kept)
+    supernet = pruned.supernet()
+    assert supernet.state_dict().keys() < parent.keys()
+    supernet.load_state_dict({name: parent[name] for name in supernet.state_dict()})
+    architecture = pruned.sample(np.random.default_rng(2))
+    whole = space.supernet()
+    whole.load_state_dict(parent)
+    torch.testing.assert_close(
+        supernet.eval()(images_for(space), architecture), whole.eval()(images_for(space), architecture)
+    )
+
+
+def test_state_keys_are_readable() -> None:
+    space = search_spaces.load("proxylessnas", **SMALL["proxylessnas"])
+    names = space.supernet().state_dict()
+    assert "stem.0.weight" in names
+    assert "blocks.stage3-1.k3e6.expand.0.weight" in names
+    assert "head.classifier.bias" in names
+    network = space.network(space.architecture([0] * 22)).state_dict()
+    assert "blocks.stage3-1.expand.0.weight" in network
+
+
+def test_a_pruned_option_is_not_built_and_says_so() -> None:
+    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"]).restrict({"stage1.1": ["k3e3"]})
+    supernet = space.supernet()
+    with pytest.raises(UserError, match=r"no skip in stage1\.1; it has k3e3"):
+        supernet.block(0, 0)
+
+
+def test_initialisation_follows_torchs_seed() -> None:
+    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"])
+    states = []
+    for _ in range(2):
+        torch.manual_seed(11)
+        states.append(space.supernet().state_dict())
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], atol=0, rtol=0)
+    project = search_spaces.load("nas-bench-macro").network(space.architecture([2] * 8)).state_dict()
+    weight = project["blocks.stage3-2.project.0.weight"]
+    assert weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.02)  # kaiming: fan-out is 256 x 1 x 1
+
+
+def test_channels_last_stays_channels_last() -> None:
+    space = search_spaces.load("proxylessnas", **SMALL["proxylessnas"])
+    supernet = space.supernet().to(memory_format=torch.channels_last)
+    features = supernet.stem(images_for(space))
+    for position, option in enumerate(space.sample(np.random.default_rng(4)).indices):
+        features = supernet.block(position, option)(features)
+        assert features.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_width_rounds_channels_to_multiples_of_8() -> None:
+    space = search_spaces.load("proxylessnas", width=0.35, resolution=32)
+    convolutions = [m for m in space.network(space.architecture([0] * 22)).modules() if isinstance(m, nn.Conv2d)]
+    assert convolutions[0].out_channels == 16  # 32 x 0.35 = 11.2: 8 would be more than 10 % less
+    assert convolutions[-1].out_channels == 448
+    assert all(convolution.out_channels % 8 == 0 for convolution in convolutions)
+
+
+def test_strides_and_channels_are_honoured() -> None:
+    space = search_spaces.load(
+        "nas-bench-macro", stem_channels=12, stem_stride=2, stage_channels=[20, 28, 36], stage_strides=[1, 3, 1]
+    )
+    supernet = space.supernet(num_classes=3)
+    features = supernet.stem(torch.zeros(1, 3, 32, 32))
+    shapes = [tuple(features.shape[1:])]
+    for position in range(8):
+        features = supernet.block(position, 1)(features)
+        shapes.append(tuple(features.shape[1:]))
+    assert shapes == [(12, 16, 16)] + 2 * [(20, 16, 16)] + 3 * [(28, 6, 6)] + 3 * [(36, 6, 6)]
+    assert supernet.head(features).shape == (1, 3)
+
+
+def test_blocks_parse_and_print() -> None:
+    assert parse("k5e6") == MBConv(kernel=5, expansion=6)
+    assert parse("skip") == Skip()
+    assert [str(parse(text)) for text in ("k3e1", "k7e6", "skip")] == ["k3e1", "k7e6", "skip"]
+    for text in ("k4e6", "k3", "e6", "k3e0", "identity", ""):
+        with pytest.raises(UserError, match="is no block"):
+            parse(text)
+
+
+def test_residuals_are_added_where_the_shape_stays() -> None:
+    features = torch.randn(2, 8, 6, 6)
+    for place, residual in ((Place(8, 8, 1, 6), True), (Place(8, 8, 2, 6), False), (Place(8, 16, 1, 6), False)):
+        block = parse("k3e3").build(place, nn.ReLU6).eval()
+        for parameter in block.project.parameters():  # type: ignore[union-attr]
+            nn.init.zeros_(parameter)
+        output = block(features)
+        assert output.shape == (2, place.out_channels, place.out_size, place.out_size)
+        assert torch.equal(output, features) if residual else not output.any()

@@ -1,0 +1,131 @@
+"""Latency tables: both forms, sums by hand, and what is missing."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+import search_spaces
+from search_spaces import Budget, LatencyTable, SearchSpace, UserError
+from search_spaces.latency import LatencyKey
+
+# nas-bench-macro, one layer a stage left to choose, in round milliseconds
+ROWS = """\
+op, size, in_channels, out_channels, kernel, expansion, stride, se, latency_ms
+stem, 32, 3, 32, 3, , 1, , 1
+head, 4, 256, 1280, 1, , , , 2
+classifier, 1, 1280, 10, , , , , 0.5
+skip, 32, 32, 64, 1, , 2, false, 0.25
+mbconv, 32, 32, 64, 3, 3, 2, false, 4
+skip, 16, 64, 128, 1, , 2, , 0.125
+skip, 8, 128, 256, 1, , 2, , 0.0625
+mbconv, 4, 256, 256, 3, 3, 1, , 8
+"""
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    """Two choices left: the first layer (skip or k3e3) and the last (skip or k3e3)."""
+    space = search_spaces.load("nas-bench-macro")
+    skips = {choice.name: ["skip"] for choice in space.choices}
+    return space.restrict(skips | {"stage1.1": ["skip", "k3e3"], "stage3.3": ["skip", "k3e3"]})
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> LatencyTable:
+    path = tmp_path / "phone.csv"
+    path.write_text(ROWS)
+    return LatencyTable.read(path)
+
+
+def test_latency_is_the_sum_over_blocks(space: SearchSpace, table: LatencyTable) -> None:
+    costs = space.costs(latency=table)
+    assert costs.resources == ("macs", "params", "latency_ms")
+    architectures = [space.architecture(indices) for indices in product(*space.surviving)]
+    latency_ms = costs.cost(architectures)["latency_ms"].tolist()
+    assert latency_ms == [3.9375, 11.9375, 7.6875, 15.6875]
+    assert costs.bounds()["latency_ms"] == (3.9375, 15.6875)
+
+
+def test_a_latency_budget_is_settled_with_both_ends_included(space: SearchSpace, table: LatencyTable) -> None:
+    costs = space.costs(latency=table)
+    for low, high in ((3.9375, 3.9375), (7, 8), (0, 3.9375), (15.6875, 99)):
+        Budget.model_validate({"latency_ms": {"min": low, "max": high}}).check(costs)
+    with pytest.raises(UserError, match=r"can be 3\.9375 to 15\.6875, but nothing between 7\.6875 and 11\.9375\."):
+        Budget.model_validate({"latency_ms": {"min": 8, "max": 11}}).check(costs)
+    with pytest.raises(UserError, match="exclude each other"):
+        Budget.model_validate({"latency_ms": {"max": 4}, "params": {"min": 400_000}}).check(costs)
+
+
+def test_yaml_says_the_same_as_csv(tmp_path: Path, table: LatencyTable) -> None:
+    rows = [{**key._asdict(), "latency_ms": latency_ms} for key, latency_ms in table.entries_ms.items()]
+    path = tmp_path / "phone.yaml"
+    path.write_text(yaml.safe_dump(rows))
+    assert LatencyTable.read(path).entries_ms == table.entries_ms
+
+
+def test_a_missing_block_is_named(table: LatencyTable) -> None:
+    with pytest.raises(
+        UserError, match="no latency for mbconv, input 32x32, channels 32 to 64, kernel 5, expansion 6, str"
+    ):
+        search_spaces.load("nas-bench-macro").costs(latency=table)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "op,size\n", "holds no rows"),
+        ("t.yaml", "just text", "holds no rows"),
+        ("t.yaml", "[1, 2", "cannot be read"),
+        ("t.csv", ROWS + "mbconv, 4, 256, 256, 3, 3, 1, , 9\n", "row 9: there already is a row for mbconv, input 4x4"),
+        ("t.csv", ROWS + "conv, 4, 256, 256, 3, 3, 1, , 9\n", "row 9: op: Input should be 'stem'"),
+        ("t.csv", ROWS + "mbconv, 4, 256, 256, 3, 3, 1, , fast\n", "row 9: latency_ms"),
+        ("t.csv", ROWS + "mbconv, 4, 256, 256, 3, 3, 1, , 1, 2\n", "row 9"),
+    ],
+)
+def test_unreadable_tables_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        LatencyTable.read(tmp_path / name)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        LatencyTable.read(tmp_path / "none.csv")
+
+
+@pytest.fixture
+def measured(shared: Path) -> Path:
+    return shared / "data/mobile_block_latency.csv"
+
+
+def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None:
+    """The table covers the basic space with 24 channels in its second stage; milliseconds copied from it by hand."""
+    space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
+    costs = space.costs(latency=LatencyTable.read(measured, "proxyless_mobile_trim"))
+    proxyless_mobile = space.parse(
+        "proxylessnas: k3e1 | k5e3 k3e3 skip skip | k7e3 k3e3 k5e3 k5e3 | k7e6 k5e3 k5e3 k5e3 | "
+        "k5e6 k5e3 k5e3 k5e3 | k7e6 k7e6 k7e3 k7e3 | k7e6"
+    )
+    by_hand = [
+        *(4.083755600814664, 3.8821352201257864),  # stem, stage 1
+        *(7.519106918238994, 6.273091549295775),
+        *(5.026178343949045, 2.8568403990024933, 3.48371186440678, 3.48371186440678),
+        *(4.252204819277108, 2.126525798525799, 2.126525798525799, 2.126525798525799),
+        *(4.288940397350994, 2.791579326923077, 2.791579326923077, 2.791579326923077),
+        *(3.7876918918918916, 4.692726368159204, 2.4565533333333334, 2.4565533333333334),
+        *(5.8280783132530125, 3.088623217922607, 0.3096415478615071),  # stage 7, head, classifier
+    ]
+    assert costs.cost([proxyless_mobile])["latency_ms"].item() == pytest.approx(sum(by_hand))
+    assert sum(by_hand) == pytest.approx(82.5239, abs=1e-4)
+
+
+def test_tables_of_one_file_are_told_apart_and_hidden_channels_become_ratios(measured: Path) -> None:
+    with pytest.raises(UserError, match="say which table is meant; there are itouchz_pixel_trim, ofa_note10_160"):
+        LatencyTable.read(measured)
+    with pytest.raises(UserError, match="there is no table 'ofa_note10_100'; the nearest is 'ofa_note10_1"):
+        LatencyTable.read(measured, "ofa_note10_100")
+    note10 = LatencyTable.read(measured, "ofa_note10_160")
+    key = LatencyKey("mbconv", 10, 136, 136, kernel=3, expansion=4, stride=1, se=True)
+    assert note10.latency_ms(key) == 1.1835826086956518
