@@ -122,14 +122,15 @@ def _constraint(
     """A window as a row over the variables, scaled to what the solver resolves.
 
     Multiply-adds and parameters are counted in their greatest common divisor, so that a unit separates what is allowed
-    from what is not, and widening by a quarter of it changes nothing but the solver's slack.
+    from what is not, and widening by a quarter of it changes nothing but the solver's slack. Latency has no unit: it is
+    resolved to a hundred-millionth of the slowest option.
     """
     rows = [row[list(kept)] for row, kept in zip(costs.table[resource].numpy(), costs.surviving, strict=True)]
     least = sum(row.min() for row in rows) + costs.fixed[resource]
     above = np.concatenate([rows[group[0]] - rows[group[0]].min() for group in groups])
     low, high = window[0] - least, window[1] - least
     if resource == "latency_ms":
-        scale = max(above.max(), 1e-9)
+        scale = max(above.max(), 1e-9) / 1000
         slack = widen * SLACK
         return above / scale, low / scale - slack, high / scale + slack
     unit = max(np.gcd.reduce(above.astype(np.int64)), 1)

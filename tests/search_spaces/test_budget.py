@@ -89,6 +89,31 @@ def test_check_agrees_with_all_6561_architectures(macro: SearchSpace, macro_cost
     assert 5 < sum(verdicts) < 25
 
 
+def test_check_agrees_with_all_latencies(macro: SearchSpace) -> None:
+    generator = np.random.default_rng(5)
+    counted = macro.costs()
+    every = torch.tensor(list(product(range(3), repeat=8)))
+    verdicts = []
+    for _ in range(15):
+        latency_ms = torch.from_numpy(generator.gamma(1.0, 5.0, (8, 3)))
+        costs = Costs(
+            macro.name,
+            counted.surviving,
+            {**counted.table, "latency_ms": latency_ms},
+            {**counted.fixed, "latency_ms": generator.random()},
+        )
+        low = costs.total(every)["latency_ms"][generator.integers(6561)].item()
+        share = 10.0 ** -generator.uniform(3, 6)
+        for window in ({"min": low, "max": low}, {"min": low * (1 + share / 9), "max": low * (1 + share)}):
+            budget = Budget.model_validate({"latency_ms": window})
+            verdicts.append(bool(budget.met(costs.total(every)).any()))
+            if verdicts[-1]:
+                budget.check(costs)
+            else:
+                assert "is met by no architecture" in refusal(costs, latency_ms=window)
+    assert 15 < sum(verdicts) < 30
+
+
 def test_windows_that_touch_one_architecture_or_miss_it_by_one_are_told_apart(
     macro: SearchSpace, macro_costs: dict[str, torch.Tensor]
 ) -> None:
