@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 import search_spaces
 from benchmarks.oracles import NeighbourOracle, drive
 from benchmarks.printing import heading, table
+from raynas.results import non_domination_ranks
 from raynas.searcher import Evaluation, Searcher
 from search_spaces import Budget, SearchSpace
 from tuners.evolution import SposEvolution
 from tuners.nsga2 import ConstrainedNsga2
-from tuners.pruning import non_domination_ranks, operation_frequencies
+from tuners.pruning import operation_frequencies
 
 SEEDS = range(5)
 LANDSCAPES = range(3)

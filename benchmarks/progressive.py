@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.oracles import Oracle, drive
+from raynas.results import non_domination_ranks
 from raynas.searcher import Evaluation, Searcher
-from tuners.pruning import non_domination_ranks, operation_frequencies, prune
+from tuners.pruning import operation_frequencies, prune
 
 if TYPE_CHECKING:
     from search_spaces import Budget, SearchSpace

@@ -6,25 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, SearchSpace
-
-
-def non_domination_ranks(top1: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
-    """The non-domination rank of each architecture; the Pareto front's is 1.
-
-    One architecture dominates another that is no better in accuracy and cost, and worse in one of them.
-
-    Args:
-        top1: accuracies, shape (n,).
-        cost: what the accuracy is paid with, shape (n,).
-    """
-    objectives = np.column_stack([-np.asarray(top1, dtype=float), np.asarray(cost, dtype=float)])
-    _, ranks = NonDominatedSorting().do(objectives, return_rank=True)
-    return np.asarray(ranks, dtype=np.int64) + 1
 
 
 def operation_frequencies(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import search_spaces
+from raynas.results import non_domination_ranks
 from raynas.searcher import Evaluation
 from search_spaces import Architecture, Budget, SearchSpace
 from search_spaces.errors import UserError
 from tuners.nsga2 import ConstrainedNsga2
-from tuners.pruning import non_domination_ranks
 
 
 @pytest.fixture(scope="module")

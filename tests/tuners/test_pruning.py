@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import search_spaces
+from raynas.results import non_domination_ranks
 from search_spaces import SearchSpace
-from tuners.pruning import non_domination_ranks, operation_frequencies, prune
+from tuners.pruning import operation_frequencies, prune
 
 
 @pytest.fixture(scope="module")
