@@ -309,10 +309,6 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from raynas.progress import plain_table, wide_console
 
-    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        shown.add_row(*row)
-    Console(highlight=False).print(shown)
+    wide_console().print(plain_table(columns, rows))

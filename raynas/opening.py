@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from raynas.data import Prepared
     from search_spaces import Costs, SearchSpace
 
+_BEFORE_RECIPE = {"lock.json", "processes", "split.parquet", "versions.json"}
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
 
@@ -77,6 +78,8 @@ def begin_folder(folder: RunFolder, recipe: Recipe, data: Prepared) -> None:
     Raises:
         UserError: if the folder holds another recipe's run, or other data; it names the field that differs.
     """
+    from raynas.data import open_images
+
     if folder.exists("recipe.yaml"):
         before = yaml.safe_load(folder.read("recipe.yaml"))
         for field, old, new in difference(before, recipe.json_value()):
@@ -86,8 +89,9 @@ def begin_folder(folder: RunFolder, recipe: Recipe, data: Prepared) -> None:
             )
         if folder.read_json("versions.json")["data"]["fingerprint"] != data.fingerprint:
             raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
-    elif any(not name.startswith((".", "lock.json", "processes")) for name in folder.names()):
+    elif any(name not in _BEFORE_RECIPE and not name.startswith(".") for name in folder.names()):
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
+    folder.write_table("split.parquet", open_images(data).split)
     folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
 

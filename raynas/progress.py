@@ -16,6 +16,7 @@ from raynas.run_folder import RunFolder
 Style = Literal["live", "quiet", "json"]
 
 _LOG = "log.jsonl"
+_WIDTH = 200
 
 
 class Reporter(Protocol):
@@ -43,6 +44,23 @@ def reporter(style: Style) -> Reporter:
     return kinds[style]()
 
 
+def wide_console(stderr: bool = False) -> Console:
+    """A console as wide as its terminal, or wide enough for an architecture where it is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
+
+
+def plain_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
+    """A table without lines; only its last column is folded."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 class Quiet:
     """Says nothing."""
 
@@ -61,7 +79,7 @@ class Live:
     """One line that moves while a step runs and stays when it has ended."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = wide_console(stderr=True)
         self._line: Progress | None = None
 
     def begin(self, step: str, what: str) -> None:
@@ -93,14 +111,7 @@ class Live:
         self._console.print(f"  {text}", soft_wrap=True)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for position, column in enumerate(columns):
-            table.add_column(
-                column, justify="left" if position == 0 else "right", overflow="fold", no_wrap=position > 0
-            )
-        for row in rows:
-            table.add_row(*row)
-        self._console.print(table)
+        self._console.print(plain_table(columns, rows, title))
 
 
 class Logged:

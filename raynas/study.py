@@ -72,8 +72,8 @@ def opened(
     recipe: Recipe, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
 ) -> Iterator[Study]:
     """Hold a run folder and the study in it; Ray is joined or started when a step first needs it."""
-    space, data = space_and_data(recipe)
     latency = latency_rows(recipe)
+    space, data = space_and_data(recipe)
     with lock.held(folder) as attempt, ExitStack() as stack:
         begin_folder(folder, recipe, data)
         yield Study(
