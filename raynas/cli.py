@@ -48,10 +48,8 @@ def main() -> None:
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
-            error.show()
+        if show := getattr(error, "show", None):  # what typer raises for a command line that it cannot read
+            show()
             sys.exit(2)
         from raynas.steps import StepFailed
 
@@ -108,8 +106,6 @@ def _run(
     from raynas.recipe import Recipe
 
     read = Recipe.read(recipe, changes or [])
-    for line in read.notes:
-        reporter.say(line)
     outcome = raynas.run(read, out, reporter=reporter, verbose=verbose)
     if as_json:
         _print_json(outcome.json_value())

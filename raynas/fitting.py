@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from raynas.opening import plan
 from raynas.progress import Reporter
 from raynas.recipe import Recipe
 from raynas.results import Outcome, load
@@ -30,7 +31,7 @@ def fit_run(
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")), [f"fit.{change}" for change in changes])
-    with opened(recipe, folder, reporter, verbose) as study:
+    with opened(plan(recipe), folder, reporter, verbose) as study:
         return _fit(study, text or outcome.best["architecture"], outcome)
 
 
@@ -54,7 +55,7 @@ def fit_architecture(
         update={"training": recipe.training.model_copy(update={"batch_size": recipe.fit.batch_size})}
     )
     folder = RunFolder(out or Path("runs") / f"fit-{digest([text, recipe.json_value()])[:6]}")
-    with opened(recipe, folder, reporter, verbose) as study:
+    with opened(plan(recipe), folder, reporter, verbose) as study:
         return _fit(study, text, None)
 
 

@@ -12,6 +12,7 @@ from raynas.recipe import Recipe, validated
 from search_spaces.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from raynas.opening import Plan
     from raynas.results import Outcome
     from raynas.study import Study
 
@@ -31,7 +32,7 @@ class Method(BaseModel, ABC):
     paper: ClassVar[str]
     spaces: ClassVar[str]
 
-    def check(self, study: Study) -> None:
+    def check(self, plan: Plan) -> None:
         """Look for what would fail later; called before anything is trained.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,38 @@ _BEFORE_RECIPE = {"lock.json", "processes", "split.parquet", "versions.json"}
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
 
-def space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
-    """The recipe's space, its classifier as wide as the data has classes, and the recipe's data.
+@dataclass(frozen=True)
+class Plan:
+    """A recipe and what it names, looked up and checked: nothing has been written or trained yet.
+
+    Attributes:
+        space: the search space, unrestricted, its classifier as wide as the data has classes.
+        data: what is known of the images.
+        latency: the rows of the latency table, plain JSON, where the recipe has one.
+        costs: of the space's architectures.
+    """
+
+    recipe: Recipe
+    space: SearchSpace
+    data: Prepared
+    latency: list[list[Any]] | None
+    costs: Costs
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Look up what a recipe names, and settle that an architecture can meet its budget.
 
     Raises:
-        UserError: for all that can be wrong with either.
+        UserError: for all that can be wrong with the latency table, the space, the data or the budget.
     """
+    latency = _latency_rows(recipe)
+    space, data = _space_and_data(recipe)
+    costs = costs_of(space, latency)
+    recipe.budget.check(costs)
+    return Plan(recipe, space, data, latency, costs)
+
+
+def _space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
     from raynas.data import prepare
     from search_spaces import load
 
@@ -43,12 +70,7 @@ def space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
     return load(recipe.space["name"], **settings, num_classes=len(data.classes)), data
 
 
-def latency_rows(recipe: Recipe) -> list[list[Any]] | None:
-    """The recipe's latency table as plain JSON.
-
-    Raises:
-        UserError: if the file cannot be read.
-    """
+def _latency_rows(recipe: Recipe) -> list[list[Any]] | None:
     from search_spaces import LatencyTable
 
     if recipe.latency is None:
@@ -72,7 +94,7 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.method['name']}-{recipe.space['name']}-{recipe.identity()[:6]}"
 
 
-def begin_folder(folder: RunFolder, recipe: Recipe, data: Prepared) -> None:
+def begin_folder(folder: RunFolder, plan: Plan) -> None:
     """Write down what runs here, or see that it is what ran here before.
 
     Raises:
@@ -80,6 +102,7 @@ def begin_folder(folder: RunFolder, recipe: Recipe, data: Prepared) -> None:
     """
     from raynas.data import open_images
 
+    recipe, data = plan.recipe, plan.data
     if folder.exists("recipe.yaml"):
         before = yaml.safe_load(folder.read("recipe.yaml"))
         for field, old, new in difference(before, recipe.json_value()):

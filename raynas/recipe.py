@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from search_spaces.budget import Budget
 
 from raynas.data import DataSettings
 from raynas.run_folder import digest
+from search_spaces.budget import Budget
 from search_spaces.errors import UserError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -232,7 +232,7 @@ def validated(model: type[M], content: Any, where: str) -> M:
             raise UserError(f"{where.capitalize()} lacks {path!r}.") from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = message[:1].lower() + message[1:]
-        raise UserError(f"In {where}, {path or 'the whole'} = {first['input']!r}: {message}.") from None
+        raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:

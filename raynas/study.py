@@ -19,10 +19,9 @@ import numpy as np
 from raynas import lock, resources
 from raynas.crossing import reference
 from raynas.curves import write_curves
-from raynas.data import Prepared
 from raynas.method import of_recipe
 from raynas.objective import Objective, UniformPath
-from raynas.opening import begin_folder, costs_of, default_folder, latency_rows, space_and_data
+from raynas.opening import Plan, begin_folder, costs_of, default_folder, plan
 from raynas.progress import Logged, Quiet, Reporter
 from raynas.recipe import FitSettings, Recipe, TrainingSettings
 from raynas.results import EvaluationTable, Found, Outcome, load
@@ -56,12 +55,14 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
     method = of_recipe(recipe)
+    planned = plan(recipe)
+    method.check(planned)
     folder = RunFolder(out or default_folder(recipe))
-    with opened(recipe, folder, reporter, verbose) as study:
+    with opened(planned, folder, reporter, verbose) as study:
         if folder.exists("outcome.json"):
             return load(folder.uri)
-        study.budget.check(study.costs)
-        method.check(study)
+        for note in recipe.notes:
+            study.say(note)
         outcome = method.run(study)
         outcome.write()
         return outcome
@@ -69,23 +70,13 @@ def run(
 
 @contextmanager
 def opened(
-    recipe: Recipe, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
+    planned: Plan, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
 ) -> Iterator[Study]:
     """Hold a run folder and the study in it; Ray is joined or started when a step first needs it."""
-    latency = latency_rows(recipe)
-    space, data = space_and_data(recipe)
     with lock.held(folder) as attempt, ExitStack() as stack:
-        begin_folder(folder, recipe, data)
-        yield Study(
-            folder=folder,
-            recipe=recipe,
-            space=space,
-            data=data,
-            latency=latency,
-            attempt=attempt,
-            reporter=Logged(reporter or Quiet(), folder),
-            cluster=lambda: stack.enter_context(resources.connected(verbose)),
-        )
+        begin_folder(folder, planned)
+        cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(resources.connected(verbose)))
+        yield Study(planned, folder, attempt, Logged(reporter or Quiet(), folder), cluster)
 
 
 @dataclass(frozen=True)
@@ -135,20 +126,16 @@ class Study:
 
     def __init__(
         self,
-        *,
+        planned: Plan,
         folder: RunFolder,
-        recipe: Recipe,
-        space: SearchSpace,
-        data: Prepared,
-        latency: list[list[Any]] | None,
         attempt: int,
         reporter: Reporter,
         cluster: Callable[[], resources.Cluster],
     ) -> None:
-        self.folder, self.recipe, self.space, self.data = folder, recipe, space, data
-        self.costs, self.budget = costs_of(space, latency), recipe.budget
-        self._latency, self._attempt, self._reporter = latency, attempt, reporter
-        self._cluster = lru_cache(maxsize=1)(cluster)
+        self.folder, self.recipe, self.budget = folder, planned.recipe, planned.recipe.budget
+        self.space, self.data, self.costs = planned.space, planned.data, planned.costs
+        self._latency, self._attempt = planned.latency, attempt
+        self._reporter, self._cluster = reporter, cluster
         self._steps = Steps(folder, attempt, reporter)
 
     def say(self, text: str) -> None:

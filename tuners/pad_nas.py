@@ -20,6 +20,7 @@ from tuners.nsga2 import ConstrainedNsga2
 from tuners.pruning import operation_frequencies, prune
 
 if TYPE_CHECKING:
+    from raynas.opening import Plan
     from raynas.recipe import TrainingSettings
     from raynas.study import Study
     from search_spaces import SearchSpace
@@ -55,11 +56,11 @@ class PadNas(Method):
             )
         return self
 
-    def check(self, study: Study) -> None:
-        if self.search.cost not in study.costs.resources:
+    def check(self, plan: Plan) -> None:
+        if self.search.cost not in plan.costs.resources:
             raise UserError(
                 f"The search lowers {self.search.cost}, which this run cannot tell; it can tell "
-                f"{', '.join(study.costs.resources)}: set search.cost, or give a latency table (latency.path)."
+                f"{', '.join(plan.costs.resources)}: set search.cost, or give a latency table (latency.path)."
             )
 
     def run(self, study: Study) -> Outcome:
