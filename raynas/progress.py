@@ -88,7 +88,6 @@ class Live:
         if not self._console.is_terminal:
             return
         self._line = Progress(
-            TextColumn("  {task.completed}/{task.total}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[detail]}"),
             TimeRemainingColumn(compact=True),
@@ -100,12 +99,13 @@ class Live:
 
     def update(self, done: int, total: int, detail: str = "") -> None:
         if self._line:
-            self._line.update(self._task, completed=done, total=total, detail=detail)
+            self._line.update(self._task, completed=done, total=total, detail=f"{done} of {total} {detail}")
 
     def end(self, step: str, seconds: float) -> None:
         if self._line:
             self._line.stop()
             self._line = None
+        self._console.print(f"  [dim]ended after {seconds:.0f} s[/dim]")
 
     def say(self, text: str) -> None:
         self._console.print(f"  {text}", soft_wrap=True)

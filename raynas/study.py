@@ -174,9 +174,11 @@ class Study:
             full = TrainingJob.model_validate({**job, **here, "data": self.data.model_dump(mode="json")})
             history = launch(full, scale, lambda done, total: self._reporter.update(done, total, "steps"))
             write_curves(self.folder, name, history)
+            last = history[-1]
+            self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
             return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{settings.epochs}", "history": history}
 
-        what = f"training {space.size():.3g} architectures for {settings.epochs} epochs"
+        what = f"training {space.size():.3g} architectures for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
         arguments = {**job, "data": self._data_identity(), "train_workers": scale.train_workers}
         return Weights(**self._steps.do(name, what, arguments, scale.train_workers, work))
 

@@ -137,7 +137,7 @@ def _constraint(
     low, high = np.ceil(low / unit), np.floor(high / unit)
     if low > high:
         return above, low, high
-    scale = min(max(above.max() / unit, 1.0), 0.25 / SLACK)
+    scale = max(above.max() / unit / 1e6, 1.0)
     return above / unit / scale, (low - 0.25 * widen) / scale, (high + 0.25 * widen) / scale
 
 
