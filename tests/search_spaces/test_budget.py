@@ -166,7 +166,6 @@ def test_a_hole_among_6e17_architectures_is_found() -> None:
     fixed = int(costs.fixed["macs"])
     reached = [bit * unit + fixed for bit in range(259_000, 261_000) if sums >> bit & 1]
     below, above = next((a, b) for a, b in pairwise(reached) if b - a > unit)
-    Budget.model_validate({"macs": {"min": below, "max": above - 1}}).check(costs)
     message = refusal(costs, macs={"min": below + 1, "max": above - 1})
     assert message.endswith(f"but nothing between {below:,} and {above:,}.")
 
