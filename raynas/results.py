@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from raynas import steps
 from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Evaluation
 from search_spaces.errors import UserError
@@ -78,7 +79,8 @@ class EvaluationTable:
 
     def read(self, step: str | None = None) -> pd.DataFrame:
         """The rows of one step, or of all; by step in the order of the run, trial, iteration and place."""
-        files = [name for name in self.run.names(_FOLDER) if step is None or name.split(".")[0] == step]
+        order = [step] if step else steps.names(self.run)
+        files = [name for one in order for name in self.run.names(_FOLDER) if name.split(".")[0] == one]
         tables = []
         for name in files:
             try:

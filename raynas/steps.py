@@ -12,6 +12,8 @@ from raynas.run_folder import Damaged, RunFolder, digest
 from search_spaces.errors import UserError
 
 _FILE = "study.json"
+_SCRATCH = ("checkpoints", "progress.json", "ray")
+"""What a step needs until its result is written down: its checkpoints, and what Ray keeps for itself."""
 
 
 class StepFailed(RuntimeError):
@@ -83,6 +85,13 @@ class Steps:
             record["worker_seconds"] += seconds * processes
             self._reporter.end(record["name"], seconds)
             self._write()
+        for name in _SCRATCH:
+            self._folder.delete(f"{record['folder']}/{name}")
 
     def _write(self) -> None:
         self._folder.write_json(_FILE, {"steps": self.records})
+
+
+def names(folder: RunFolder) -> list[str]:
+    """The names of a run's steps, in order."""
+    return [record["name"] for record in folder.read_json(_FILE)["steps"]] if folder.exists(_FILE) else []
