@@ -26,7 +26,7 @@ from raynas.progress import Logged, Quiet, Reporter
 from raynas.recipe import FitSettings, Recipe, TrainingSettings
 from raynas.results import EvaluationTable, Found, Outcome, load
 from raynas.run_folder import RunFolder
-from raynas.searcher import Searcher
+from raynas.searcher import Evaluation, Searcher
 from raynas.steps import Steps
 
 if TYPE_CHECKING:
@@ -232,41 +232,51 @@ class Study:
         self._steps.do(name, f"searching {space.size():.3g} architectures", arguments, scale.evaluators, work)
         return Found.read(self.folder, name, space)
 
-    def evaluate(
-        self,
-        name: str,
-        space: SearchSpace,
-        architectures: Sequence[Architecture],
-        weights: Weights,
-        part: Part = "validation",
-        recalibrate: bool = True,
-    ) -> Found:
-        """Ask the supernet actors for these architectures' one-shot accuracy."""
-        scale = self.recipe.scale
-        asked = self._question(space, weights, part, recalibrate)
+    def evaluate(self, name: str, space: SearchSpace, architectures: Sequence[Architecture], weights: Weights) -> Found:
+        """Ask the supernet actors for these architectures' one-shot accuracy on the validation images."""
+        asked = self._question(space, weights, "validation", recalibrate=True)
 
         def work(folder: str) -> dict[str, Any]:
-            resources.await_room(self._cluster(), scale, 0, self.say)
-            from raynas.evaluation.actors import Pool, evaluators
-
             about = {"study": self.recipe.identity(), "weights": weights.version, "seed": self.recipe.seed}
-            with evaluators(self.folder.uri, name, asked, scale) as actors:
-                pool = Pool(actors, costs_of(space, self._latency), self.budget)
-                EvaluationTable(self.folder).write(name, 0, 0, pool.evaluate(architectures), about)
-            return {"evaluations": len(architectures)}
+            evaluations = self._ask(name, asked, space, architectures)
+            EvaluationTable(self.folder).write(name, 0, 0, evaluations, about)
+            return {"evaluations": len(evaluations)}
 
+        what = f"evaluating {len(architectures)} architectures"
         arguments = {**self._identity_of(asked), "architectures": [str(one) for one in architectures]}
-        self._steps.do(name, f"evaluating {len(architectures)} architectures", arguments, scale.evaluators, work)
+        self._steps.do(name, what, arguments, self.recipe.scale.evaluators, work)
         return Found.read(self.folder, name, space)
 
     def fit(self, name: str, architecture: Architecture, settings: FitSettings, start: Weights | None = None) -> Fitted:
         """Train one network alone on all training images; its accuracy is that on the test images, read only here."""
         space = self.space.only(architecture)
         weights = self.train(name, space, UniformPath(), settings, start, part="all-training")
-        tested = self.evaluate(f"{name}-test", space, [architecture], weights, "test", recalibrate=False)
-        row = tested.table.iloc[0]
-        figures = {key: row[key].item() for key in ("top1", "top5", "loss", "macs", "params")}
-        return Fitted(architecture=str(architecture), weights=weights.file, **figures)
+        asked = self._question(space, weights, "test", recalibrate=False)
+
+        def work(folder: str) -> dict[str, Any]:
+            (tested,) = self._ask(f"{name}-test", asked, space, [architecture])
+            return {"top1": tested.top1, "top5": tested.top5, "loss": tested.loss, **tested.costs}
+
+        arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}
+        figures = self._steps.do(f"{name}-test", "measuring it on the test images", arguments, 1, work)
+        return Fitted(
+            architecture=str(architecture),
+            top1=figures["top1"],
+            top5=figures["top5"],
+            loss=figures["loss"],
+            macs=figures["macs"],
+            params=figures["params"],
+            weights=weights.file,
+        )
+
+    def _ask(
+        self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]
+    ) -> list[Evaluation]:
+        resources.await_room(self._cluster(), self.recipe.scale, 0, self.say)
+        from raynas.evaluation.actors import Pool, evaluators
+
+        with evaluators(self.folder.uri, step, asked, self.recipe.scale) as actors:
+            return Pool(actors, costs_of(space, self._latency), self.budget).evaluate(architectures)
 
     def outcome(self, step: str, space: SearchSpace, cost: str, weights: Weights) -> Outcome:
         """What the run comes to, its front taken from one step."""
