@@ -48,9 +48,8 @@ def main() -> None:
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except Exception as error:
-        if show := getattr(error, "show", None):  # what typer raises for a command line that it cannot read
-            show()
-            sys.exit(2)
+        if told := getattr(error, "format_message", None):  # typer raises it for a command line that it cannot read
+            _fail(2, told())
         from raynas.steps import StepFailed
 
         if isinstance(error, StepFailed):

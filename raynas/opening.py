@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from raynas import steps
 from raynas.recipe import Recipe, difference
 from raynas.run_folder import RunFolder
 from search_spaces.errors import UserError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from raynas.data import Prepared
     from search_spaces import Costs, SearchSpace
 
-_BEFORE_RECIPE = {"lock.json", "processes", "split.parquet", "versions.json"}
+_BEFORE_STEPS = {"lock.json", "log.jsonl", "processes", "recipe.yaml", "split.parquet", "study.json", "versions.json"}
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
 
@@ -95,7 +96,7 @@ def default_folder(recipe: Recipe) -> Path:
 
 
 def begin_folder(folder: RunFolder, plan: Plan) -> None:
-    """Write down what runs here, or see that it is what ran here before.
+    """Write down what runs here, or see that it is what ran here before, if that began a step.
 
     Raises:
         UserError: if the folder holds another recipe's run, or other data; it names the field that differs.
@@ -103,7 +104,8 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
     from raynas.data import open_images
 
     recipe, data = plan.recipe, plan.data
-    if folder.exists("recipe.yaml"):
+    found = {name for name in folder.names() if not name.startswith(".")}
+    if steps.names(folder):
         before = yaml.safe_load(folder.read("recipe.yaml"))
         for field, old, new in difference(before, recipe.json_value()):
             raise UserError(
@@ -112,7 +114,7 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
             )
         if folder.read_json("versions.json")["data"]["fingerprint"] != data.fingerprint:
             raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
-    elif any(name not in _BEFORE_RECIPE and not name.startswith(".") for name in folder.names()):
+    elif found - _BEFORE_STEPS or ("recipe.yaml" in found and "versions.json" not in found):
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
     folder.write_table("split.parquet", open_images(data).split)
     folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})

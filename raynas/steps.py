@@ -72,6 +72,7 @@ class Steps:
     def _work_out(
         self, record: dict[str, Any], what: str, processes: int, work: Callable[[str], Mapping[str, Any]]
     ) -> None:
+        before = record.get("attempt")
         record["attempt"] = self._attempt
         self._write()
         self._reporter.begin(record["name"], what)
@@ -79,6 +80,10 @@ class Steps:
         try:
             record["result"] = dict(work(record["folder"]))
             record["state"] = "finished"
+        except UserError:
+            if not before:  # refused before anything was done: the step may yet be asked for otherwise
+                self.records.remove(record)
+            raise
         finally:
             seconds = time.perf_counter() - start
             record["seconds"] += seconds

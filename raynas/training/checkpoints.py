@@ -74,7 +74,7 @@ def restore(
         for key, value in _under(f"optimizer/{group}/", tensors).items():
             parameter, _, entry = key.rpartition("/")
             owner = parameters[parameter]
-            optimizer.state[owner][entry] = value.to(owner.device).contiguous(memory_format=_format(owner))
+            optimizer.state[owner][entry] = _as(owner, value)
     return about
 
 
@@ -88,6 +88,6 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _format(tensor: Tensor) -> torch.memory_format:
-    is_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_last else torch.contiguous_format
+def _as(owner: Tensor, value: Tensor) -> Tensor:
+    """An entry of the parameter's shape lies where and as the parameter does; a count of steps stays as it was."""
+    return torch.empty_like(owner, dtype=value.dtype).copy_(value) if value.shape == owner.shape else value

@@ -147,7 +147,7 @@ def test_cifar10_subset(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda p: DataSettings(name="CIFAR11"), "did you mean 'CIFAR10'?"),
+        (lambda p: DataSettings(name="CIFAR11"), "the nearest is 'CIFAR10'"),
         (lambda p: DataSettings(name="zzz"), "digits, folder, npz"),
         (lambda p: DataSettings(name="VOCDetection"), "no image classification data set"),
         (lambda p: settings("folder", p / "absent"), "There is nothing at"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,19 +31,21 @@ time.sleep(60)
 """
 
 
-def start(script, folder):
+def start(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A process that runs the script, once it has said something."""
     process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
     process.stdout.readline()
     return process
 
 
-def test_attempts_are_numbered(tmp_path):
+def test_attempts_are_numbered(tmp_path: Path) -> None:
     for expected in (1, 2, 3):
         with lock.held(RunFolder(tmp_path)) as attempt:
             assert attempt == expected
 
 
-def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
+def test_a_second_run_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     holder = start(HOLD, tmp_path)
     try:
         with pytest.raises(UserError, match=f"held by process {holder.pid}"), lock.held(RunFolder(tmp_path)):
@@ -54,20 +57,25 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
         assert attempt == 2
 
 
-def test_a_new_attempt_waits_for_the_processes_of_the_last(tmp_path):
+def test_a_new_attempt_waits_for_the_processes_of_the_last(tmp_path: Path) -> None:
     ghost = start(NOTE, tmp_path)
 
-    def end_it():
+    killed = threading.Event()
+
+    def end_it() -> None:
         time.sleep(0.6)
+        killed.set()
         ghost.kill()
         ghost.wait()
 
-    threading.Thread(target=end_it).start()
+    ending = threading.Thread(target=end_it)
+    ending.start()
     with lock.held(RunFolder(tmp_path)):
-        assert ghost.poll() is not None
+        assert killed.is_set()
+    ending.join()
 
 
-def test_a_reused_process_number_is_not_mistaken_for_the_holder(tmp_path):
+def test_a_reused_process_number_is_not_mistaken_for_the_holder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with lock.held(folder):
         pass

@@ -1,6 +1,9 @@
 """What is written is whole or absent, and what is read is what was written."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,18 +13,18 @@ from raynas.run_folder import Damaged, RunFolder
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def test_json_comes_back(folder):
+def test_json_comes_back(folder: RunFolder) -> None:
     value = {"a": 0.1 + 0.2, "b": [1, None, "ü"], "c": {"d": 2**70}}
     folder.write_json("deep/er/file.json", value)
     assert folder.read_json("deep/er/file.json") == value
     assert folder.names("deep/er") == ["file.json"]
 
 
-def test_tensors_come_back_bit_for_bit(folder):
+def test_tensors_come_back_bit_for_bit(folder: RunFolder) -> None:
     tensors = {
         "weight": torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last),
         "count": torch.tensor(7),
@@ -33,7 +36,7 @@ def test_tensors_come_back_bit_for_bit(folder):
     assert all(torch.equal(read[key], tensors[key]) and read[key].dtype == tensors[key].dtype for key in tensors)
 
 
-def test_tables_come_back(folder):
+def test_tables_come_back(folder: RunFolder) -> None:
     table = pd.DataFrame({"architecture": ["a", "b"], "top1": [1.5, math.nan], "macs": [1, 2]})
     folder.write_table("t.parquet", table)
     pd.testing.assert_frame_equal(folder.read_table("t.parquet"), table)
@@ -41,13 +44,18 @@ def test_tables_come_back(folder):
 
 @pytest.mark.parametrize("kind", ["json", "tensors", "table"])
 @pytest.mark.parametrize("harm", ["truncate", "empty", "flip"])
-def test_damage_is_seen(folder, kind, harm):
-    write = {
+def test_damage_is_seen(folder: RunFolder, kind: str, harm: str) -> None:
+    writers: dict[str, Callable[[], None]] = {
         "json": lambda: folder.write_json("file", {"value": "something long enough to be hit"}),
         "tensors": lambda: folder.write_tensors("file", {"w": torch.arange(1000.0)}, {}),
         "table": lambda: folder.write_table("file", pd.DataFrame({"a": range(1000)})),
-    }[kind]
-    read = {"json": folder.read_json, "tensors": folder.read_tensors, "table": folder.read_table}[kind]
+    }
+    readers: dict[str, Callable[[str], Any]] = {
+        "json": folder.read_json,
+        "tensors": folder.read_tensors,
+        "table": folder.read_table,
+    }
+    write, read = writers[kind], readers[kind]
     write()
     content = bytearray(folder.read("file"))
     if harm == "truncate":
@@ -61,13 +69,13 @@ def test_damage_is_seen(folder, kind, harm):
         read("file")
 
 
-def test_what_a_killed_writer_left_aside_is_not_there(folder):
+def test_what_a_killed_writer_left_aside_is_not_there(folder: RunFolder) -> None:
     folder.write("file", b"whole")
     folder.write("file.123.aside", b"ha")
     assert folder.names() == ["file"]
 
 
-def test_a_missing_file_is_missing(folder):
+def test_a_missing_file_is_missing(folder: RunFolder) -> None:
     assert not folder.exists("nothing")
     assert folder.names("nowhere") == []
     with pytest.raises(FileNotFoundError):

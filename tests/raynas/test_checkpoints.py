@@ -1,0 +1,87 @@
+"""A checkpoint brings back training bit for bit; a damaged one is passed over for the one before it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from raynas.objective import UniformPath
+from raynas.run_folder import RunFolder
+from raynas.training import checkpoints
+from search_spaces import load
+from search_spaces.chain_supernet import ChainSupernet
+
+SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+Optimizer = type[torch.optim.SGD] | type[torch.optim.RMSprop]
+
+
+class Training:
+    """Supernet and optimizer, as a worker holds them."""
+
+    def __init__(self, kind: Optimizer, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.supernet: ChainSupernet = SPACE.supernet()
+        self.supernet.to(memory_format=torch.channels_last)
+        self.optimizers = {"weights": kind(self.supernet.parameters(), lr=0.05, momentum=0.9, foreach=True)}
+
+    def steps(self, first: int, last: int) -> None:
+        for step in range(first, last):
+            generator = torch.Generator().manual_seed(step)
+            images = torch.randn(8, 3, 16, 16, generator=generator).contiguous(memory_format=torch.channels_last)
+            labels = torch.randint(3, (8,), generator=generator)
+            logits = self.supernet(images, SPACE.sample(np.random.default_rng(step)))
+            torch.autograd.backward(nn.functional.cross_entropy(logits, labels))
+            self.optimizers["weights"].step()
+            self.optimizers["weights"].zero_grad(set_to_none=True)
+
+    def save(self, folder: RunFolder, file: str) -> None:
+        about = {"history": [{"loss": 0.1 + 0.2}], "sums": {}}
+        checkpoints.save(folder, file, self.supernet, self.optimizers, UniformPath(), about)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop])
+def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
+    folder = RunFolder(tmp_path)
+    file = checkpoints.name(1, 0, 1)
+    unbroken = Training(kind, 0)
+    unbroken.steps(0, 4)
+    unbroken.save(folder, file)
+    unbroken.steps(4, 9)
+
+    resumed = Training(kind, 1)
+    resumed.steps(20, 22)
+    about = checkpoints.restore(folder, file, resumed.supernet, resumed.optimizers, UniformPath())
+    assert about["history"] == [{"loss": 0.1 + 0.2}]
+    resumed.steps(4, 9)
+    for name, tensor in unbroken.supernet.state_dict().items():
+        assert torch.equal(tensor, resumed.supernet.state_dict()[name]), name
+    states = [training.optimizers["weights"].state_dict()["state"] for training in (unbroken, resumed)]
+    assert states[0].keys() == states[1].keys()
+    for number, state in states[0].items():
+        for entry, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][number][entry])), (number, entry)
+
+
+def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(*at, 1) for at in ((0, 5), (1, 0), (2, 0), (10, 0))]
+    assert checkpoints.newest(folder) is None
+    for file in files:
+        training.save(folder, file)
+    assert folder.names("checkpoints") == files[-2:]
+    assert checkpoints.newest(folder) == files[-1]
+    assert checkpoints.position(files[-1]) == (10, 0)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.0])
+def test_a_damaged_one_is_passed_over(tmp_path: Path, kept: float) -> None:
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
+    for file in files:
+        training.save(folder, file)
+    newest = tmp_path / "checkpoints" / files[1]
+    content = newest.read_bytes()
+    newest.write_bytes(content[: int(kept * len(content))])
+    assert checkpoints.newest(folder) == files[0]

@@ -1,0 +1,123 @@
+"""One-shot accuracy does not depend on what was asked before, and is that of the network standing alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from raynas.data import DataSettings, Images, batch, open_images, prepare
+from raynas.evaluation.evaluator import Evaluator, SupernetAnswers
+from raynas.recipe import EvaluationSettings
+from raynas.run_folder import RunFolder
+from search_spaces import Architecture, load
+from search_spaces.chain_supernet import ChainSupernet
+
+SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+SETTINGS = EvaluationSettings(batch_size=48, recalibration_images=70, recalibration_batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def images(image_cache: Path) -> Images:
+    return open_images(prepare(DataSettings(classes=3, validation=0.2), 16, seed=0))
+
+
+@pytest.fixture
+def supernet() -> ChainSupernet:
+    """Untrained, but with batch norm of no block at rest."""
+    torch.manual_seed(0)
+    built: ChainSupernet = SPACE.supernet().to(memory_format=torch.channels_last)
+    for module in built.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.2)
+            module.running_mean = torch.randn_like(module.weight)
+    return built
+
+
+def architectures(count: int) -> list[Architecture]:
+    generator = np.random.default_rng(1)
+    return [SPACE.sample(generator) for _ in range(count)]
+
+
+def test_answers_do_not_depend_on_the_order_of_questions(images: Images, supernet: ChainSupernet) -> None:
+    evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
+    asked = architectures(4)
+    there = [evaluator.one_shot(supernet, one) for one in asked]
+    back = [evaluator.one_shot(supernet, one) for one in reversed(asked)]
+    fresh = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, asked[2])
+    for key in ("top1", "top5", "loss", "images"):
+        assert [one[key] for one in there] == [one[key] for one in reversed(back)]
+        assert fresh[key] == there[2][key]
+    assert len({one["loss"] for one in there}) == 4
+
+
+def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: ChainSupernet) -> None:
+    norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architectures(1)[0])
+    assert [norm.momentum for norm in norms] == before
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: ChainSupernet, position: int) -> None:
+    """Against a plain loop: `network`'s own weights, running means over the same batches, and accuracy counted anew."""
+    architecture = architectures(3)[position]
+    network = SPACE.network(architecture)
+    network.load_state_dict(SPACE.network_state(architecture, supernet.state_dict()))
+    answer = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architecture)
+
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    rows = images.recalibration(SETTINGS.recalibration_images)
+    with torch.no_grad():
+        for start in range(0, len(rows), 32):
+            network(batch(images, rows[start : start + 32])[0])
+        network.eval()
+        inputs, labels = batch(images, images.rows("validation"))
+        logits = network(inputs)
+    assert answer["images"] == len(labels)
+    assert answer["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert answer["top1"] == pytest.approx(100 * float((logits.argmax(1) == labels).float().mean()), abs=1e-4)
+    assert answer["top5"] == 100, "there are three classes"
+
+
+def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: ChainSupernet) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_tensors("w.safetensors", supernet.state_dict(), {})
+    asked = architectures(2)
+    answers = SupernetAnswers(
+        run=folder.uri,
+        space=SPACE.specification(),
+        data=images.prepared.model_dump(mode="json"),
+        settings=SETTINGS.json_value(),
+        part="validation",
+        recalibrate=True,
+    )
+    evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
+    for one in asked:
+        answer, expected = answers.evaluate(one.indices, "w.safetensors"), evaluator.one_shot(supernet, one)
+        assert {**answer, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def test_a_pruned_supernet_takes_its_weights_from_its_parents(
+    tmp_path: Path, images: Images, supernet: ChainSupernet
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_tensors("w.safetensors", supernet.state_dict(), {})
+    architecture = architectures(1)[0]
+    answers = SupernetAnswers(
+        run=folder.uri,
+        space=SPACE.only(architecture).specification(),
+        data=images.prepared.model_dump(mode="json"),
+        settings=SETTINGS.json_value(),
+        part="validation",
+        recalibrate=True,
+    )
+    expected = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architecture)
+    assert answers.evaluate(architecture.indices, "w.safetensors")["loss"] == expected["loss"]
