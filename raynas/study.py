@@ -214,7 +214,7 @@ class Study:
             from raynas.searching import SearchJob, search
 
             about = {"study": self.recipe.identity(), "weights": weights.version}
-            with evaluators(self.folder.uri, name, asked, scale) as actors:
+            with evaluators(self.folder.uri, name, self._attempt, asked, scale) as actors:
                 here = {
                     "run": self.folder.uri,
                     "folder": folder,
@@ -275,7 +275,7 @@ class Study:
         resources.await_room(self._cluster(), self.recipe.scale, 0, self.say)
         from raynas.evaluation.actors import Pool, evaluators
 
-        with evaluators(self.folder.uri, step, asked, self.recipe.scale) as actors:
+        with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as actors:
             return Pool(actors, costs_of(space, self._latency), self.budget).evaluate(architectures)
 
     def outcome(self, step: str, space: SearchSpace, cost: str, weights: Weights) -> Outcome:

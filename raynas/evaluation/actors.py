@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,11 +37,12 @@ class SupernetActor:
         self._known: dict[tuple[int, ...], dict[str, Any]] = {}
 
     @ray.method
-    def evaluate(self, indices: tuple[int, ...]) -> dict[str, Any]:
-        """The answer for one architecture, worked out the first time that it is asked for."""
-        if indices not in self._known:
-            self._known[indices] = self._answers.evaluate(indices, self._weights)
-        return self._known[indices]
+    def evaluate(self, asked: list[tuple[int, ...]]) -> list[dict[str, Any]]:
+        """The answers for these architectures, each worked out the first time that it is asked for."""
+        for indices in asked:
+            if indices not in self._known:
+                self._known[indices] = self._answers.evaluate(indices, self._weights)
+        return [self._known[indices] for indices in asked]
 
     @ray.method
     def answered(self) -> int:
@@ -49,11 +51,14 @@ class SupernetActor:
 
 
 @contextmanager
-def evaluators(run: str, step: str, question: Question, scale: ScaleSettings) -> Iterator[list[str]]:
-    """Keep `scale.evaluators` actors for one step; the value is their names, which any process of the run may call."""
+def evaluators(run: str, step: str, attempt: int, question: Question, scale: ScaleSettings) -> Iterator[list[str]]:
+    """Keep `scale.evaluators` actors for one step; the value is their names, which any process of the run may call.
+
+    The attempt is part of the name, as the actors of a killed driver may live on for seconds in a joined cluster.
+    """
     remote = ray.remote(SupernetActor)
     tag = hashlib.sha256(run.encode()).hexdigest()[:8]
-    names = [f"raynas-{tag}-{step}-{number}" for number in range(scale.evaluators)]
+    names = [f"raynas-{tag}-{step}-{attempt}-{number}" for number in range(scale.evaluators)]
     actors: list[Any] = [
         remote.options(
             name=name, namespace=NAMESPACE, num_cpus=0, num_gpus=scale.gpus, max_restarts=-1, max_task_retries=-1
@@ -77,15 +82,21 @@ class Pool:
 
     def evaluate(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
         """One evaluation an architecture, in the order asked; costs are looked up here."""
-        pending = [self._actor(one).evaluate.remote(one.indices) for one in architectures]
+        homes = [self._home(one) for one in architectures]
+        asked = [
+            [one.indices for one, home in zip(architectures, homes, strict=True) if home == actor]
+            for actor in range(len(self._actors))
+        ]
+        pending = [actor.evaluate.remote(some) for actor, some in zip(self._actors, asked, strict=True)]
         costs = self._costs.cost(architectures)
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
+        answers = [iter(some) for some in ray.get(pending)]
         return [
-            Evaluation(one, costs=row, feasible=met, **answer)
-            for one, row, met, answer in zip(architectures, rows, feasible, ray.get(pending), strict=True)
+            Evaluation(one, costs=row, feasible=met, **next(answers[home]))
+            for one, row, met, home in zip(architectures, rows, feasible, homes, strict=True)
         ]
 
-    def _actor(self, architecture: Architecture) -> Any:
-        home = int.from_bytes(hashlib.sha256(bytes(str(architecture.indices), "ascii")).digest()[:4], "big")
-        return self._actors[home % len(self._actors)]
+    def _home(self, architecture: Architecture) -> int:
+        """Which actor answers for this architecture."""
+        return zlib.crc32(str(architecture.indices).encode()) % len(self._actors)
