@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from raynas.method import Method
 from raynas.objective import UniformPath
-from raynas.results import Outcome
-from raynas.searcher import Searcher
-from raynas.study import Study
 from tuners.evolution import SposEvolution
+from tuners.generations import GenerationalSearcher
 from tuners.pad_nas import PadNas
 from tuners.random_search import RandomSearch
+
+if TYPE_CHECKING:
+    from raynas.opening import Plan
+    from raynas.results import Outcome
+    from raynas.study import Study
 
 
 class ISupernet(PadNas):
@@ -32,41 +35,33 @@ class PSupernet(PadNas):
     learning_rates: tuple[float, ...] = (0.5, 0.1)
 
 
-class Spos(Method):
-    """Single-path one-shot NAS: a supernet trained by uniform paths, then searched for accuracy alone.
+class TrainThenSearch(Method):
+    """A supernet trained by uniform paths for `training.epochs`, then searched once."""
 
-    Attributes:
-        front_cost: the resource of the Pareto front that is reported.
-    """
+    spaces: ClassVar[str] = "layer-by-layer spaces"
+
+    search: GenerationalSearcher
+
+    def check(self, plan: Plan) -> None:
+        self.search.check(plan.costs)
+
+    def run(self, study: Study) -> Outcome:
+        weights = study.train("supernet", study.space, UniformPath(), study.recipe.training)
+        study.search("final", study.space, weights, self.search)
+        return study.outcome("final", study.space, self.search.cost, weights)
+
+
+class Spos(TrainThenSearch):
+    """Single-path one-shot NAS: searched by evolution, for accuracy alone."""
 
     paper: ClassVar[str] = "Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling"
-    spaces: ClassVar[str] = "layer-by-layer spaces"
 
     search: SposEvolution = SposEvolution()
-    front_cost: str = "macs"
-
-    def run(self, study: Study) -> Outcome:
-        return _train_and_search(study, self.search, self.front_cost)
 
 
-class Random(Method):
-    """The same supernet, and as many architectures drawn at random within the budget.
-
-    Attributes:
-        front_cost: the resource of the Pareto front that is reported.
-    """
+class Random(TrainThenSearch):
+    """The same supernet, and as many architectures drawn at random within the budget."""
 
     paper: ClassVar[str] = "Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search"
-    spaces: ClassVar[str] = "layer-by-layer spaces"
 
     search: RandomSearch = RandomSearch()
-    front_cost: str = "macs"
-
-    def run(self, study: Study) -> Outcome:
-        return _train_and_search(study, self.search, self.front_cost)
-
-
-def _train_and_search(study: Study, searcher: Searcher, cost: str) -> Outcome:
-    weights = study.train("supernet", study.space, UniformPath(), study.recipe.training)
-    study.search("final", study.space, weights, searcher)
-    return study.outcome("final", study.space, cost, weights)

@@ -30,14 +30,21 @@ class GenerationalSearcher(Searcher):
     generations: int = Field(40, ge=1)
     cost: str = "macs"
 
-    def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
-        """As `Searcher.begin`.
+    def check(self, costs: Costs) -> None:
+        """See that the costs hold what this search weighs.
 
         Raises:
-            UserError: if `cost` is not among `costs`.
+            UserError: if they do not.
         """
         if self.cost not in costs.resources:
-            raise UserError(f"The search cannot weigh {self.cost!r}; it can weigh {', '.join(costs.resources)}.")
+            raise UserError(
+                f"The search cannot weigh {self.cost!r}, but {', '.join(costs.resources)}: set search.cost"
+                + (", or give a latency table (latency.path)." if self.cost == "latency_ms" else ".")
+            )
+
+    def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
+        """As `Searcher.begin`; raises as `check`."""
+        self.check(costs)
         return self.over(FeasibleSpace(space, costs, budget), seed)
 
     @abstractmethod

@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 from raynas.method import Method
 from raynas.objective import UniformPath
 from raynas.results import Found, Outcome, non_domination_ranks
-from search_spaces.errors import UserError
 from tuners.nsga2 import ConstrainedNsga2
 from tuners.pruning import operation_frequencies, prune
 
@@ -57,11 +56,7 @@ class PadNas(Method):
         return self
 
     def check(self, plan: Plan) -> None:
-        if self.search.cost not in plan.costs.resources:
-            raise UserError(
-                f"The search lowers {self.search.cost}, which this run cannot tell; it can tell "
-                f"{', '.join(plan.costs.resources)}: set search.cost, or give a latency table (latency.path)."
-            )
+        self.search.check(plan.costs)
 
     def run(self, study: Study) -> Outcome:
         space = study.space
