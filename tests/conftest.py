@@ -25,3 +25,12 @@ def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYNAS_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def cluster(image_cache: Path) -> Iterator[None]:
+    """One Ray on this machine for all tests that call it in their own process."""
+    from raynas.resources import connected
+
+    with connected():
+        yield
