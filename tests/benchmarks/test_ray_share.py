@@ -1,0 +1,22 @@
+"""Ray's share is taken apart without a rest."""
+
+import pytest
+
+from benchmarks.free_oracle import FreeOracle
+from benchmarks.ray_share import timings
+from benchmarks.timed_search import TimedNsga2
+from raynas import resources
+
+
+def test_the_oracle_answers_the_same_again() -> None:
+    first, second = (FreeOracle().evaluate((0, 3, 6), None) for _ in range(2))
+    assert first == second
+    assert 50.0 < first["top1"] < 100.0
+
+
+@pytest.mark.slow
+def test_the_parts_make_up_the_whole() -> None:
+    with resources.connected():
+        (timing,) = timings(1, TimedNsga2(population=4, generations=3))
+    assert 0.0 < timing.search < timing.generations < timing.whole
+    assert timing.whole == pytest.approx(timing.start + timing.generations + timing.end)
