@@ -25,7 +25,7 @@ NOTE = """
 import sys, time
 from raynas import lock
 from raynas.run_folder import RunFolder
-lock.note_process(RunFolder(sys.argv[1]))
+lock.note_process(RunFolder(sys.argv[1]), 1)
 print("noted", flush=True)
 time.sleep(60)
 """

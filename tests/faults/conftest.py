@@ -1,0 +1,46 @@
+"""What the tests that kill things share: commands that leave nothing behind, and what an undisturbed run finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.runs import Command, Result, living, told, write_recipe
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Command]]:
+    """Makes commands; in the end nothing that they started may live on."""
+    mark = f"RAYNAS_TEST={os.getpid()}-{tmp_path.name} "
+    monkeypatch.setenv(*mark.strip().split("="))
+
+    def make(name: str, *changes: str) -> Command:
+        return Command(write_recipe(tmp_path), tmp_path / name, list(changes))
+
+    def left() -> dict[int, str]:
+        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+        marked = [number for number in numbers if mark in told(number, "environ")]
+        noted = [number for out in tmp_path.iterdir() for number in living(out)]
+        return {number: told(number, "cmdline")[:80] for number in (*marked, *noted)}
+
+    yield make
+    deadline = time.monotonic() + 30
+    while remaining := left():
+        if time.monotonic() > deadline:
+            for number in remaining:
+                os.kill(number, signal.SIGKILL)
+            pytest.fail(f"these were left behind: {remaining}")
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The result of the recipe when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    Command(write_recipe(folder), folder / "run").finish()
+    return Result.of(folder / "run")
