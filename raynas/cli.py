@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,10 +49,13 @@ def main() -> None:
     except Exception as error:
         if told := getattr(error, "format_message", None):  # typer raises it for a command line that it cannot read
             _fail(2, told())
+        from raynas.run_folder import Damaged
         from raynas.steps import StepFailed
 
         if isinstance(error, StepFailed):
             _fail(1, f"{error} The same command goes on from what is finished.")
+        if isinstance(error, Damaged | ConnectionError):
+            _fail(1, str(error))
         raise
 
 
@@ -272,7 +274,7 @@ def fit(
     from raynas.fitting import fit_architecture, fit_run
 
     reporter = _reporter(quiet or as_json, log_format)
-    if Path(what).exists() or "://" in what:
+    if ": " not in what:
         fitted = fit_run(what, architecture, changes or [], reporter, verbose)
     else:
         fitted = fit_architecture(what, out, changes or [], reporter, verbose)

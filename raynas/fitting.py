@@ -15,6 +15,8 @@ from raynas.recipe import Recipe
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder, digest
 from raynas.study import Study, Weights, opened
+from search_spaces import from_specification
+from search_spaces.errors import UserError
 
 
 def fit_run(
@@ -51,9 +53,6 @@ def fit_architecture(
     recipe = Recipe.read(
         content, [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
     )
-    recipe = recipe.model_copy(
-        update={"training": recipe.training.model_copy(update={"batch_size": recipe.fit.batch_size})}
-    )
     folder = RunFolder(out or Path("runs") / f"fit-{digest([text, recipe.json_value()])[:6]}")
     with opened(plan(recipe), folder, reporter, verbose) as study:
         return _fit(study, text, None)
@@ -63,7 +62,9 @@ def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
     architecture = study.space.parse(text)
     settings = study.recipe.fit
     start = None
-    if settings.inherit and outcome and outcome.weights:
+    if settings.inherit:
+        if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):
+            raise UserError("fit.inherit needs the run of a supernet that still holds every operation of the network.")
         start = Weights(outcome.weights, "inherited", [])
     name = f"fit-{digest([text, settings.json_value()])[:6]}"
     fitted = asdict(study.fit(name, architecture, settings, start))

@@ -6,6 +6,7 @@ later attempt begins when all that the earlier one noted are gone.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from raynas.run_folder import Damaged, RunFolder
 from search_spaces.errors import UserError
 
 _LOCK = "lock.json"
+_KERNEL_LOCK = ".lock"
 _PROCESSES = "processes"
 _GHOST_SECONDS = 120
 
@@ -29,24 +31,57 @@ def held(folder: RunFolder) -> Iterator[int]:
     Raises:
         UserError: if a living process holds the folder.
     """
-    before = _read(folder)
-    if before and before["state"] == "held" and _lives(before):
-        raise UserError(
-            f"{folder.uri} is held by process {before['pid']} on {before['host']}, which is running: wait for it "
-            "to end, or give another folder with --out."
-        )
-    _wait_for_ghosts(folder)
-    attempt = before["attempt"] + 1 if before else 1
-    mine = {"attempt": attempt, **_myself()}
-    folder.write_json(_LOCK, {**mine, "state": "held"})
-    try:
-        yield attempt
-    finally:
-        folder.write_json(_LOCK, {**mine, "state": "released"})
+    with _exclusive(folder):
+        before = _read(folder)
+        _wait_for_ghosts(folder)
+        attempt = before["attempt"] + 1 if before else 1
+        mine = {"attempt": attempt, **_myself()}
+        folder.write_json(_LOCK, {**mine, "state": "held"})
+        try:
+            yield attempt
+        finally:
+            folder.write_json(_LOCK, {**mine, "state": "released"})
 
 
-def note_process(folder: RunFolder) -> None:
-    """Write down that this process may write into the folder."""
+@contextmanager
+def _exclusive(folder: RunFolder) -> Iterator[None]:
+    """One driver at a time: by the kernel's file lock on a local folder, else by what `lock.json` says."""
+    if not folder.is_local:
+        before = _read(folder)
+        if before and before["state"] == "held" and (before["host"] != socket.gethostname() or _lives(before)):
+            raise _refusal(folder, before)
+        yield
+        return
+    os.makedirs(folder.uri, exist_ok=True)
+    with open(os.path.join(folder.uri, _KERNEL_LOCK), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _refusal(folder, _read(folder)) from None
+        yield
+
+
+def _refusal(folder: RunFolder, holder: dict[str, Any] | None) -> UserError:
+    who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+    return UserError(
+        f"{folder.uri} is held by {who}: wait for it to end, or give another folder with --out; "
+        f"if it died with its machine, remove {_LOCK}."
+    )
+
+
+class Superseded(RuntimeError):
+    """A newer attempt has begun on the folder: what an older one has still to write would only be in its way."""
+
+
+def note_process(folder: RunFolder, attempt: int) -> None:
+    """Write down that this process may write into the folder.
+
+    Raises:
+        Superseded: if the folder has gone on to a newer attempt.
+    """
+    current = _read(folder)
+    if current and current["attempt"] != attempt:
+        raise Superseded(f"attempt {attempt} has been followed by attempt {current['attempt']}")
     myself = _myself()
     folder.write_json(f"{_PROCESSES}/{myself['host']}-{myself['pid']}.json", myself)
 
@@ -78,7 +113,8 @@ def _myself() -> dict[str, Any]:
 
 def _lives(process: dict[str, Any]) -> bool:
     """Whether a noted process still runs; one of another host is taken to be gone with its cluster."""
-    return bool(process["host"] == socket.gethostname() and _started(process["pid"]) == process["started"])
+    started = _started(process["pid"])
+    return bool(process["host"] == socket.gethostname() and started is not None and started == process["started"])
 
 
 def _started(pid: int) -> str | None:

@@ -64,10 +64,6 @@ def _space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
         raise UserError("The number of classes follows from the data: leave space.num_classes out.")
     resolution = load(recipe.space["name"], **settings).resolution
     data = prepare(recipe.data, resolution, recipe.seed)
-    if data.counts["train"] < recipe.training.batch_size:
-        raise UserError(
-            f"A batch of {recipe.training.batch_size} is more than the {data.counts['train']} training images."
-        )
     return load(recipe.space["name"], **settings, num_classes=len(data.classes)), data
 
 
@@ -95,6 +91,18 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.method['name']}-{recipe.space['name']}-{recipe.identity()[:6]}"
 
 
+def refuse_strangers(folder: RunFolder) -> None:
+    """See that a folder is empty, or a run's, before anything is written into it.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    found = {name for name in folder.names() if not name.startswith(".")}
+    is_run = "study.json" in found or found <= _BEFORE_STEPS
+    if not is_run or ("recipe.yaml" in found and "versions.json" not in found):
+        raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
+
+
 def begin_folder(folder: RunFolder, plan: Plan) -> None:
     """Write down what runs here, or see that it is what ran here before, if that began a step.
 
@@ -104,7 +112,6 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
     from raynas.data import open_images
 
     recipe, data = plan.recipe, plan.data
-    found = {name for name in folder.names() if not name.startswith(".")}
     if steps.names(folder):
         before = yaml.safe_load(folder.read("recipe.yaml"))
         for field, old, new in difference(before, recipe.json_value()):
@@ -114,8 +121,7 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
             )
         if folder.read_json("versions.json")["data"]["fingerprint"] != data.fingerprint:
             raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
-    elif found - _BEFORE_STEPS or ("recipe.yaml" in found and "versions.json" not in found):
-        raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
+        return
     folder.write_table("split.parquet", open_images(data).split)
     folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
@@ -129,6 +135,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     info = Path("/proc/cpuinfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"python": platform.python_version(), "cpu": models[0] if models else platform.processor(), "gpus": gpus}

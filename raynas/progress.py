@@ -108,7 +108,7 @@ class Live:
         self._console.print(f"  [dim]ended after {seconds:.0f} s[/dim]")
 
     def say(self, text: str) -> None:
-        self._console.print(f"  {text}", soft_wrap=True)
+        self._console.print(f"  {text}", soft_wrap=True, markup=False)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         self._console.print(plain_table(columns, rows, title))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from raynas.data import DataSettings
 from raynas.run_folder import digest
@@ -120,7 +120,7 @@ class ScaleSettings(Settings):
 class LatencySettings(Settings):
     """A measured latency table: a CSV or YAML file, and which table of the file where it holds several."""
 
-    path: Path
+    path: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
     table: str | None = None
 
 
@@ -157,6 +157,16 @@ class Recipe(Settings):
     seed: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _an_image_for_every_micro_batch(self) -> Recipe:
+        for name, settings in (("training", self.training), ("fit", self.fit)):
+            if settings.batch_size < self.scale.train_workers * settings.accumulate:
+                raise ValueError(
+                    f"{name}.batch_size = {settings.batch_size} is less than {self.scale.train_workers} workers times "
+                    f"{settings.accumulate} micro-batches"
+                )
+        return self
+
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any], changes: Iterable[str] = ()) -> Recipe:
         """The recipe in a file, of a name that ships with raynas, or given as a mapping, with `a.b=c` changes.
@@ -184,18 +194,22 @@ def _load(source: str) -> dict[str, Any]:
     if source in shipped():
         text = (resources.files("raynas") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_bytes().decode(errors="replace")
     else:
         raise UserError(
             f"There is no recipe {source!r}: give a file, or one that ships with raynas: {', '.join(shipped())}."
         )
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"The recipe {source} is not YAML: {' '.join(str(error).split())}.") from error
+    content = _parsed(text, f"the recipe {source}")
     if not isinstance(content, dict):
         raise UserError(f"The recipe {source} is not a mapping of keys to values.")
     return content
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"YAML cannot read {what}: {' '.join(str(error).split())}.") from error
 
 
 def _set(content: dict[str, Any], change: str) -> None:
@@ -209,7 +223,7 @@ def _set(content: dict[str, Any], change: str) -> None:
             below = {"name": below}
         content[parent] = dict(below) if isinstance(below, dict) else {}
         content = content[parent]
-    content[last] = yaml.safe_load(value)
+    content[last] = _parsed(value, f"the value of {path}")
 
 
 def validated(model: type[M], content: Any, where: str) -> M:

@@ -21,6 +21,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 _OBJECT_STORE_BYTES = 256 * 2**20
@@ -55,7 +56,7 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
         address=None if joins else "local",
         include_dashboard=None if joins else False,
         object_store_memory=None if joins else _OBJECT_STORE_BYTES,
-        runtime_env={"env_vars": _ENVIRONMENT},
+        runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
         log_to_driver=verbose,
         logging_level=logging.INFO if verbose else logging.ERROR,
     )

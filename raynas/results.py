@@ -80,13 +80,13 @@ class EvaluationTable:
     def read(self, step: str | None = None) -> pd.DataFrame:
         """The rows of one step, or of all; by step in the order of the run, trial, iteration and place."""
         order = [step] if step else steps.names(self.run)
-        files = [name for one in order for name in self.run.names(_FOLDER) if name.split(".")[0] == one]
+        files = [name for one in order for name in self.run.names(_FOLDER) if name.startswith(f"{one}.trial-")]
         tables = []
         for name in files:
             try:
                 tables.append(self.run.read_table(f"{_FOLDER}/{name}"))
             except Damaged as fault:
-                raise UserError(f"{fault} Run the same recipe again on this folder to evaluate it anew.") from fault
+                raise UserError(f"{fault} Run the recipe again in another folder.") from fault
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 

@@ -82,7 +82,10 @@ def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, A
     if results.num_errors:
         raise StepFailed(f"The search {job.step} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
     folder = RunFolder(job.run) / job.folder
-    return [folder.read_json(_state_file(trial))["summary"] for trial in range(len(job.seeds))]
+    summaries = [folder.read_json(_state_file(trial))["summary"] for trial in range(len(job.seeds))]
+    if not all(summary["ended"] for summary in summaries):
+        raise StepFailed(f"The search {job.step} was stopped before its end.")
+    return summaries
 
 
 class _Reports(tune.Callback):
@@ -105,12 +108,14 @@ def _trial(config: dict[str, Any]) -> None:
     job, trial = SearchJob.model_validate(config["job"]), int(config["trial"])
     prepare_process(job.threads, deterministic=False)
     run = RunFolder(job.run)
-    lock.note_process(run)
+    lock.note_process(run, job.attempt)
     space = from_specification(job.space)
     costs = costs_of(space, job.latency)
     searcher = revive(job.searcher, Searcher)  # type: ignore[type-abstract]
     searching = searcher.begin(space, costs, job.budget, job.seeds[trial])
-    done = _resume(run / job.folder, trial, searching)
+    state, done = _resume(run / job.folder, trial, searching)
+    if done["ended"]:
+        return
     pool = Pool(job.actors, costs, job.budget)
     table = EvaluationTable(run)
     while architectures := searching.ask():
@@ -121,26 +126,29 @@ def _trial(config: dict[str, Any]) -> None:
             "generations": done["generations"] + 1,
             "evaluations": done["evaluations"] + len(evaluations),
             "best": max([done["best"], *(one.top1 for one in evaluations)]),
-            "note": searching.note,
+            "note": None,
+            "ended": False,
         }
-        _write(run / job.folder, trial, searching, done)
+        state = searching.state()
+        _write(run / job.folder, trial, state, done)
         tune.report({**done, "trial": trial, "of": searching.generations})
-    _write(run / job.folder, trial, searching, {**done, "note": searching.note})
+    _write(run / job.folder, trial, state, {**done, "note": searching.note, "ended": True})
 
 
 def _state_file(trial: int) -> str:
     return f"trial-{trial}.json"
 
 
-def _write(folder: RunFolder, trial: int, searching: Search, done: dict[str, Any]) -> None:
-    folder.write_json(_state_file(trial), {"summary": done, "state": searching.state()})
+def _write(folder: RunFolder, trial: int, state: dict[str, Any] | None, done: dict[str, Any]) -> None:
+    folder.write_json(_state_file(trial), {"summary": done, "state": state})
 
 
-def _resume(folder: RunFolder, trial: int, searching: Search) -> dict[str, Any]:
+def _resume(folder: RunFolder, trial: int, searching: Search) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The state to go on from, already restored, and what has been done."""
     try:
         written = folder.read_json(_state_file(trial))
     except (FileNotFoundError, Damaged):
-        return {"generations": 0, "evaluations": 0, "best": 0.0, "note": None}
-    searching.restore(written["state"])
-    done: dict[str, Any] = written["summary"]
-    return done
+        return None, {"generations": 0, "evaluations": 0, "best": 0.0, "note": None, "ended": False}
+    if written["state"] is not None:
+        searching.restore(written["state"])
+    return written["state"], written["summary"]

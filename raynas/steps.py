@@ -8,7 +8,7 @@ from typing import Any
 
 from raynas.progress import Reporter
 from raynas.recipe import difference
-from raynas.run_folder import Damaged, RunFolder, digest
+from raynas.run_folder import RunFolder, digest
 from search_spaces.errors import UserError
 
 _FILE = "study.json"
@@ -25,10 +25,7 @@ class Steps:
 
     def __init__(self, folder: RunFolder, attempt: int, reporter: Reporter) -> None:
         self._folder, self._attempt, self._reporter = folder, attempt, reporter
-        try:
-            self.records: list[dict[str, Any]] = folder.read_json(_FILE)["steps"]
-        except (FileNotFoundError, Damaged):
-            self.records = []
+        self.records: list[dict[str, Any]] = _records(folder)
 
     def do(
         self,
@@ -56,9 +53,11 @@ class Steps:
             self.records.append(record)
         self._check(record, arguments)
         if record["state"] == "finished":
-            self._reporter.say(f"[dim]{name} was finished before[/dim]")
+            self._reporter.say(f"{name} was finished before")
         else:
             self._work_out(record, what, processes, work)
+        for scratch in _SCRATCH:
+            self._folder.delete(f"{record['folder']}/{scratch}")
         result: dict[str, Any] = record["result"]
         return result
 
@@ -90,8 +89,6 @@ class Steps:
             record["worker_seconds"] += seconds * processes
             self._reporter.end(record["name"], seconds)
             self._write()
-        for name in _SCRATCH:
-            self._folder.delete(f"{record['folder']}/{name}")
 
     def _write(self) -> None:
         self._folder.write_json(_FILE, {"steps": self.records})
@@ -99,4 +96,9 @@ class Steps:
 
 def names(folder: RunFolder) -> list[str]:
     """The names of a run's steps, in order."""
-    return [record["name"] for record in folder.read_json(_FILE)["steps"]] if folder.exists(_FILE) else []
+    return [record["name"] for record in _records(folder)]
+
+
+def _records(folder: RunFolder) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = folder.read_json(_FILE)["steps"] if folder.exists(_FILE) else []
+    return records

@@ -21,13 +21,14 @@ from raynas.crossing import reference
 from raynas.curves import write_curves
 from raynas.method import of_recipe
 from raynas.objective import Objective, UniformPath
-from raynas.opening import Plan, begin_folder, costs_of, default_folder, plan
+from raynas.opening import Plan, begin_folder, costs_of, default_folder, plan, refuse_strangers
 from raynas.progress import Logged, Quiet, Reporter
 from raynas.recipe import FitSettings, Recipe, TrainingSettings
 from raynas.results import EvaluationTable, Found, Outcome, load
 from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation, Searcher
 from raynas.steps import Steps
+from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from raynas.data.images import Part
@@ -73,6 +74,7 @@ def opened(
     planned: Plan, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
 ) -> Iterator[Study]:
     """Hold a run folder and the study in it; Ray is joined or started when a step first needs it."""
+    refuse_strangers(folder)
     with lock.held(folder) as attempt, ExitStack() as stack:
         begin_folder(folder, planned)
         cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(resources.connected(verbose)))
@@ -153,6 +155,11 @@ class Study:
     ) -> Weights:
         """Train the supernet of `space` as a Ray Train job; from scratch, or from weights of a space that holds it."""
         scale = self.recipe.scale
+        images = self.data.counts["train"] + (self.data.counts["validation"] if part == "all-training" else 0)
+        if images < settings.batch_size:
+            raise UserError(
+                f"A batch of {settings.batch_size} is more than the {images} training images of the step {name}."
+            )
         job = {
             "space": space.specification(),
             "objective": reference(objective),

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from raynas.method import Method
 from raynas.objective import UniformPath
 from raynas.results import Found, Outcome, non_domination_ranks
+from search_spaces.errors import UserError
 from tuners.nsga2 import ConstrainedNsga2
 from tuners.pruning import operation_frequencies, prune
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from raynas.recipe import TrainingSettings
     from raynas.study import Study
     from search_spaces import SearchSpace
+
+
+_SET_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
 
 
 class PadNas(Method):
@@ -57,6 +61,9 @@ class PadNas(Method):
 
     def check(self, plan: Plan) -> None:
         self.search.check(plan.costs)
+        for key, plural in _SET_BY_STAGE.items():
+            if getattr(plan.recipe.training, key) != type(plan.recipe.training).model_fields[key].default:
+                raise UserError(f"Each stage has its own {key}: set method.{plural}, not training.{key}.")
 
     def run(self, study: Study) -> Outcome:
         space = study.space
@@ -65,7 +72,10 @@ class PadNas(Method):
             found = study.search(f"search-{stage}", space, weights, self.search)
             space = self._pruned(study, space, found)
             weights = study.train(f"supernet-{stage}", space, UniformPath(), self._training(study, stage), weights)
-        study.search("final", space, weights, self.search)
+        found = study.search("final", space, weights, self.search)
+        study.say(
+            f"best one-shot accuracy {found.table['top1'].max():.2f} % among 10^{magnitude(space):.1f} architectures"
+        )
         return study.outcome("final", space, self.search.cost, weights)
 
     def _training(self, study: Study, stage: int) -> TrainingSettings:

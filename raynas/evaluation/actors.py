@@ -28,9 +28,9 @@ NAMESPACE = "raynas"
 class SupernetActor:
     """One process that holds an `Answers` and remembers what it has answered."""
 
-    def __init__(self, run: str, question: dict[str, Any], threads: int, deterministic: bool) -> None:
+    def __init__(self, run: str, attempt: int, question: dict[str, Any], threads: int, deterministic: bool) -> None:
         prepare_process(threads, deterministic)
-        lock.note_process(RunFolder(run))
+        lock.note_process(RunFolder(run), attempt)
         asked = Question.model_validate(question)
         self._answers: Answers = pkgutil.resolve_name(asked.answers)(**asked.arguments)
         self._weights = asked.weights
@@ -62,7 +62,7 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
     actors: list[Any] = [
         remote.options(
             name=name, namespace=NAMESPACE, num_cpus=0, num_gpus=scale.gpus, max_restarts=-1, max_task_retries=-1
-        ).remote(run, question.json_value(), scale.threads, scale.deterministic)
+        ).remote(run, attempt, question.json_value(), scale.threads, scale.deterministic)
         for name in names
     ]
     try:
@@ -91,7 +91,8 @@ class Pool:
         costs = self._costs.cost(architectures)
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
-        answers = [iter(some) for some in ray.get(pending)]
+        answered: list[list[dict[str, Any]]] = ray.get(pending)
+        answers = [iter(some) for some in answered]
         return [
             Evaluation(one, costs=row, feasible=met, **next(answers[home]))
             for one, row, met, home in zip(architectures, rows, feasible, homes, strict=True)

@@ -58,12 +58,13 @@ class Batches:
         if self._kept:
             yield from self._kept
             return
-        is_small = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
-        for start in range(0, len(self.indices), self.batch_size):
-            one = batch(self.images, self.indices[start : start + self.batch_size], self.device)
-            if is_small:
-                self._kept.append(one)
-            yield one
+        bounds = range(0, len(self.indices), self.batch_size)
+        batches = (batch(self.images, self.indices[i : i + self.batch_size], self.device) for i in bounds)
+        if len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES:
+            self._kept = list(batches)
+            yield from self._kept
+        else:
+            yield from batches
 
 
 class Evaluator:
@@ -85,6 +86,8 @@ class Evaluator:
         self.space = space
         self._measured = Batches(images, images.rows(part), settings.batch_size, device)
         recalibration = images.recalibration(settings.recalibration_images)
+        whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
+        recalibration = recalibration[: whole_batches or None]
         self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
 
     @torch.inference_mode()

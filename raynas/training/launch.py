@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raynas.run_folder import Damaged, RunFolder
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from raynas.recipe import ScaleSettings
     from raynas.training.worker import TrainingJob
 
-_PROCESS_GROUP_SECONDS = 300
+_PROCESS_GROUP_SECONDS = 1800
 _POLL_SECONDS = 0.5
 
 
@@ -45,43 +47,57 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int]
         run_config=RunConfig(
             name=f"attempt-{job.attempt:03d}",
             storage_path=f"{run.uri}/{job.step}/ray",
-            failure_config=FailureConfig(max_failures=scale.max_failures),
+            failure_config=FailureConfig(
+                max_failures=scale.max_failures,
+                controller_failure_limit=scale.max_failures,  # type: ignore[call-arg] # of Ray Train V2, unknown to mypy
+            ),
         ),
     )
-    with _watched(folder, progress):
+    with _watched(folder, progress), _interruptible():
         try:
             trainer.fit()
         except Exception as error:
-            raise StepFailed(f"Training of {job.step} stopped: {_first_line(error)}") from error
+            raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
     if folder.exists("failure.json"):
         raise StepFailed(folder.read_json("failure.json")["message"])
     rows: list[dict[str, Any]] = folder.read_json("history.json")["epochs"]
     return rows
 
 
-class _watched:
+@contextmanager
+def _watched(folder: RunFolder, progress: Callable[[int, int], None]) -> Iterator[None]:
     """While training runs, read the progress that the first worker writes down."""
+    ended = threading.Event()
 
-    def __init__(self, folder: RunFolder, progress: Callable[[int, int], None]) -> None:
-        self._folder, self._progress = folder, progress
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_POLL_SECONDS):
+    def watch() -> None:
+        while not ended.wait(_POLL_SECONDS):
             try:
-                now = self._folder.read_json("progress.json")
+                now = folder.read_json("progress.json")
             except (FileNotFoundError, Damaged):
                 continue
-            self._progress(now["done"], now["total"])
+            progress(now["done"], now["total"])
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
-def _first_line(error: Exception) -> str:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ray Train answers Ctrl-C by ending the process as if all were well; here it stays an interrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+
+def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1][:300] if str(error).strip() else type(error).__name__

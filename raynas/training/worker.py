@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -29,8 +28,9 @@ from raynas.processes import prepare_process
 from raynas.recipe import EvaluationSettings, FitSettings, Settings
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
-from raynas.training.gradients import add_over_workers, from_first_worker
+from raynas.training.gradients import from_first_worker
 from raynas.training.schedule import epoch_batches, learning_rate
+from raynas.training.update import carry_out, optimizer_of
 from search_spaces import SearchSpace
 from search_spaces.chain_supernet import ChainSupernet
 
@@ -74,7 +74,7 @@ def work(config: dict[str, Any]) -> None:
     """Train to the end of the job, from its newest checkpoint; the first worker writes what comes of it."""
     job = TrainingJob.model_validate(config)
     prepare_process(job.threads, job.deterministic)
-    lock.note_process(RunFolder(job.run))
+    lock.note_process(RunFolder(job.run), job.attempt)
     trainer = Trainer(job)
     try:
         for row in trainer.epochs():
@@ -105,7 +105,7 @@ class Trainer:
             kept = self.supernet.state_dict().keys()
             self.supernet.load_state_dict({key: weights[key] for key in kept})
         self.supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizers = {"weights": _optimizer(self.supernet, job.training)}
+        self.optimizers = {"weights": optimizer_of(self.supernet, job.training)}
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.history: list[dict[str, Any]] = []
 
@@ -177,16 +177,8 @@ class Trainer:
         at: tuple[int, int],
         sums: dict[str, Tensor],
     ) -> None:
-        optimizer = self.optimizers[update.parameters]
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        micro_batches = list(self._micro_batches(row, at))
-        with _autocast(self.device):
-            gradients = update.accumulate(Step(self.space, self.supernet, micro_batches, generator, self.loss))
-        moved = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        metrics = add_over_workers(moved, gradients.metrics)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        step = Step(self.space, self.supernet, list(self._micro_batches(row, at)), generator, self.loss)
+        metrics = carry_out(update, self.optimizers[update.parameters], rate, step)
         for key, value in metrics.items():
             sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value
 
@@ -219,7 +211,8 @@ class Trainer:
     def _watch(self, epoch: int, loss: float) -> None:
         if not math.isfinite(loss):
             raise Divergence(
-                f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning rate."
+                f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning rate, "
+                "in another folder (--out)."
             )
 
     def _epoch_row(self, epoch: int, steps: int, sums: dict[str, Tensor]) -> dict[str, Any]:
@@ -250,21 +243,6 @@ class Trainer:
             about = {"history": self.history, "sums": {key: float(value) for key, value in sums.items()}}
             file = checkpoints.name(epoch, step, self.job.attempt)
             checkpoints.save(self.folder, file, self.supernet, self.optimizers, self.objective, about)
-
-
-def _optimizer(supernet: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
-    kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.RMSprop
-    return kind(
-        supernet.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        foreach=True,
-    )
-
-
-def _autocast(device: torch.device) -> Any:
-    return torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def _device() -> torch.device:

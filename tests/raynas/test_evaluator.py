@@ -76,7 +76,7 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: C
             module.eval()
     rows = images.recalibration(SETTINGS.recalibration_images)
     with torch.no_grad():
-        for start in range(0, len(rows), 32):
+        for start in range(0, len(rows) // 32 * 32, 32):
             network(batch(images, rows[start : start + 32])[0])
         network.eval()
         inputs, labels = batch(images, images.rows("validation"))

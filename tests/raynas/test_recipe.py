@@ -76,7 +76,7 @@ def test_a_change_without_a_path_or_a_value_is_refused(change: str) -> None:
 
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
-    for text, said in (("- a\n- b", "not a mapping"), ("a: [", "not YAML")):
+    for text, said in (("- a\n- b", "not a mapping"), ("a: [", "YAML cannot read")):
         (tmp_path / "r.yaml").write_text(text)
         with pytest.raises(UserError, match=said):
             Recipe.read(tmp_path / "r.yaml")

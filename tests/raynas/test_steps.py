@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raynas.progress import Quiet
-from raynas.run_folder import RunFolder
+from raynas.run_folder import Damaged, RunFolder
 from raynas.steps import StepFailed, Steps
 from search_spaces.errors import UserError
 
@@ -77,12 +77,11 @@ def test_other_arguments_are_refused_by_the_name_of_the_field(tmp_path: Path, fi
     assert work.folders == []
 
 
-def test_a_damaged_study_begins_anew(tmp_path: Path) -> None:
+def test_a_damaged_study_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
     steps(tmp_path).do("supernet", "", ARGUMENTS, 1, Counted({}))
     (tmp_path / "study.json").write_text("{")
-    work = Counted({})
-    steps(tmp_path).do("supernet", "", ARGUMENTS, 1, work)
-    assert work.folders == ["steps/01-supernet"]
+    with pytest.raises(Damaged, match=r"study\.json"):
+        steps(tmp_path)
 
 
 def test_a_step_that_was_refused_may_be_asked_for_otherwise(tmp_path: Path) -> None:
