@@ -48,7 +48,7 @@ class Gradients:
     """What an update did: the paths whose parameters now have gradients, and this worker's share of its metrics.
 
     A metric is a sum over micro-batches of a mean times the micro-batch's share, so that adding up over workers gives
-    the mean over the global batch.
+    the mean over the global batch. There are always `loss`, which the loop watches, and `top1` in per cent.
     """
 
     paths: Sequence[Architecture]

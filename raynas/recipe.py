@@ -240,13 +240,17 @@ def validated(model: type[M], content: Any, where: str) -> M:
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, first["loc"][:-1])
             raise UserError(
-                f"{where.capitalize()} has no key {path!r}; {nearest(str(first['loc'][-1]), known)}"
+                f"{_sentence(where)} has no key {path!r}; {nearest(str(first['loc'][-1]), known)}"
             ) from None
         if first["type"] == "missing":
-            raise UserError(f"{where.capitalize()} lacks {path!r}.") from None
+            raise UserError(f"{_sentence(where)} lacks {path!r}.") from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = message[:1].lower() + message[1:]
         raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:

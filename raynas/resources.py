@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 _OBJECT_STORE_BYTES = 256 * 2**20
+_PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -66,31 +66,36 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def await_room(cluster: Cluster, scale: ScaleSettings, workers: int, say: Callable[[str], None]) -> None:
-    """Return when the cluster can hold this many training workers; a cluster that was joined may still be growing.
+def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: float, say: Callable[[str], None]) -> None:
+    """Return when the cluster can hold so many processes of so many CPUs and `scale.gpus` GPUs each.
+
+    On a cluster that was joined they are asked for at once, so that one that grows on demand begins to grow.
 
     Raises:
         UserError: if a Ray that was started here is too small, or a joined cluster stays so for `scale.wait_minutes`.
     """
     import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
 
-    needs = {"CPU": float(workers), **({"GPU": workers * scale.gpus} if scale.gpus else {})}
-    deadline = time.monotonic() + 60 * scale.wait_minutes
-    said = False
-    while True:
-        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        lacking = [f"{needs[key]:g} {key}s, has {has.get(key, 0):g}" for key in needs if has.get(key, 0) < needs[key]]
-        if not lacking:
-            return
-        sentence = f"{workers} training workers need {' and '.join(lacking)}"
-        if cluster.ours:
-            raise UserError(f"This machine is too small: {sentence}; lower scale.train_workers or scale.gpus.")
-        if time.monotonic() > deadline:
-            raise UserError(f"The cluster stayed too small for {scale.wait_minutes:g} minutes: {sentence}.")
-        if not said:
+    bundle = {key: float(value) for key, value in {"CPU": cpus, "GPU": scale.gpus}.items() if value}
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    needs = {key: processes * value for key, value in bundle.items()}
+    lacking = [f"{needs[key]:g} {key}s, has {has.get(key, 0):g}" for key in needs if has.get(key, 0) < needs[key]]
+    if not bundle or (cluster.ours and not lacking):
+        return
+    sentence = f"{processes} processes need {' and '.join(lacking) or 'room beside what others run'}"
+    if cluster.ours:
+        raise UserError(
+            f"This machine is too small: {sentence}; lower scale.train_workers, scale.evaluators or scale.gpus."
+        )
+    room = placement_group([bundle] * processes)
+    try:
+        if not room.wait(_PATIENCE_SECONDS):
             say(f"Waiting for the cluster to grow: {sentence}.")
-            said = True
-        time.sleep(2)
+            if not room.wait(60 * scale.wait_minutes):
+                raise UserError(f"The cluster stayed too small for {scale.wait_minutes:g} minutes: {sentence}.")
+    finally:
+        remove_placement_group(room)
 
 
 def _silence(verbose: bool) -> None:

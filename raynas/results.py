@@ -37,6 +37,7 @@ COLUMNS = [
     "feasible",
     "weights",
     "seed",
+    "reproducible",
     "seconds",
 ]
 
@@ -46,7 +47,8 @@ class EvaluationTable:
     """One row an evaluated architecture; one Parquet file a (step, trial, iteration), named after them.
 
     `top1` and `top5` are in per cent, `loss` in nats, `latency_ms` is empty without a latency table. `study` is the
-    recipe's hash, `weights` the step and epoch that the weights come from. Only `seconds` differs between equal runs.
+    recipe's hash, `weights` the step and epoch that the weights come from. `reproducible` is false where GPUs ran
+    without `scale.deterministic`; otherwise only `seconds` differs between equal runs.
     """
 
     run: RunFolder

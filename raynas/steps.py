@@ -23,8 +23,9 @@ class StepFailed(RuntimeError):
 class Steps:
     """The steps of a run folder, in the order in which they were first asked for."""
 
-    def __init__(self, folder: RunFolder, attempt: int, reporter: Reporter) -> None:
-        self._folder, self._attempt, self._reporter = folder, attempt, reporter
+    def __init__(self, folder: RunFolder, attempt: int, gpus: float, reporter: Reporter) -> None:
+        """`gpus` is what each of a step's processes holds."""
+        self._folder, self._attempt, self._gpus, self._reporter = folder, attempt, gpus, reporter
         self.records: list[dict[str, Any]] = _records(folder)
 
     def do(
@@ -49,7 +50,13 @@ class Steps:
         if record is None:
             folder = f"steps/{len(self.records) + 1:02d}-{name}"
             record = {"name": name, "what": what, "folder": folder, "state": "begun", "seconds": 0.0}
-            record |= {"worker_seconds": 0.0, "hash": digest(arguments), "arguments": dict(arguments), "result": None}
+            record |= {
+                "worker_seconds": 0.0,
+                "gpu_seconds": 0.0,
+                "hash": digest(arguments),
+                "arguments": dict(arguments),
+                "result": None,
+            }
             self.records.append(record)
         self._check(record, arguments)
         if record["state"] == "finished":
@@ -87,6 +94,7 @@ class Steps:
             seconds = time.perf_counter() - start
             record["seconds"] += seconds
             record["worker_seconds"] += seconds * processes
+            record["gpu_seconds"] += seconds * processes * self._gpus
             self._reporter.end(record["name"], seconds)
             self._write()
 

@@ -138,7 +138,7 @@ class Study:
         self.space, self.data, self.costs = planned.space, planned.data, planned.costs
         self._latency, self._attempt = planned.latency, attempt
         self._reporter, self._cluster = reporter, cluster
-        self._steps = Steps(folder, attempt, reporter)
+        self._steps = Steps(folder, attempt, planned.recipe.scale.gpus, reporter)
 
     def say(self, text: str) -> None:
         """Tell whoever watches the run."""
@@ -173,13 +173,13 @@ class Study:
         }
 
         def work(folder: str) -> dict[str, Any]:
-            resources.await_room(self._cluster(), scale, scale.train_workers, self.say)
+            resources.await_room(self._cluster(), scale, scale.train_workers, 1, self.say)
             from raynas.training.launch import launch
             from raynas.training.worker import TrainingJob
 
             here = {"run": self.folder.uri, "step": folder, "attempt": self._attempt}
             full = TrainingJob.model_validate({**job, **here, "data": self.data.model_dump(mode="json")})
-            history = launch(full, scale, lambda done, total: self._reporter.update(done, total, "steps"))
+            history = launch(full, scale, self._reporter.update)
             write_curves(self.folder, name, history)
             last = history[-1]
             self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
@@ -216,11 +216,11 @@ class Study:
         }
 
         def work(folder: str) -> dict[str, Any]:
-            resources.await_room(self._cluster(), scale, 0, self.say)
+            resources.await_room(self._cluster(), scale, scale.evaluators, 0, self.say)
             from raynas.evaluation.actors import evaluators
             from raynas.searching import SearchJob, search
 
-            about = {"study": self.recipe.identity(), "weights": weights.version}
+            about = self._about(weights)
             with evaluators(self.folder.uri, name, self._attempt, asked, scale) as actors:
                 here = {
                     "run": self.folder.uri,
@@ -244,7 +244,7 @@ class Study:
         asked = self._question(space, weights, "validation", recalibrate=True)
 
         def work(folder: str) -> dict[str, Any]:
-            about = {"study": self.recipe.identity(), "weights": weights.version, "seed": self.recipe.seed}
+            about = {**self._about(weights), "seed": self.recipe.seed}
             evaluations = self._ask(name, asked, space, architectures)
             EvaluationTable(self.folder).write(name, 0, 0, evaluations, about)
             return {"evaluations": len(evaluations)}
@@ -279,7 +279,7 @@ class Study:
     def _ask(
         self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]
     ) -> list[Evaluation]:
-        resources.await_room(self._cluster(), self.recipe.scale, 0, self.say)
+        resources.await_room(self._cluster(), self.recipe.scale, self.recipe.scale.evaluators, 0, self.say)
         from raynas.evaluation.actors import Pool, evaluators
 
         with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as actors:
@@ -318,6 +318,11 @@ class Study:
     def _generation(self, report: dict[str, Any]) -> None:
         detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"
         self._reporter.update(report["generations"], report["of"], detail)
+
+    def _about(self, weights: Weights) -> dict[str, Any]:
+        """The columns that all rows of a step share."""
+        reproducible = self.recipe.scale.gpus == 0 or self.recipe.scale.deterministic
+        return {"study": self.recipe.identity(), "weights": weights.version, "reproducible": reproducible}
 
     def _identity_of(self, question: Question) -> dict[str, Any]:
         """What decides the answers, wherever the run folder and the images lie."""

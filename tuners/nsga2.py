@@ -30,7 +30,7 @@ class ConstrainedNsga2(GenerationalSearcher):
 
     Attributes:
         mutation_eta: the distribution index of the mutation; the paper prints none.
-        mutation_probability: how likely a gene mutates; one gene in an architecture on average where it is not given.
+        mutation_probability: how likely a gene mutates; one over the number of choices where it is not given.
     """
 
     mutation_eta: float = Field(3.0, gt=0)

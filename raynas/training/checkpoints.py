@@ -78,10 +78,10 @@ def restore(
     return about
 
 
-def position(file: str) -> tuple[int, int]:
-    """The epoch and the step that a checkpoint's training goes on with."""
-    epoch, step = re.findall(r"\d+", file)[:2]
-    return int(epoch), int(step)
+def written_at(file: str) -> tuple[int, int, int]:
+    """The epoch and the step that a checkpoint's training goes on with, and the attempt that wrote it."""
+    epoch, step, attempt = re.findall(r"\d+", file)
+    return int(epoch), int(step), int(attempt)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,11 +19,11 @@ _PROCESS_GROUP_SECONDS = 1800
 _POLL_SECONDS = 0.5
 
 
-def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int, str], None]) -> list[dict[str, Any]]:
     """Run a training job to its end; returns one row of metrics an epoch. The weights lie in the step's folder.
 
     Args:
-        progress: called now and then with the steps done and the steps in all.
+        progress: called now and then with the steps done, the steps in all, and the epoch's loss in words.
 
     Raises:
         StepFailed: if the loss diverged, or the workers died more often than `scale.max_failures`.
@@ -65,7 +65,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int]
 
 
 @contextmanager
-def _watched(folder: RunFolder, progress: Callable[[int, int], None]) -> Iterator[None]:
+def _watched(folder: RunFolder, progress: Callable[[int, int, str], None]) -> Iterator[None]:
     """While training runs, read the progress that the first worker writes down."""
     ended = threading.Event()
 
@@ -75,7 +75,7 @@ def _watched(folder: RunFolder, progress: Callable[[int, int], None]) -> Iterato
                 now = folder.read_json("progress.json")
             except (FileNotFoundError, Damaged):
                 continue
-            progress(now["done"], now["total"])
+            progress(now["done"], now["total"], f"steps, training loss {now['loss']:.3f}")
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -36,6 +36,8 @@ from search_spaces.chain_supernet import ChainSupernet
 
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
+_SHUFFLE, _VALIDATION = 1, 2
+"""What sets these streams of random numbers apart from that of (seed, epoch, step)."""
 
 
 class Divergence(ArithmeticError):
@@ -138,25 +140,19 @@ class Trainer:
     def _resume(self) -> tuple[int, int, dict[str, Tensor]]:
         """Load the newest checkpoint that the first worker can read: the epoch, step and sums to go on with."""
         file = checkpoints.newest(self.folder) if self.is_first else None
-        at = checkpoints.position(file) if file else (0, 0)
-        steps = self._steps()
-        position = from_first_worker(at[0] * steps + at[1])
-        if position == 0:
+        epoch, step, attempt = map(from_first_worker, checkpoints.written_at(file) if file else (0, 0, 0))
+        if attempt == 0:
             return 0, 0, {}
-        if not self.is_first:
-            file = next(f for f in reversed(self.folder.names("checkpoints")) if _is_at(f, position, steps))
-        assert file is not None
+        file = checkpoints.name(epoch, step, attempt)
         about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.objective)
         self.history = about["history"]
-        sums = {key: torch.tensor(value, device=self.device) for key, value in about["sums"].items()}
-        return *divmod(position, steps), sums
-
-    def _steps(self) -> int:
-        return len(self.images.rows(self.job.parts["train"])) // self.job.training.batch_size
+        return epoch, step, {key: torch.tensor(value, device=self.device) for key, value in about["sums"].items()}
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
         return {
-            stream: epoch_batches(self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number])
+            stream: epoch_batches(
+                self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number, _SHUFFLE]
+            )
             for number, (stream, part) in enumerate(self.job.parts.items())
         }
 
@@ -201,9 +197,8 @@ class Trainer:
         now = time.monotonic()
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
-            self.folder.write_json(
-                "progress.json", {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
-            )
+            done = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
+            self.folder.write_json("progress.json", {**done, "loss": float(sums["loss"]) / (step + 1)})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, sums)
@@ -229,7 +224,7 @@ class Trainer:
 
         if not self.is_first:
             return math.nan
-        generator = np.random.default_rng([self.job.seed, epoch, 0, 1])
+        generator = np.random.default_rng([self.job.seed, epoch, 0, _VALIDATION])
         paths = [self.space.sample(generator) for _ in range(self.job.training.validation_paths)]
         evaluator = Evaluator(self.space, self.images, self.job.evaluation, self.device)
         weights = {key: value.clone() for key, value in self.supernet.state_dict().items()}
@@ -249,8 +244,3 @@ def _device() -> torch.device:
     from ray.train.torch import get_device
 
     return get_device()
-
-
-def _is_at(file: str, position: int, steps: int) -> bool:
-    epoch, step = checkpoints.position(file)
-    return epoch * steps + step == position

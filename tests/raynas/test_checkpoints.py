@@ -72,7 +72,7 @@ def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
         training.save(folder, file)
     assert folder.names("checkpoints") == files[-2:]
     assert checkpoints.newest(folder) == files[-1]
-    assert checkpoints.position(files[-1]) == (10, 0)
+    assert checkpoints.written_at(files[-1])[:2] == (10, 0)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.0])

@@ -27,7 +27,7 @@ def evaluation(indices: str, top1: float, macs: int, feasible: bool = True) -> E
 
 def table_of(folder: Path) -> EvaluationTable:
     """The table of a run that has had two searches."""
-    run = Steps(RunFolder(folder), 1, Quiet())
+    run = Steps(RunFolder(folder), 1, 0, Quiet())
     for step in ("search-2", "final"):
         run.do(step, "", {}, 1, lambda _: {})
     return EvaluationTable(RunFolder(folder))

@@ -27,7 +27,7 @@ class Counted:
 
 
 def steps(folder: Path, attempt: int = 1) -> Steps:
-    return Steps(RunFolder(folder), attempt, Quiet())
+    return Steps(RunFolder(folder), attempt, 0, Quiet())
 
 
 def test_a_finished_step_is_read_back_by_a_later_attempt(tmp_path: Path) -> None:
