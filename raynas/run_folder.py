@@ -87,7 +87,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         content = {**value, "sha256": _json_digest(value)}
-        self.write(name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        self.write(name, json.dumps(content, ensure_ascii=False).encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object that `write_json` wrote.
@@ -157,7 +157,7 @@ def digest(value: Any) -> str:
 
 
 def _json_digest(value: Any) -> str:
-    return hashlib.sha256(canonical(json.loads(json.dumps(value))).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
