@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from search_spaces.costs import Costs
 from search_spaces.errors import UserError
@@ -72,6 +71,8 @@ def _solve(
     widen: int,
 ) -> tuple[int, ...] | None:
     """`find` up to the solver's tolerance, the windows being wider (+1) or narrower (-1) by a little more than that."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # a third of a second that an actor need not spend
+
     kept = [list(costs.surviving[group[0]]) for group in groups]
     layers = np.array([len(group) for group in groups])
     lengths = [len(options) for options in kept]
