@@ -13,7 +13,7 @@ from benchmarks.nas_bench_macro_report import along_front, tau
 from benchmarks.oracles import MACRO_TABLE
 
 needs_table = pytest.mark.skipif(not MACRO_TABLE.exists(), reason="needs ../shared/data/nas-bench-macro_cifar10.json")
-DIGITS = ("data.name=digits", "data.path=null", "data.fraction=1.0", "data.augment=none")
+DIGITS = ("data.name=digits", "data.path=null", "data.fraction=0.4", "data.augment=none")
 SMALL = ("space.width=0.125", "search.population=8", "search.generations=2", "training.validation_paths=1")
 
 

@@ -157,7 +157,7 @@ def test_more_workers_than_processors_and_then_another_recipe_in_its_folder(tmp_
     refused = run("training.batch_size=999", "scale.train_workers=999")
     assert (refused.returncode, refused.stdout) == (2, "")
     (sentence,) = refused.stderr.splitlines()
-    assert "999 training workers need 999 CPUs" in sentence
+    assert "999 processes need 999 CPUs" in sentence
     assert "lower scale.train_workers" in sentence
     assert not list(tmp_path.glob("out/steps/*/weights.safetensors"))
 
