@@ -148,7 +148,8 @@ class NeighbourOracle(Oracle):
         Raises:
             ValueError: if there is none.
         """
-        table, fixed = self.costs.table["macs"].numpy(), self.costs.fixed["macs"]
+        costs = self.costs.as_table()
+        table, fixed = costs.table["macs"].numpy(), costs.fixed["macs"]
         gain, cost, ends = [], [], []
         for choice, worth in enumerate(self.pair):
             last = choice == len(self.pair) - 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from search_spaces import Architecture, SearchSpace
-    from search_spaces.chain_supernet import ChainSupernet
+    from search_spaces.supernet import Supernet
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Step:
     """What an update may use. `generator` is the same on every worker: it is seeded by (seed, epoch, step)."""
 
     space: SearchSpace
-    supernet: ChainSupernet
+    supernet: Supernet
     micro_batches: Sequence[MicroBatch]
     generator: np.random.Generator
     loss: Callable[[Tensor, Tensor], Tensor]

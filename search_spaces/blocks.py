@@ -13,6 +13,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from search_spaces.counting import FREE, Cost, conv_bn_cost
 from search_spaces.errors import UserError
 from search_spaces.latency import LatencyKey
 
@@ -33,28 +34,6 @@ class Place:
     @property
     def keeps_shape(self) -> bool:
         return self.stride == 1 and self.in_channels == self.out_channels
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Multiply-adds for one image, and trainable parameters (batch norm's scale and shift included)."""
-
-    macs: int
-    params: int
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.macs + other.macs, self.params + other.params)
-
-
-def conv_bn_cost(in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1) -> Cost:
-    """A convolution without bias, and its batch norm, which multiplies nothing by `torch.utils.flop_counter`."""
-    weights = out_channels * (in_channels // groups) * kernel**2
-    return Cost(weights * out_size**2, weights + 2 * out_channels)
-
-
-def linear_cost(in_features: int, out_features: int) -> Cost:
-    """A linear layer with bias; adding the bias is no multiply-add."""
-    return Cost(in_features * out_features, (in_features + 1) * out_features)
 
 
 def conv_bn(
@@ -135,7 +114,7 @@ class Skip(Block):
 
     def cost(self, place: Place) -> Cost:
         if place.keeps_shape:
-            return Cost(0, 0)
+            return FREE
         return conv_bn_cost(place.in_channels, place.out_channels, 1, place.out_size)
 
     def latency_key(self, place: Place) -> LatencyKey | None:

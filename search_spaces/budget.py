@@ -98,8 +98,8 @@ class Budget(RootModel[dict[str, Limit]]):
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
         """An architecture of the space that meets the budget, another one for each draw; None if there is none."""
-        objective = generator.random(tuple(next(iter(costs.table.values())).shape))
-        found = find(costs, self._windows(), objective, near=True)
+        objective = generator.random(tuple(next(iter(costs.as_table().table.values())).shape))
+        found = find(costs.as_table(), self._windows(), objective, near=True)
         return None if found is None else space.architecture(found)
 
     def _windows(self) -> dict[str, Window]:
@@ -110,7 +110,8 @@ def _possible(costs: Costs, windows: Mapping[str, Window]) -> bool:
     bounds = costs.bounds()
     if any(high < bounds[name][0] or bounds[name][1] < low for name, (low, high) in windows.items()):
         return False
-    return find(costs, windows, np.zeros(next(iter(costs.table.values())).shape)) is not None
+    table = costs.as_table()
+    return find(table, windows, np.zeros(next(iter(table.table.values())).shape)) is not None
 
 
 def _refusal(costs: Costs, windows: Mapping[str, Window]) -> str:
@@ -141,8 +142,8 @@ def _range(resource: str, costs: Costs, given: Mapping[str, Window]) -> str:
 
 def _extreme(costs: Costs, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
     """The least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
-    table = costs.table[resource].numpy()
-    found = find(costs, windows, sign * table / np.nanmax(table))
+    table = costs.as_table().table[resource].numpy()
+    found = find(costs.as_table(), windows, sign * table / np.nanmax(table))
     return None if found is None else float(costs.total(torch.tensor([found]))[resource].item())
 
 

@@ -11,12 +11,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
-from search_spaces.blocks import Block, Place, conv_bn, conv_bn_cost, linear_cost, parse
+from search_spaces.blocks import Block, Place, conv_bn, parse
 from search_spaces.chain_supernet import ChainSupernet, initialise, layer_key, network_state
-from search_spaces.costs import Costs
+from search_spaces.costs import TableCosts
+from search_spaces.counting import conv_bn_cost, linear_cost
 from search_spaces.errors import UserError
+from search_spaces.graph import INPUT, OUTPUT, Link
 from search_spaces.latency import LatencyKey, LatencyTable
-from search_spaces.space import Architecture, Choice, SearchSpace
+from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
 
 STEM_KERNEL = 3
 
@@ -169,8 +171,12 @@ class ChainSpace(SearchSpace):
         return network_state(architecture, self.choices, supernet_state)
 
     def costs(
-        self, resolution: int | None = None, num_classes: int | None = None, latency: LatencyTable | None = None
-    ) -> Costs:
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> TableCosts:
         stem, *layers, head = self._places(self.resolution if resolution is None else resolution)
         classes = self.num_classes if num_classes is None else num_classes
         always_paid = (
@@ -198,7 +204,17 @@ class ChainSpace(SearchSpace):
                 LatencyKey("classifier", 1, head.out_channels, classes, 1, 0, 1),
             )
             fixed["latency_ms"] = sum(latency.latency_ms(key) for key in always_run)
-        return Costs(self.name, self.surviving, table, fixed)
+        return TableCosts(self.name, self.surviving, table, fixed)
+
+    def links(self) -> list[Link]:
+        layers = self._places(self.resolution)[1:-1]
+        nodes = ["stem", *(choice.name for choice in self.choices)]
+        links = [Link(INPUT, "stem"), Link(nodes[-1], OUTPUT)]
+        for position, (source, target, place) in enumerate(zip(nodes[:-1], nodes[1:], layers, strict=True)):
+            links.append(Link(source, target, position))
+            if place.keeps_shape:
+                links.append(Link(source, target))
+        return links
 
     def _places(self, resolution: int) -> list[Place]:
         """Where the stem, every choice's block and the head stand, for images of this height and width."""

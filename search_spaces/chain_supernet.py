@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from search_spaces.blocks import Residual
 from search_spaces.errors import UserError
 from search_spaces.space import Architecture, Choice
+from search_spaces.supernet import Supernet
 
 
-class ChainSupernet(nn.Module):
-    """Stem, then one block for each choice, then the head: images (N, 3, H, W) to logits (N, num_classes).
+class ChainSupernet(Supernet):
+    """Stem, then one block for each choice, then the head.
 
-    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight` and stay the same when options are pruned, so
-    that a pruned supernet's are a subset of its parent's.
+    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight`.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class ChainSupernet(nn.Module):
         return options[option]
 
     def path_modules(self, architecture: Architecture) -> list[nn.Module]:
-        """All modules of one path from the images to the logits: the stem, one block for each choice, the head."""
+        """The stem, one block for each choice, the head, in the order in which images run through them."""
         return [self.stem, *(self.block(i, option) for i, option in enumerate(architecture.indices)), self.head]
 
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        """One path; with `gates` of shape (choices,), each choice's output times its gate."""
         features = self.stem(images)
         for position, option in enumerate(architecture.indices):
             features = self.block(position, option)(features)
@@ -58,11 +57,6 @@ class ChainSupernet(nn.Module):
         return cast(Tensor, self.head(features))
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
-        """The mixture: each choice's output is the sum of its surviving options' outputs times their weights.
-
-        Args:
-            weights: shape (choices, most options of a choice), indexed by the choice's full option list.
-        """
         features = self.stem(images)
         for choice, row in zip(self.choices, weights, strict=True):
             options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])

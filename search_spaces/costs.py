@@ -1,7 +1,8 @@
-"""What architectures cost: multiply-adds, parameters and latency as one table of options that is summed."""
+"""What architectures cost: multiply-adds, parameters and latency, exactly and for many at once."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,16 +10,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces.errors import UserError
 from search_spaces.space import Architecture
 
 
-@dataclass(frozen=True)
-class Costs:
-    """The cost of every option of a space whose architectures cost the sum of their options and a fixed part.
+class Costs(ABC):
+    """The exact cost of any architecture of a space.
 
     Attributes:
         space: the name of the space.
         surviving: for each choice, the indices of the options that have not been pruned.
+    """
+
+    space: str
+    surviving: tuple[tuple[int, ...], ...]
+
+    @property
+    @abstractmethod
+    def resources(self) -> tuple[str, ...]:
+        """What is counted: `macs`, `params` and, with a latency table, `latency_ms`."""
+
+    @abstractmethod
+    def total(self, indices: Tensor) -> dict[str, Tensor]:
+        """`cost` of option indices, int64 of shape (architectures, choices)."""
+
+    @abstractmethod
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest cost over the architectures of the surviving options."""
+
+    def cost(self, architectures: Sequence[Architecture]) -> dict[str, Tensor]:
+        """The exact cost of many architectures in the order given, each of shape (architectures,).
+
+        `macs` (multiply-adds of one image, as `torch.utils.flop_counter` counts) and `params` (batch norm included) are
+        int64, `latency_ms` is float64.
+        """
+        indices = np.array([architecture.indices for architecture in architectures], dtype=np.int64)
+        return self.total(torch.from_numpy(indices.reshape(-1, len(self.surviving))))
+
+    def as_table(self) -> TableCosts:
+        """These costs as a table of options.
+
+        Raises:
+            UserError: if they are none, because what an option costs depends on another choice.
+        """
+        raise UserError(
+            f"The costs of {self.space} are no table of options: what a block costs depends on the channels that the "
+            "block before it gives."
+        )
+
+
+@dataclass(frozen=True)
+class TableCosts(Costs):
+    """The cost of every option of a space whose architectures cost the sum of their options and a fixed part.
+
+    Attributes:
         table: for each resource (`macs`, `params`, `latency_ms`) float64 of shape (choices, most options of a choice).
             Integers are exact. Beyond a choice's options it is 0; a pruned option's latency that is unknown is nan.
         fixed: for each resource what every architecture pays: stem, head and classifier.
@@ -33,17 +78,10 @@ class Costs:
     def resources(self) -> tuple[str, ...]:
         return tuple(self.table)
 
-    def cost(self, architectures: Sequence[Architecture]) -> dict[str, Tensor]:
-        """The exact cost of many architectures in the order given, each of shape (architectures,).
-
-        `macs` (multiply-adds of one image, as `torch.utils.flop_counter` counts) and `params` (batch norm included) are
-        int64, `latency_ms` is float64.
-        """
-        indices = np.array([architecture.indices for architecture in architectures], dtype=np.int64)
-        return self.total(torch.from_numpy(indices.reshape(-1, len(self.surviving))))
+    def as_table(self) -> TableCosts:
+        return self
 
     def total(self, indices: Tensor) -> dict[str, Tensor]:
-        """`cost` of option indices, int64 of shape (architectures, choices)."""
         choices = torch.arange(len(self.surviving))
         totals = {}
         for resource, table in self.table.items():
@@ -52,7 +90,6 @@ class Costs:
         return totals
 
     def bounds(self) -> dict[str, tuple[float, float]]:
-        """The least and the greatest cost over the architectures of the surviving options."""
         bounds = {}
         for resource, table in self.table.items():
             rows = [row[list(kept)] for row, kept in zip(table, self.surviving, strict=True)]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces.costs import Costs
+from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
 
 Window = tuple[float, float]
@@ -25,7 +25,7 @@ SLACK = 1e-5  # ten times what the solver lets a constraint be violated by
 
 
 def find(
-    costs: Costs,
+    costs: TableCosts,
     windows: Mapping[str, Window],
     objective: Floats,
     near: bool = False,
@@ -53,7 +53,7 @@ def find(
     return found
 
 
-def _groups(costs: Costs) -> list[list[int]]:
+def _groups(costs: TableCosts) -> list[list[int]]:
     """The choices, those with the same surviving options at the same costs (up to a constant) together."""
     groups: dict[object, list[int]] = {}
     for choice, kept in enumerate(costs.surviving):
@@ -63,7 +63,7 @@ def _groups(costs: Costs) -> list[list[int]]:
 
 
 def _solve(
-    costs: Costs,
+    costs: TableCosts,
     windows: Mapping[str, Window],
     objective: Floats,
     groups: list[list[int]],
@@ -118,7 +118,7 @@ def _silent_stdout() -> Iterator[None]:
 
 
 def _constraint(
-    costs: Costs, resource: str, window: Window, groups: list[list[int]], widen: int
+    costs: TableCosts, resource: str, window: Window, groups: list[list[int]], widen: int
 ) -> tuple[Floats, float, float]:
     """A window as a row over the variables, scaled to what the solver resolves.
 
@@ -142,7 +142,7 @@ def _constraint(
     return above / unit / scale, (low - 0.25 * widen) / scale, (high + 0.25 * widen) / scale
 
 
-def _within(costs: Costs, windows: Mapping[str, Window], indices: tuple[int, ...]) -> bool:
+def _within(costs: TableCosts, windows: Mapping[str, Window], indices: tuple[int, ...]) -> bool:
     exact = costs.total(torch.tensor([indices]))
     return all(low <= exact[resource].item() <= high for resource, (low, high) in windows.items())
 

@@ -11,35 +11,74 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from search_spaces.errors import UserError, nearest
+from search_spaces.graph import Link, vital
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from search_spaces.chain_supernet import ChainSupernet
     from search_spaces.costs import Costs
     from search_spaces.latency import LatencyTable
+    from search_spaces.supernet import Supernet
+
+NOTHING = "none"
+"""How the text of an architecture writes a subset without any option."""
+
+
+CountingMode = Literal["macs", "paper"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision. `name` is `group.index` (`stage3.1`); the text form of an architecture writes a group at a time."""
+    """One decision. `name` is `group.index` (`stage3.1`); the text form of an architecture writes a group at a time.
+
+    It takes one of its options, by index; where `subset` holds any number of them, by the integer whose bit i says that
+    option i is taken.
+    """
 
     name: str
     options: tuple[str, ...]
+    subset: bool = False
 
     @property
     def group(self) -> str:
         return self.name.rpartition(".")[0]
 
+    def values(self, surviving: Sequence[int]) -> tuple[int, ...]:
+        """All that the choice can be, when these of its options survive."""
+        if not self.subset:
+            return tuple(surviving)
+        return tuple(
+            sum(1 << option for bit, option in enumerate(surviving) if number >> bit & 1)
+            for number in range(1 << len(surviving))
+        )
+
+    def taken(self, value: int) -> tuple[int, ...]:
+        """The indices of the options that are taken."""
+        return tuple(i for i in range(len(self.options)) if value >> i & 1) if self.subset else (value,)
+
+    def allows(self, value: int, surviving: Sequence[int]) -> bool:
+        return 0 <= value < 1 << len(self.options) and set(self.taken(value)) <= set(surviving)
+
+    def write(self, value: int) -> str:
+        """The value as a word: `k3e6`; of a subset, `sep_conv_3x3+skip_connect` or `none`."""
+        return "+".join(self.options[option] for option in self.taken(value)) or NOTHING
+
+    def read(self, word: str) -> int | None:
+        """The value that `write` wrote; None if there is none."""
+        names = [] if self.subset and word == NOTHING else word.split("+") if self.subset else [word]
+        if len(set(names)) < len(names) or not set(names) <= set(self.options):
+            return None
+        return sum(1 << self.options.index(name) for name in names) if self.subset else self.options.index(word)
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """One option index a choice. Equal and hashed by space and indices; `str()` gives the text that parses back."""
+    """One value a choice. Equal and hashed by space and indices; `str()` gives the text that parses back."""
 
     space: str
     indices: tuple[int, ...]
@@ -72,32 +111,40 @@ class SearchSpace(ABC):
 
     def size(self) -> int:
         """The exact number of architectures."""
-        return math.prod(len(options) for options in self.surviving)
+        return math.prod(
+            1 << len(options) if choice.subset else len(options)
+            for choice, options in zip(self.choices, self.surviving, strict=True)
+        )
 
     def sample(self, generator: np.random.Generator) -> Architecture:
-        """One architecture, each choice uniform over its surviving options."""
-        drawn = generator.integers([len(options) for options in self.surviving])
-        return self.architecture([options[index] for options, index in zip(self.surviving, drawn, strict=True)])
+        """One architecture, each choice uniform over what it can be."""
+        values = self.values()
+        drawn = generator.integers([len(options) for options in values])
+        return self.architecture([options[index] for options, index in zip(values, drawn, strict=True)])
+
+    def values(self) -> list[tuple[int, ...]]:
+        """For each choice, all that it can be."""
+        return [choice.values(options) for choice, options in zip(self.choices, self.surviving, strict=True)]
 
     def architecture(self, indices: Sequence[int]) -> Architecture:
         """The architecture with these option indices.
 
         Raises:
-            UserError: if there is not one index a choice, or an index is not a surviving option of its choice.
+            UserError: if there is not one index a choice, or an index stands for no surviving option of its choice.
         """
         if len(indices) != len(self.choices):
             raise UserError(f"An architecture of {self.name} has {len(self.choices)} choices, not {len(indices)}.")
         for choice, index, surviving in zip(self.choices, indices, self.surviving, strict=True):
-            if index not in surviving:
-                options = ", ".join(choice.options[option] for option in surviving)
-                given = choice.options[index] if 0 <= index < len(choice.options) else index
-                raise UserError(f"{choice.name} of {self.name} cannot be {given}; it can be {options}.")
+            if not choice.allows(index, surviving):
+                known = choice.allows(index, range(len(choice.options)))
+                given = choice.write(index) if known else index
+                raise UserError(f"{choice.name} of {self.name} cannot be {given}; {_possible(choice, surviving)}")
         return Architecture(self.name, tuple(indices), self._text(indices))
 
     def _text(self, indices: Sequence[int]) -> str:
         groups: dict[str, list[str]] = {}
         for choice, index in zip(self.choices, indices, strict=True):
-            groups.setdefault(choice.group, []).append(choice.options[index])
+            groups.setdefault(choice.group, []).append(choice.write(index))
         return f"{self.name}: " + " | ".join(" ".join(options) for options in groups.values())
 
     def parse(self, text: str) -> Architecture:
@@ -116,18 +163,21 @@ class SearchSpace(ABC):
             raise UserError(f"An architecture of {self.name} has {len(self.choices)} choices, not {len(words)}.")
         indices = []
         for choice, word in zip(self.choices, words, strict=True):
-            if word not in choice.options:
-                raise UserError(
-                    f"{choice.name} of {self.name} cannot be {word!r}; it can be {', '.join(choice.options)}."
-                )
-            indices.append(choice.options.index(word))
+            value = choice.read(word)
+            if value is None:
+                everything = range(len(choice.options))
+                raise UserError(f"{choice.name} of {self.name} cannot be {word!r}; {_possible(choice, everything)}")
+            indices.append(value)
         return self.architecture(indices)
 
     def __contains__(self, architecture: Architecture) -> bool:
         return (
             architecture.space == self.name
             and len(architecture.indices) == len(self.choices)
-            and all(index in options for index, options in zip(architecture.indices, self.surviving, strict=True))
+            and all(
+                choice.allows(index, options)
+                for choice, index, options in zip(self.choices, architecture.indices, self.surviving, strict=True)
+            )
         )
 
     def restrict(self, surviving: Mapping[str, Iterable[str]]) -> Self:
@@ -154,7 +204,16 @@ class SearchSpace(ABC):
 
     def only(self, architecture: Architecture) -> Self:
         """The space whose one architecture is this one: what stand-alone training trains."""
-        return self.restrict({c.name: [c.options[i]] for c, i in zip(self.choices, architecture.indices, strict=True)})
+        taken = zip(self.choices, map(Choice.taken, self.choices, architecture.indices), strict=True)
+        return self.restrict({choice.name: [choice.options[i] for i in options] for choice, options in taken})
+
+    def vital(self) -> list[Choice]:
+        """The choices that no path from the images to the logits avoids (HourNAS section 3.1), from the graph."""
+        return [self.choices[position] for position in vital(self.links())]
+
+    @abstractmethod
+    def links(self) -> list[Link]:
+        """The network as a graph: what each choice decides, and what is always there, between feature maps."""
 
     def specification(self) -> dict[str, Any]:
         """Plain JSON from which `search_spaces.from_specification` rebuilds this very space in another process."""
@@ -166,7 +225,7 @@ class SearchSpace(ABC):
         return {"name": self.name, "settings": dict(self.settings), "restriction": restriction}
 
     @abstractmethod
-    def supernet(self, num_classes: int | None = None) -> ChainSupernet:
+    def supernet(self, num_classes: int | None = None) -> Supernet:
         """One network that holds the weights of every surviving option; images in, logits out, one path at a time."""
 
     @abstractmethod
@@ -179,10 +238,22 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def costs(
-        self, resolution: int | None = None, num_classes: int | None = None, latency: LatencyTable | None = None
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
     ) -> Costs:
         """Multiply-adds, parameters and, with a table, latency of any architecture of this space.
+
+        Args:
+            counting: `macs` counts as `torch.utils.flop_counter` and `numel` do, `paper` as the paper did.
 
         Raises:
             UserError: if the images are too small for the strides, or the table lacks a surviving block.
         """
+
+
+def _possible(choice: Choice, surviving: Iterable[int]) -> str:
+    options = ", ".join(choice.options[option] for option in surviving)
+    return f"it can be any of {options}, joined by '+', or {NOTHING}." if choice.subset else f"it can be {options}."

@@ -1,6 +1,6 @@
 """Drawing architectures that meet a budget and have not been seen: what every sampling search here rests on.
 
-Architectures are drawn as genes: one number a choice, the position in its list of surviving options. A pruned choice
+Architectures are drawn as genes: one number a choice, the position in the list of what it can still be. A pruned choice
 so has fewer genes to draw from, and a choice with one survivor none.
 """
 
@@ -34,16 +34,17 @@ class FeasibleSpace:
     """A space, what its architectures cost, and the budget, for genes.
 
     Attributes:
-        sizes: the number of surviving options of each choice, shape (choices,).
+        sizes: how many values each choice can have, shape (choices,).
     """
 
     def __init__(self, space: SearchSpace, costs: Costs, budget: Budget) -> None:
         self.space = space
         self.costs = costs
         self.budget = budget
-        self.sizes = np.array([len(options) for options in space.surviving])
+        self._values = space.values()
+        self.sizes = np.array([len(values) for values in self._values])
         self._options = np.zeros((len(self.sizes), self.sizes.max()), dtype=np.int64)
-        for choice, options in enumerate(space.surviving):
+        for choice, options in enumerate(self._values):
             self._options[choice, : len(options)] = options
 
     def architecture(self, gene: Gene) -> Architecture:
@@ -104,6 +105,4 @@ class FeasibleSpace:
         return list(found)
 
     def _gene(self, architecture: Architecture) -> Gene:
-        return tuple(
-            options.index(index) for options, index in zip(self.space.surviving, architecture.indices, strict=True)
-        )
+        return tuple(options.index(index) for options, index in zip(self._values, architecture.indices, strict=True))

@@ -18,7 +18,7 @@ from raynas.data.images import Part
 from raynas.recipe import EvaluationSettings, Settings
 from raynas.run_folder import RunFolder
 from search_spaces import Architecture, SearchSpace, from_specification
-from search_spaces.chain_supernet import ChainSupernet
+from search_spaces.supernet import Supernet
 
 _KEPT_BYTES = 1 << 30
 
@@ -91,7 +91,7 @@ class Evaluator:
         self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
 
     @torch.inference_mode()
-    def one_shot(self, supernet: ChainSupernet, architecture: Architecture, recalibrate: bool = True) -> dict[str, Any]:
+    def one_shot(self, supernet: Supernet, architecture: Architecture, recalibrate: bool = True) -> dict[str, Any]:
         """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place."""
         start = time.perf_counter()
         if recalibrate:
@@ -114,7 +114,7 @@ class Evaluator:
             "seconds": time.perf_counter() - start,
         }
 
-    def _recalibrate(self, supernet: ChainSupernet, architecture: Architecture) -> None:
+    def _recalibrate(self, supernet: Supernet, architecture: Architecture) -> None:
         """Replace the path's batch-norm statistics by their mean over the recalibration batches."""
         norms = [
             module

@@ -32,7 +32,7 @@ from raynas.training.gradients import from_first_worker
 from raynas.training.schedule import epoch_batches, learning_rate
 from raynas.training.update import carry_out, optimizer_of
 from search_spaces import SearchSpace
-from search_spaces.chain_supernet import ChainSupernet
+from search_spaces.supernet import Supernet
 
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
@@ -101,7 +101,7 @@ class Trainer:
         self.objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
         self.images: Images = open_images(job.data)
         torch.manual_seed(job.seed)
-        self.supernet: ChainSupernet = self.space.supernet()
+        self.supernet: Supernet = self.space.supernet()
         if job.start:
             weights, _ = RunFolder(job.run).read_tensors(job.start)
             kept = self.supernet.state_dict().keys()

@@ -11,7 +11,7 @@ from raynas.objective import UniformPath
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
 from search_spaces import load
-from search_spaces.chain_supernet import ChainSupernet
+from search_spaces.supernet import Supernet
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
 Optimizer = type[torch.optim.SGD] | type[torch.optim.RMSprop]
@@ -22,7 +22,7 @@ class Training:
 
     def __init__(self, kind: Optimizer, seed: int) -> None:
         torch.manual_seed(seed)
-        self.supernet: ChainSupernet = SPACE.supernet()
+        self.supernet: Supernet = SPACE.supernet()
         self.supernet.to(memory_format=torch.channels_last)
         self.optimizers = {"weights": kind(self.supernet.parameters(), lr=0.05, momentum=0.9, foreach=True)}
 

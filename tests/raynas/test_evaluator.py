@@ -12,7 +12,7 @@ from raynas.evaluation.evaluator import Evaluator, SupernetAnswers
 from raynas.recipe import EvaluationSettings
 from raynas.run_folder import RunFolder
 from search_spaces import Architecture, load
-from search_spaces.chain_supernet import ChainSupernet
+from search_spaces.supernet import Supernet
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
 SETTINGS = EvaluationSettings(batch_size=48, recalibration_images=70, recalibration_batch_size=32)
@@ -24,10 +24,10 @@ def images(image_cache: Path) -> Images:
 
 
 @pytest.fixture
-def supernet() -> ChainSupernet:
+def supernet() -> Supernet:
     """Untrained, but with batch norm of no block at rest."""
     torch.manual_seed(0)
-    built: ChainSupernet = SPACE.supernet().to(memory_format=torch.channels_last)
+    built: Supernet = SPACE.supernet().to(memory_format=torch.channels_last)
     for module in built.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.2)
@@ -40,7 +40,7 @@ def architectures(count: int) -> list[Architecture]:
     return [SPACE.sample(generator) for _ in range(count)]
 
 
-def test_answers_do_not_depend_on_the_order_of_questions(images: Images, supernet: ChainSupernet) -> None:
+def test_answers_do_not_depend_on_the_order_of_questions(images: Images, supernet: Supernet) -> None:
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
     asked = architectures(4)
     there = [evaluator.one_shot(supernet, one) for one in asked]
@@ -52,7 +52,7 @@ def test_answers_do_not_depend_on_the_order_of_questions(images: Images, superne
     assert len({one["loss"] for one in there}) == 4
 
 
-def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: ChainSupernet) -> None:
+def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: Supernet) -> None:
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architectures(1)[0])
@@ -60,7 +60,7 @@ def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supern
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: ChainSupernet, position: int) -> None:
+def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: Supernet, position: int) -> None:
     """Against a plain loop: `network`'s own weights, running means over the same batches, and accuracy counted anew."""
     architecture = architectures(3)[position]
     network = SPACE.network(architecture)
@@ -87,7 +87,7 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: C
     assert answer["top5"] == 100, "there are three classes"
 
 
-def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: ChainSupernet) -> None:
+def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: Supernet) -> None:
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
     asked = architectures(2)
@@ -106,7 +106,7 @@ def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Im
 
 
 def test_a_pruned_supernet_takes_its_weights_from_its_parents(
-    tmp_path: Path, images: Images, supernet: ChainSupernet
+    tmp_path: Path, images: Images, supernet: Supernet
 ) -> None:
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})

@@ -1,13 +1,16 @@
 """The supernet: one path is the sub-network, a mixture is the sum, and pruning keeps the weights' names."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import search_spaces
-from search_spaces import Architecture, SearchSpace, UserError
+from search_spaces import Architecture, UserError
 from search_spaces.blocks import MBConv, Place, Skip, parse
+from search_spaces.chain import ChainSpace
 
 SMALL = {
     "nas-bench-macro": {"width": 0.25, "resolution": 16},
@@ -16,12 +19,18 @@ SMALL = {
 }
 
 
+def chain(name: str, **settings: Any) -> ChainSpace:
+    space = search_spaces.load(name, **settings)
+    assert isinstance(space, ChainSpace)
+    return space
+
+
 @pytest.fixture(params=sorted(SMALL))
-def space(request: pytest.FixtureRequest) -> SearchSpace:
-    return search_spaces.load(request.param, **SMALL[request.param])
+def space(request: pytest.FixtureRequest) -> ChainSpace:
+    return chain(request.param, **SMALL[request.param])
 
 
-def images_for(space: SearchSpace) -> torch.Tensor:
+def images_for(space: ChainSpace) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     images = torch.randn(4, 3, space.resolution, space.resolution, generator=generator)
     return images.to(memory_format=torch.channels_last)
@@ -34,14 +43,14 @@ def wake(supernet: nn.Module) -> None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
 
 
-def one_hot(space: SearchSpace, architecture: Architecture) -> torch.Tensor:
+def one_hot(space: ChainSpace, architecture: Architecture) -> torch.Tensor:
     weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
     weights[range(len(space.choices)), architecture.indices] = 1
     return weights
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_path_and_network_with_its_weights_give_the_same(space: SearchSpace, training: bool) -> None:
+def test_path_and_network_with_its_weights_give_the_same(space: ChainSpace, training: bool) -> None:
     torch.manual_seed(0)
     supernet = space.supernet(num_classes=5).to(memory_format=torch.channels_last).train(training)
     wake(supernet)
@@ -60,7 +69,7 @@ def test_path_and_network_with_its_weights_give_the_same(space: SearchSpace, tra
         torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_only_the_sampled_path_gets_gradients(space: SearchSpace) -> None:
+def test_only_the_sampled_path_gets_gradients(space: ChainSpace) -> None:
     supernet = space.supernet()
     architecture = space.sample(np.random.default_rng(1))
     supernet(images_for(space), architecture).sum().backward()
@@ -69,7 +78,7 @@ def test_only_the_sampled_path_gets_gradients(space: SearchSpace) -> None:
     assert touched == {name for name, parameter in supernet.named_parameters() if id(parameter) in path}
 
 
-def test_gates_multiply_each_choice_and_get_its_gradient(space: SearchSpace) -> None:
+def test_gates_multiply_each_choice_and_get_its_gradient(space: ChainSpace) -> None:
     supernet = space.supernet().eval()
     wake(supernet)
     architecture = space.sample(np.random.default_rng(1))
@@ -85,7 +94,7 @@ def test_gates_multiply_each_choice_and_get_its_gradient(space: SearchSpace) -> 
 
 
 def test_a_mixture_is_the_weighted_sum_of_the_surviving_options() -> None:
-    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"])
+    space = chain("nas-bench-macro", **SMALL["nas-bench-macro"])
     first = {choice.name: [choice.options[0]] for choice in space.choices}
     space = space.restrict(first | {"stage1.1": ["skip", "k5e6"]})
     supernet = space.supernet().eval()
@@ -100,7 +109,7 @@ def test_a_mixture_is_the_weighted_sum_of_the_surviving_options() -> None:
     torch.testing.assert_close(supernet.mixed(images, weights), supernet.head(features))
 
 
-def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SearchSpace) -> None:
+def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: ChainSpace) -> None:
     whole = space.supernet().eval()
     wake(whole)
     parent = whole.state_dict()
@@ -114,7 +123,7 @@ def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SearchSp
 
 
 def test_state_keys_are_readable() -> None:
-    space = search_spaces.load("proxylessnas", **SMALL["proxylessnas"])
+    space = chain("proxylessnas", **SMALL["proxylessnas"])
     names = space.supernet().state_dict()
     assert "stem.0.weight" in names
     assert "blocks.stage3-1.k3e6.expand.0.weight" in names
@@ -124,27 +133,27 @@ def test_state_keys_are_readable() -> None:
 
 
 def test_a_pruned_option_is_not_built_and_says_so() -> None:
-    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"]).restrict({"stage1.1": ["k3e3"]})
+    space = chain("nas-bench-macro", **SMALL["nas-bench-macro"]).restrict({"stage1.1": ["k3e3"]})
     supernet = space.supernet()
     with pytest.raises(UserError, match=r"no skip in stage1\.1; it has k3e3"):
         supernet.block(0, 0)
 
 
 def test_initialisation_follows_torchs_seed() -> None:
-    space = search_spaces.load("nas-bench-macro", **SMALL["nas-bench-macro"])
+    space = chain("nas-bench-macro", **SMALL["nas-bench-macro"])
     states = []
     for _ in range(2):
         torch.manual_seed(11)
         states.append(space.supernet().state_dict())
     for name, tensor in states[0].items():
         torch.testing.assert_close(tensor, states[1][name], atol=0, rtol=0)
-    project = search_spaces.load("nas-bench-macro").network(space.architecture([2] * 8)).state_dict()
+    project = chain("nas-bench-macro").network(space.architecture([2] * 8)).state_dict()
     weight = project["blocks.stage3-2.project.0.weight"]
     assert weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.02)  # kaiming: fan-out is 256 x 1 x 1
 
 
 def test_channels_last_stays_channels_last() -> None:
-    space = search_spaces.load("proxylessnas", **SMALL["proxylessnas"])
+    space = chain("proxylessnas", **SMALL["proxylessnas"])
     supernet = space.supernet().to(memory_format=torch.channels_last)
     features = supernet.stem(images_for(space))
     for position, option in enumerate(space.sample(np.random.default_rng(4)).indices):
@@ -153,7 +162,7 @@ def test_channels_last_stays_channels_last() -> None:
 
 
 def test_width_rounds_channels_to_multiples_of_8() -> None:
-    space = search_spaces.load("proxylessnas", width=0.35, resolution=32)
+    space = chain("proxylessnas", width=0.35, resolution=32)
     convolutions = [m for m in space.network(space.architecture([0] * 22)).modules() if isinstance(m, nn.Conv2d)]
     assert convolutions[0].out_channels == 16  # 32 x 0.35 = 11.2: 8 would be more than 10 % less
     assert convolutions[-1].out_channels == 448
@@ -161,7 +170,7 @@ def test_width_rounds_channels_to_multiples_of_8() -> None:
 
 
 def test_strides_and_channels_are_honoured() -> None:
-    space = search_spaces.load(
+    space = chain(
         "nas-bench-macro", stem_channels=12, stem_stride=2, stage_channels=[20, 28, 36], stage_strides=[1, 3, 1]
     )
     supernet = space.supernet(num_classes=3)

@@ -53,7 +53,7 @@ def test_bounds_are_the_least_and_greatest_of_all_surviving_architectures() -> N
 
 def test_expected_cost_of_uniform_draws_is_the_mean_over_all_architectures() -> None:
     space = search_spaces.load("nas-bench-macro").restrict({"stage1.1": ["k3e3"], "stage2.2": ["skip", "k5e6"]})
-    costs = space.costs()
+    costs = space.costs().as_table()
     every = costs.cost([space.architecture(indices) for indices in product(*space.surviving)])
     probabilities = torch.zeros(8, 3, dtype=torch.float64)
     for row, options in zip(probabilities, space.surviving, strict=True):
@@ -65,7 +65,7 @@ def test_expected_cost_of_uniform_draws_is_the_mean_over_all_architectures() -> 
 
 def test_expected_cost_of_one_hot_probabilities_is_exact_and_differentiates_to_the_table() -> None:
     space = search_spaces.load("proxylessnas")
-    costs = space.costs()
+    costs = space.costs().as_table()
     architecture = space.sample(np.random.default_rng(2))
     one_hot = torch.zeros(22, 7, dtype=torch.float64)
     one_hot[range(22), architecture.indices] = 1

@@ -1,0 +1,80 @@
+"""What a layer costs, from shapes alone, and how papers count it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one image.
+
+    Attributes:
+        macs: multiply-adds, as `torch.utils.flop_counter` counts them.
+        params: trainable parameters, batch norm's scale and shift among them.
+        norm_params: how many of `params` are batch norm's.
+        activations: elements that activation functions give.
+        bias_adds: elements that a linear layer's bias is added to.
+        dense_macs, dense_params: what grouped 1x1 convolutions would cost more if they were dense.
+    """
+
+    macs: int
+    params: int
+    norm_params: int = 0
+    activations: int = 0
+    bias_adds: int = 0
+    dense_macs: int = 0
+    dense_params: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+FREE = Cost(0, 0)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How a paper counts; by default as `torch.utils.flop_counter` and `numel` do.
+
+    Attributes:
+        activations: an activation function costs a multiply-add for each element that it gives.
+        norms: batch norm's scale and shift are parameters.
+        biases: adding a linear layer's bias is a multiply-add.
+        dense: grouped 1x1 convolutions are counted as if they were dense.
+    """
+
+    activations: bool = False
+    norms: bool = True
+    biases: bool = False
+    dense: bool = False
+
+    def macs(self, cost: Cost) -> int:
+        return (
+            cost.macs
+            + self.activations * cost.activations
+            + self.biases * cost.bias_adds
+            + self.dense * cost.dense_macs
+        )
+
+    def params(self, cost: Cost) -> int:
+        return cost.params - (not self.norms) * cost.norm_params + self.dense * cost.dense_params
+
+
+PLAIN = Counting()
+
+
+def conv_bn_cost(
+    in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1, activation: bool = False
+) -> Cost:
+    """A convolution without bias, its batch norm, which multiplies nothing by `flop_counter`, and its activation."""
+    weights = out_channels * (in_channels // groups) * kernel**2
+    norm = 2 * out_channels
+    return Cost(
+        weights * out_size**2, weights + norm, norm_params=norm, activations=activation * out_channels * out_size**2
+    )
+
+
+def linear_cost(in_features: int, out_features: int) -> Cost:
+    """A linear layer with bias; adding the bias is no multiply-add."""
+    return Cost(in_features * out_features, (in_features + 1) * out_features, bias_adds=out_features)

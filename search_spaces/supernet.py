@@ -1,0 +1,40 @@
+"""What every supernet does: run one path, or a mixture of all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from search_spaces.space import Architecture
+
+
+class Supernet(nn.Module, ABC):
+    """One network with the weights of every surviving option: images (N, 3, H, W) to logits (N, num_classes).
+
+    Parameter names do not change when options are pruned, so that a pruned supernet's are a subset of its parent's.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
+        """One path, at the memory and time of that one network.
+
+        Args:
+            gates: shape (choices,); where given, what each choice decides is multiplied by its gate, so that gradients
+                reach architecture parameters.
+        """
+
+    @abstractmethod
+    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
+        """The mixture: each choice's output is the sum of its surviving options' outputs times their weights.
+
+        Args:
+            weights: shape (choices, most options of a choice), indexed by the choice's full option list.
+        """
+
+    @abstractmethod
+    def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
+        """All modules that a path runs through."""
