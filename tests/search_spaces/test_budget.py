@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 import search_spaces
-from search_spaces import Budget, SearchSpace, UserError
+from search_spaces import Budget, Costs, SearchSpace, UserError
 from search_spaces.costs import TableCosts
 
 
@@ -23,7 +23,7 @@ def macro_costs(macro: SearchSpace) -> dict[str, torch.Tensor]:
     return macro.costs().cost([macro.architecture(indices) for indices in product(range(3), repeat=8)])
 
 
-def refusal(costs: TableCosts, **budget: Any) -> str:
+def refusal(costs: Costs, **budget: Any) -> str:
     with pytest.raises(UserError) as raised:
         Budget.model_validate(budget).check(costs)
     return str(raised.value)
