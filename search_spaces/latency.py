@@ -5,22 +5,26 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from search_spaces.errors import UserError, nearest
 
 
 class LatencyKey(NamedTuple):
-    """What a measured block's time depends on.
+    """What a measured block's time depends on: its shape, so that one table serves every space with such blocks.
+
+    It leaves out what changes a time little or goes with the space: activations, a squeeze's width, the residual sum.
 
     Attributes:
-        op: `stem`, `mbconv`, `skip` (where it is a strided 1x1 convolution), `head` or `classifier`.
+        op: what it is: `stem`, `mbconv`, `mbconv-expand` (expansion 1 that keeps its 1x1 expand convolution, as
+            HourNAS's do), `skip` (where it is a strided 1x1 convolution), `head`, `classifier`, or a space's own name.
         size: the input's height and width in pixels; 1 for the classifier.
         expansion: hidden over input channels; 0 for what has no hidden layer.
         se: whether squeeze-and-excitation follows the depthwise convolution.
+        groups: of the 1x1 convolutions.
     """
 
     op: str
@@ -31,11 +35,14 @@ class LatencyKey(NamedTuple):
     expansion: float
     stride: int
     se: bool = False
+    groups: int = 1
 
     def __str__(self) -> str:
         return (
             f"{self.op}, input {self.size}x{self.size}, channels {self.in_channels} to {self.out_channels}, "
-            f"kernel {self.kernel}, expansion {self.expansion:g}, stride {self.stride}" + (", se" if self.se else "")
+            f"kernel {self.kernel}, expansion {self.expansion:g}, stride {self.stride}"
+            + (", se" if self.se else "")
+            + (f", groups {self.groups}" if self.groups > 1 else "")
         )
 
 
@@ -44,11 +51,11 @@ class LatencyTable:
 
     The project's own form is a CSV file with a header, or a YAML list of mappings, with these names:
 
-        op, size, in_channels, out_channels, kernel, expansion, stride, se, latency_ms
-        mbconv, 56, 24, 24, 5, 6, 1, false, 14.131
+        op, size, in_channels, out_channels, kernel, expansion, stride, se, groups, latency_ms
+        mbconv, 56, 24, 24, 5, 6, 1, false, 1, 14.131
 
-    where `op` is stem, mbconv, skip, head or classifier and the other names are `LatencyKey`'s. What is left out or
-    empty is kernel 1, expansion 0, stride 1, se false.
+    where the names are `LatencyKey`'s. What is left out or empty is kernel 1, expansion 0, stride 1, se false,
+    groups 1. An op that no space asks for is kept and never used.
     """
 
     def __init__(self, entries_ms: Mapping[LatencyKey, float], origin: str) -> None:
@@ -102,7 +109,7 @@ class LatencyTable:
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    op: Literal["stem", "mbconv", "skip", "head", "classifier"]
+    op: Annotated[str, Field(min_length=1)]
     size: PositiveInt
     in_channels: PositiveInt
     out_channels: PositiveInt
@@ -110,6 +117,7 @@ class _Row(BaseModel):
     expansion: NonNegativeFloat = 0
     stride: PositiveInt = 1
     se: bool = False
+    groups: PositiveInt = 1
     latency_ms: NonNegativeFloat
 
 
