@@ -10,8 +10,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from raynas.recipe import ScaleSettings
+from raynas.run_folder import RunFolder
 from search_spaces.errors import UserError
 
 _ENVIRONMENT = {
@@ -96,6 +99,44 @@ def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: flo
                 raise UserError(f"The cluster stayed too small for {scale.wait_minutes:g} minutes: {sentence}.")
     finally:
         remove_placement_group(room)
+
+
+def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
+    """See that every node of a joined cluster finds this run under the run folder's path.
+
+    Raises:
+        UserError: if the folder lies on this machine alone, where workers on other nodes would lose what they write.
+    """
+    if cluster.ours or not folder.is_local:
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    others = {node["NodeID"]: node["NodeName"] for node in nodes if node["Alive"] and node["NodeID"] != here}
+    look = ray.remote(_lock_seen_in)
+    seen = [
+        look.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+            folder.uri
+        )
+        for node in others
+    ]
+    mine = _lock_seen_in(folder.uri)
+    for name, theirs in zip(others.values(), ray.get(seen), strict=True):
+        if theirs != mine:
+            raise UserError(
+                f"The node {name} does not see {folder.uri}: give a folder that all nodes share, or a URI such as "
+                "s3://bucket/run, with --out."
+            )
+
+
+def _lock_seen_in(folder: str) -> bytes | None:
+    """The bytes of the run's lock, which tell this run from any other; None where there are none."""
+    try:
+        return (Path(folder) / "lock.json").read_bytes()
+    except OSError:
+        return None
 
 
 def _silence(verbose: bool) -> None:

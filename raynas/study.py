@@ -173,7 +173,7 @@ class Study:
         }
 
         def work(folder: str) -> dict[str, Any]:
-            resources.await_room(self._cluster(), scale, scale.train_workers, 1, self.say)
+            self._make_room(scale.train_workers, cpus=1)
             from raynas.training.launch import launch
             from raynas.training.worker import TrainingJob
 
@@ -216,7 +216,7 @@ class Study:
         }
 
         def work(folder: str) -> dict[str, Any]:
-            resources.await_room(self._cluster(), scale, scale.evaluators, 0, self.say)
+            self._make_room(scale.evaluators, cpus=0)
             from raynas.evaluation.actors import evaluators
             from raynas.searching import SearchJob, search
 
@@ -279,11 +279,16 @@ class Study:
     def _ask(
         self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]
     ) -> list[Evaluation]:
-        resources.await_room(self._cluster(), self.recipe.scale, self.recipe.scale.evaluators, 0, self.say)
+        self._make_room(self.recipe.scale.evaluators, cpus=0)
         from raynas.evaluation.actors import Pool, evaluators
 
         with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as actors:
             return Pool(actors, costs_of(space, self._latency), self.budget).evaluate(architectures)
+
+    def _make_room(self, processes: int, cpus: float) -> None:
+        """Wait until the cluster can hold so many processes, and see that they can all write into the run folder."""
+        resources.await_room(self._cluster(), self.recipe.scale, processes, cpus, self.say)
+        resources.refuse_unshared(self._cluster(), self.folder)
 
     def outcome(self, step: str, space: SearchSpace, cost: str, weights: Weights) -> Outcome:
         """What the run comes to, its front taken from one step."""
