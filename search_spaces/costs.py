@@ -101,15 +101,16 @@ class TableCosts(Costs):
         """The expected cost, fixed part included, when each choice is drawn on its own; differentiable.
 
         Args:
-            probabilities: shape (choices, most options of a choice); what it holds for pruned options does not count.
+            probabilities: shape (..., choices, most options of a choice); what it holds for pruned options does not
+                count.
 
         Returns:
-            For each resource a scalar of the probabilities' type and device.
+            For each resource a tensor of shape (...), of the probabilities' type and device.
         """
         kept = torch.zeros(next(iter(self.table.values())).shape, dtype=torch.bool)
         for row, options in zip(kept, self.surviving, strict=True):
             row[list(options)] = True
         return {
-            resource: (probabilities * table.where(kept, 0).to(probabilities)).sum() + self.fixed[resource]
+            resource: (probabilities * table.where(kept, 0).to(probabilities)).sum(dim=(-2, -1)) + self.fixed[resource]
             for resource, table in self.table.items()
         }
