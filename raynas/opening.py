@@ -134,8 +134,7 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, Any]:
     import torch
 
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    from raynas.processes import cpu_model
+
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {"python": platform.python_version(), "cpu": models[0] if models else platform.processor(), "gpus": gpus}
+    return {"python": platform.python_version(), "cpu": cpu_model(), "gpus": gpus}

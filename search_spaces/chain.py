@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan, prod
 
 import torch
@@ -17,7 +18,7 @@ from search_spaces.costs import TableCosts
 from search_spaces.counting import conv_bn_cost, linear_cost
 from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
-from search_spaces.latency import LatencyKey, LatencyTable
+from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
 
 STEM_KERNEL = 3
@@ -198,13 +199,25 @@ class ChainSpace(SearchSpace):
                     for (choice, place), kept in zip(places, self.surviving, strict=True)
                 ]
             )
-            always_run = (
-                LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride),
-                LatencyKey("head", head.size, head.in_channels, head.out_channels, 1, 0, 1),
-                LatencyKey("classifier", 1, head.out_channels, classes, 1, 0, 1),
-            )
-            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in always_run)
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in _always_run(stem, head, classes))
         return TableCosts(self.name, self.surviving, table, fixed)
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        stem, *layers, head = self._places(self.resolution)
+        always_run = _always_run(stem, head, self.num_classes)
+        always = [
+            TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size)),
+            TimedBlock(lambda: self._head(head, None)[:-1], (head.in_channels, head.size, head.size)),
+            TimedBlock(lambda: self._head(head, None)[-1:], (head.out_channels,)),
+        ]
+        blocks = dict(zip(always_run, always, strict=True))
+        for choice, surviving, place in zip(self.choices, self.surviving, layers, strict=True):
+            for option in surviving:
+                key = parse(choice.options[option]).latency_key(place)
+                if key is not None:
+                    shape = (place.in_channels, place.size, place.size)
+                    blocks.setdefault(key, TimedBlock(partial(self._build, choice, option, place), shape))
+        return blocks
 
     def links(self) -> list[Link]:
         layers = self._places(self.resolution)[1:-1]
@@ -245,7 +258,7 @@ class ChainSpace(SearchSpace):
     def _stem(self, place: Place) -> nn.Module:
         return conv_bn(place.in_channels, place.out_channels, STEM_KERNEL, place.stride, activation=self._activation)
 
-    def _head(self, place: Place, num_classes: int | None) -> nn.Module:
+    def _head(self, place: Place, num_classes: int | None) -> nn.Sequential:
         classes = self.num_classes if num_classes is None else num_classes
         parts = {
             "conv": conv_bn(place.in_channels, place.out_channels, 1, activation=self._activation),
@@ -254,6 +267,15 @@ class ChainSpace(SearchSpace):
             "classifier": nn.Linear(place.out_channels, classes),
         }
         return nn.Sequential(OrderedDict(parts))
+
+
+def _always_run(stem: Place, head: Place, num_classes: int) -> tuple[LatencyKey, LatencyKey, LatencyKey]:
+    """The keys of the stem, the head convolution (with the pooling behind it) and the classifier."""
+    return (
+        LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride),
+        LatencyKey("head", head.size, head.in_channels, head.out_channels, 1, 0, 1),
+        LatencyKey("classifier", 1, head.out_channels, num_classes, 1, 0, 1),
+    )
 
 
 def _table(rows: Sequence[Sequence[float]]) -> Tensor:

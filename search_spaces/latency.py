@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from search_spaces.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class LatencyKey(NamedTuple):
@@ -46,8 +49,15 @@ class LatencyKey(NamedTuple):
         )
 
 
+class TimedBlock(NamedTuple):
+    """How a block is built to be measured, and the shape of one input, without the batch."""
+
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...]
+
+
 class LatencyTable:
-    """Milliseconds of every measured block on one device, batch 1.
+    """Milliseconds of every measured block on one device, usually for one image at a time.
 
     The project's own form is a CSV file with a header, or a YAML list of mappings, with these names:
 
@@ -71,6 +81,16 @@ class LatencyTable:
         if key not in self.entries_ms:
             raise UserError(f"{self.origin} has no latency for {key}; add that row, or choose a space that it covers.")
         return self.entries_ms[key]
+
+    def write(self, path: Path) -> None:
+        """The table in the project's CSV form; a file that is there is replaced whole or, in an error, not at all."""
+        aside = path.with_name(f".{path.name}.part")
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow([*LatencyKey._fields, "latency_ms"])
+            for key, latency_ms in self.entries_ms.items():
+                rows.writerow([*key, latency_ms])
+        aside.replace(path)
 
     @classmethod
     def read(cls, path: str | Path, table: str | None = None) -> Self:

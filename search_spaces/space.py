@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from search_spaces.costs import Costs
-    from search_spaces.latency import LatencyTable
+    from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
     from search_spaces.supernet import Supernet
 
 NOTHING = "none"
@@ -252,6 +252,14 @@ class SearchSpace(ABC):
         Raises:
             UserError: if the images are too small for the strides, or the table lacks a surviving block.
         """
+
+    def latency_blocks(self) -> Mapping[LatencyKey, TimedBlock]:
+        """Every block that a latency table of this space needs, ready to be built and measured.
+
+        Raises:
+            UserError: if the space's networks are no row of blocks that could be measured one by one.
+        """
+        raise UserError(f"{self.name} does not say which blocks a latency table of it would hold; spaces of layers do.")
 
 
 def _possible(choice: Choice, surviving: Iterable[int]) -> str:
