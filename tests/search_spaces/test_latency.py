@@ -3,8 +3,11 @@
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Budget, LatencyTable, SearchSpace, UserError
@@ -63,6 +66,29 @@ def test_yaml_says_the_same_as_csv(tmp_path: Path, table: LatencyTable) -> None:
     path = tmp_path / "phone.yaml"
     path.write_text(yaml.safe_dump(rows))
     assert LatencyTable.read(path).entries_ms == table.entries_ms
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: LatencyTable) -> None:
+    table.entries_ms[LatencyKey("Sep conv", 8, 16, 16, 3, 16 / 3, 2, se=True, groups=2)] = 0.1 + 0.2
+    path = tmp_path / "written.csv"
+    path.write_text("what was there before")
+    table.write(path)
+    assert LatencyTable.read(path).entries_ms == table.entries_ms
+    assert list(tmp_path.glob("*written*")) == [path]
+
+
+def test_blocks_to_be_measured_are_those_of_the_networks() -> None:
+    """One by one they compute what the whole network is counted to compute."""
+    space = search_spaces.load("nas-bench-macro", width=0.25)
+    macs = {}
+    for key, (build, input_shape) in space.latency_blocks().items():
+        with FlopCounterMode(display=False) as counter:
+            build().eval()(torch.zeros(1, *input_shape))
+        macs[key] = counter.get_total_flops() / 2
+    costs = space.costs(latency=LatencyTable(macs, "Multiply-adds as if they were milliseconds"))
+    generator = np.random.default_rng(0)
+    found = costs.cost([space.sample(generator) for _ in range(20)])
+    assert found["latency_ms"].tolist() == found["macs"].tolist()
 
 
 def test_a_missing_block_is_named(table: LatencyTable) -> None:
