@@ -1,5 +1,6 @@
 """Latency tables: both forms, sums by hand, and what is missing."""
 
+import csv
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +26,8 @@ skip, 16, 64, 128, 1, , 2, , 0.125
 skip, 8, 128, 256, 1, , 2, , 0.0625
 mbconv, 4, 256, 256, 3, 3, 1, , 8
 """
+
+PROXYLESS = "proxyless_mobile_trim"
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ def measured(shared: Path) -> Path:
 def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None:
     """The table covers the basic space with 24 channels in its second stage; milliseconds copied from it by hand."""
     space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
-    costs = space.costs(latency=LatencyTable.read(measured, "proxyless_mobile_trim"))
+    costs = space.costs(latency=LatencyTable.read(measured, PROXYLESS))
     proxyless_mobile = space.parse(
         "proxylessnas: k3e1 | k5e3 k3e3 skip skip | k7e3 k3e3 k5e3 k5e3 | k7e6 k5e3 k5e3 k5e3 | "
         "k5e6 k5e3 k5e3 k5e3 | k7e6 k7e6 k7e3 k7e3 | k7e6"
@@ -146,6 +149,36 @@ def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None
     ]
     assert costs.cost([proxyless_mobile])["latency_ms"].item() == pytest.approx(sum(by_hand))
     assert sum(by_hand) == pytest.approx(82.5239, abs=1e-4)
+
+
+def test_any_architecture_is_the_sum_of_the_file_s_own_rows(measured: Path) -> None:
+    """Rows looked up by their `key` text, with the csv module alone: the reader has no part in it."""
+    with measured.open(newline="") as file:
+        rows = {row["key"]: float(row["mean_ms"]) for row in csv.DictReader(file) if row["table"] == PROXYLESS}
+    space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
+    layers = [(112, 32, 16, 1)]
+    for size, before, channels, stride in (
+        *((112, 16, 24, 2), (56, 24, 40, 2), (28, 40, 80, 2)),
+        *((14, 80, 96, 1), (14, 96, 192, 2)),
+    ):
+        layers += [(size, before, channels, stride), *[(size // stride, channels, channels, 1)] * 3]
+    layers.append((7, 192, 320, 1))
+    always = ("Conv-input:224x224x3-output:112x112x32", "Conv_1-input:7x7x320-output:7x7x1280")
+    generator = np.random.default_rng(0)
+    architectures = [space.sample(generator) for _ in range(50)]
+    by_hand = []
+    for architecture in architectures:
+        total = sum(rows[key] for key in (*always, "Logits-input:7x7x1280-output:1000"))
+        words = str(architecture).partition(": ")[2].replace("|", " ").split()
+        for word, (size, before, channels, stride) in zip(words, layers, strict=True):
+            if word != "skip":
+                total += rows[
+                    f"expanded_conv-input:{size}x{size}x{before}-output:{size // stride}x{size // stride}x{channels}-"
+                    f"expand:{word[3]}-kernel:{word[1]}-stride:{stride}-idskip:{int(before == channels)}"
+                ]
+        by_hand.append(total)
+    costs = space.costs(latency=LatencyTable.read(measured, PROXYLESS))
+    assert costs.cost(architectures)["latency_ms"].tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_tables_of_one_file_are_told_apart_and_hidden_channels_become_ratios(measured: Path) -> None:
