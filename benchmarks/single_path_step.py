@@ -21,7 +21,7 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks.printing import heading, table
-from raynas.objective import MicroBatch, Step, UniformPath
+from raynas.objective import WEIGHTS, MicroBatch, Step, UniformPath
 from raynas.recipe import Recipe, TrainingSettings
 from raynas.training.update import carry_out, optimizer_of
 from search_spaces import Architecture, SearchSpace
@@ -55,15 +55,16 @@ class Engine:
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor) -> None:
         self.space = space
         self.supernet = space.supernet().to(memory_format=torch.channels_last)
-        self.optimizer = optimizer_of(self.supernet, TrainingSettings())
+        self.optimizers = {WEIGHTS: optimizer_of(self.supernet, TrainingSettings())}
+        self.learner = UniformPath().begin(space, space.costs(), SEED)
         self.batch = MicroBatch(images, labels, 1.0)
 
     def step(self, seed: int) -> None:
         """One step on the path that the seed draws."""
         generator = np.random.default_rng(seed)
         step = Step(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
-        for update in UniformPath().updates():
-            carry_out(update, self.optimizer, RATE, step)
+        for (update,) in self.learner.passes():
+            carry_out(update, self.optimizers, RATE, step)
 
 
 class Alone:

@@ -1,6 +1,8 @@
 """What supernet training optimises: a method's objective, seen by a loop that knows no method.
 
-A step is a sequence of updates. Each names the parameters that it moves and the stream of images that it reads, and
+An `Objective` holds settings alone; `begin` gives a `Learner`, which holds what is learnt besides the supernet's
+weights (architecture parameters, masks, a temperature). An epoch is a sequence of passes, a pass a sequence of steps, a
+step a sequence of updates. Each update names the parameters that it moves and the stream of images that it reads, and
 accumulates gradients over the micro-batches that the loop hands it. The loop alone draws batches, reduces gradients
 over the workers, steps optimizers, watches for NaN and writes checkpoints.
 """
@@ -8,19 +10,23 @@ over the workers, steps optimizers, watches for NaN and writes checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import nn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from search_spaces import Architecture, SearchSpace
+    from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.supernet import Supernet
+
+WEIGHTS = "weights"
+"""The supernet's own parameters, as a group that an update moves."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +70,45 @@ class Update:
     accumulate: Callable[[Step], Gradients]
 
 
+class Learner(nn.Module, ABC):
+    """An objective at work. Its parameters and buffers are checkpointed with the supernet's."""
+
+    @abstractmethod
+    def passes(self) -> Sequence[Sequence[Update]]:
+        """The passes of an epoch, each as the updates of one of its steps, in order.
+
+        A pass has as many steps as the stream of its first update has batches; a shorter stream begins again.
+        """
+
+    def groups(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimizer of each group of parameters that this learner holds; `weights` are the loop's."""
+        return {}
+
+    def likeliest(self) -> Architecture | None:
+        """The architecture that the learner would now choose, where it would choose one."""
+        return None
+
+
 class Objective(BaseModel, ABC):
     """The settings of an objective; found in other processes by its import path, so it must be importable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @abstractmethod
-    def updates(self) -> Iterable[Update]:
-        """The updates of one step, in order."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What the objective holds besides the supernet's weights."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` gave."""
+    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
+        """A learner at its beginning; the same on every worker."""
 
 
 class UniformPath(Objective):
     """Single-path training: each step moves the weights of one uniformly drawn sub-network (PAD-NAS 3.2)."""
 
-    def updates(self) -> Iterable[Update]:
-        return [Update("weights", "train", self._one_path)]
+    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
+        return _UniformPath()
+
+
+class _UniformPath(Learner):
+    def passes(self) -> Sequence[Sequence[Update]]:
+        return [[Update(WEIGHTS, "train", self._one_path)]]
 
     def _one_path(self, step: Step) -> Gradients:
         path = step.space.sample(step.generator)
@@ -94,7 +117,12 @@ class UniformPath(Objective):
             logits = step.supernet(batch.images, path)
             loss = step.loss(logits, batch.labels)
             torch.autograd.backward(loss * batch.share)
-            correct = (logits.detach().argmax(1) == batch.labels).float().mean()
-            metrics["loss"] += loss.detach() * batch.share
-            metrics["top1"] += 100 * correct * batch.share
+            add(metrics, loss, logits, batch)
         return Gradients([path], metrics)
+
+
+def add(metrics: dict[str, Any], loss: Tensor, logits: Tensor, batch: MicroBatch) -> None:
+    """Add a micro-batch's loss and top-1 accuracy in per cent to an update's metrics."""
+    correct = (logits.detach().argmax(1) == batch.labels).float().mean()
+    metrics["loss"] += loss.detach() * batch.share
+    metrics["top1"] += 100 * correct * batch.share

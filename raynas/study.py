@@ -163,6 +163,7 @@ class Study:
         job = {
             "space": space.specification(),
             "objective": reference(objective),
+            "latency": self._latency,
             "training": FitSettings(**settings.json_value()).json_value(),
             "evaluation": self.recipe.evaluation.json_value(),
             "parts": {"train": part},

@@ -1,4 +1,4 @@
-"""Checkpoints of a training step: weights, optimizer and objective in one verified safetensors file each.
+"""Checkpoints of a training step: weights, optimizers and learner in one verified safetensors file each.
 
 The newest readable one counts; one that is damaged is passed over for the one before it. Two are kept.
 """
@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raynas.objective import Objective
+from raynas.objective import Learner
 from raynas.run_folder import Damaged, RunFolder
 
 _FOLDER = "checkpoints"
 _KEPT = 2
+_LEARNER = "learner/"
+SUPERNET = "supernet/"
+"""Before the names of the supernet's weights in a checkpoint."""
 
 
 def name(epoch: int, step: int, attempt: int) -> str:
@@ -29,13 +32,13 @@ def save(
     file: str,
     supernet: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
-    objective: Objective,
+    learner: Learner,
     about: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint, then remove those that it and the one before it replace."""
-    tensors = {f"supernet/{key}": value for key, value in supernet.state_dict().items()}
-    tensors |= {f"objective/{key}": value for key, value in objective.state_dict().items()}
-    names: dict[Tensor, str] = {parameter: key for key, parameter in supernet.named_parameters()}
+    tensors = {f"{SUPERNET}{key}": value for key, value in supernet.state_dict().items()}
+    tensors |= {f"{_LEARNER}{key}": value for key, value in learner.state_dict().items()}
+    names: dict[Tensor, str] = {parameter: key for key, parameter in _parameters(supernet, learner).items()}
     for group, optimizer in optimizers.items():
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
@@ -62,13 +65,13 @@ def restore(
     file: str,
     supernet: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
-    objective: Objective,
+    learner: Learner,
 ) -> dict[str, Any]:
     """Load a checkpoint in place and return its `about`."""
     tensors, about = folder.read_tensors(f"{_FOLDER}/{file}")
-    supernet.load_state_dict(_under("supernet/", tensors))
-    objective.load_state_dict(_under("objective/", tensors))
-    parameters = dict(supernet.named_parameters())
+    supernet.load_state_dict(_under(SUPERNET, tensors))
+    learner.load_state_dict(_under(_LEARNER, tensors))
+    parameters = _parameters(supernet, learner)
     for group, optimizer in optimizers.items():
         optimizer.state.clear()
         for key, value in _under(f"optimizer/{group}/", tensors).items():
@@ -82,6 +85,12 @@ def written_at(file: str) -> tuple[int, int, int]:
     """The epoch and the step that a checkpoint's training goes on with, and the attempt that wrote it."""
     epoch, step, attempt = re.findall(r"\d+", file)
     return int(epoch), int(step), int(attempt)
+
+
+def _parameters(supernet: nn.Module, learner: Learner) -> dict[str, nn.Parameter]:
+    """All parameters by a name that tells the supernet's from the learner's."""
+    own = {f"{_LEARNER}{key}": parameter for key, parameter in learner.named_parameters()}
+    return {**dict(supernet.named_parameters()), **own}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from raynas.objective import Step, Update
+from raynas.objective import WEIGHTS, Step, Update
 from raynas.recipe import TrainingSettings
 from raynas.training.gradients import add_over_workers
 
+Optimizers = Mapping[str, torch.optim.Optimizer]
+"""The optimizer of each group of parameters; `weights` are the supernet's."""
 
-def carry_out(update: Update, optimizer: torch.optim.Optimizer, rate: float, step: Step) -> dict[str, Tensor]:
-    """Move the optimizer's parameters once, at learning rate `rate`; returns the metrics summed over the workers.
+
+def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -> dict[str, Tensor]:
+    """Move one group of parameters once; returns the metrics summed over the workers.
 
     Parameters off the sampled paths have no gradients: they cost nothing, and neither momentum nor weight decay moves
-    them.
+    them. Other groups stand still, and no gradient is worked out for them.
+
+    Args:
+        rate: the learning rate, if it is the supernet's weights that are moved; other groups keep their own.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with _autocast(step.micro_batches[0].images.device):
+    optimizer = optimizers[update.parameters]
+    if update.parameters == WEIGHTS:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+    others = [one for name, one in optimizers.items() if name != update.parameters]
+    with _frozen(others), _autocast(step.micro_batches[0].images.device):
         gradients = update.accumulate(step)
-    moved = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    metrics = add_over_workers(moved, gradients.metrics)
+    metrics = add_over_workers(_parameters(optimizer), gradients.metrics)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return metrics
@@ -40,6 +49,22 @@ def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.Op
         weight_decay=settings.weight_decay,
         foreach=True,
     )
+
+
+@contextmanager
+def _frozen(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
+    parameters = [parameter for optimizer in optimizers for parameter in _parameters(optimizer)]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 def _autocast(device: torch.device) -> Any:

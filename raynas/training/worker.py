@@ -16,24 +16,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ray import train
-from torch import Tensor, nn
+from torch import nn
 
 import search_spaces
 from raynas import lock
 from raynas.crossing import revive
 from raynas.data import Images, open_images, training_batch
 from raynas.data.images import Part
-from raynas.objective import MicroBatch, Objective, Step, Update
+from raynas.objective import WEIGHTS, MicroBatch, Objective, Step
+from raynas.opening import costs_of
 from raynas.processes import prepare_process
 from raynas.recipe import EvaluationSettings, FitSettings, Settings
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
 from raynas.training.gradients import from_first_worker
+from raynas.training.means import Means
 from raynas.training.schedule import epoch_batches, learning_rate
 from raynas.training.update import carry_out, optimizer_of
+from raynas.training.walk import Walk
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 
+TRAINED, LEARNT = "weights.safetensors", "learner.safetensors"
+"""What a finished training leaves in its step's folder."""
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
 _SHUFFLE, _VALIDATION = 1, 2
@@ -52,6 +57,7 @@ class TrainingJob(Settings):
         step: the step's folder in it.
         space: the space's specification; the supernet holds its surviving options.
         objective: a reference to the `Objective`.
+        latency: the rows of the latency table, where the run has one.
         parts: the part of the data that each stream reads (`{"train": "train"}`).
         start: the file of the weights to begin with, if not from scratch.
         seed: what every draw is seeded by, with epoch and step.
@@ -62,6 +68,7 @@ class TrainingJob(Settings):
     attempt: int
     space: dict[str, Any]
     objective: dict[str, Any]
+    latency: list[list[Any]] | None
     training: FitSettings
     evaluation: EvaluationSettings
     data: dict[str, Any]
@@ -98,55 +105,54 @@ class Trainer:
         self.folder = RunFolder(job.run) / job.step
         self.device = _device()
         self.space: SearchSpace = search_spaces.from_specification(job.space)
-        self.objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
         self.images: Images = open_images(job.data)
         torch.manual_seed(job.seed)
         self.supernet: Supernet = self.space.supernet()
         if job.start:
             weights, _ = RunFolder(job.run).read_tensors(job.start)
-            kept = self.supernet.state_dict().keys()
-            self.supernet.load_state_dict({key: weights[key] for key in kept})
+            own = self.supernet.state_dict()
+            self.supernet.load_state_dict({key: weights.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizers = {"weights": optimizer_of(self.supernet, job.training)}
+        objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
+        self.learner = objective.begin(self.space, costs_of(self.space, job.latency), job.seed).to(self.device)
+        self.optimizers = {WEIGHTS: optimizer_of(self.supernet, job.training), **self.learner.groups()}
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.history: list[dict[str, Any]] = []
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe."""
-        first_epoch, first_step, sums = self._resume()
+        first_epoch, first_step, means = self._resume()
         self.checkpointed = self.reported = time.monotonic()
         for epoch in range(first_epoch, self.job.training.epochs):
-            batches = self._batches(epoch)
-            steps = len(batches["train"])
+            walk = Walk(self.learner.passes(), self._batches(epoch))
             self.supernet.train()
-            for step in range(first_step, steps):
-                self._one_step(
-                    epoch, step, steps, {stream: rows[step % len(rows)] for stream, rows in batches.items()}, sums
-                )
-                self._between_steps(epoch, step, steps, sums)
-            row = self._epoch_row(epoch, steps, sums)
+            for step in range(first_step, walk.steps):
+                self._one_step(epoch, step, walk, means)
+                self._between_steps(epoch, step, walk.steps, means)
+            row = self._epoch_row(epoch, means)
             self.history.append(row)
-            sums, first_step = {}, 0
-            self._checkpoint(epoch + 1, 0, sums)
+            means, first_step = Means(), 0
+            self._checkpoint(epoch + 1, 0, means)
             yield row
 
     def finish(self) -> None:
-        """Write the trained weights and the epochs' metrics: what the study reads when all workers have ended."""
+        """Write what was trained and the epochs' metrics: what the study reads when all workers have ended."""
         if self.is_first:
             about = {"epochs": self.job.training.epochs, "space": self.job.space}
-            self.folder.write_tensors("weights.safetensors", self.supernet.state_dict(), about)
+            self.folder.write_tensors(LEARNT, self.learner.state_dict(), about)
+            self.folder.write_tensors(TRAINED, self.supernet.state_dict(), about)
             self.folder.write_json("history.json", {"epochs": self.history})
 
-    def _resume(self) -> tuple[int, int, dict[str, Tensor]]:
-        """Load the newest checkpoint that the first worker can read: the epoch, step and sums to go on with."""
+    def _resume(self) -> tuple[int, int, Means]:
+        """Load the newest checkpoint that the first worker can read: the epoch, step and means to go on with."""
         file = checkpoints.newest(self.folder) if self.is_first else None
         epoch, step, attempt = map(from_first_worker, checkpoints.written_at(file) if file else (0, 0, 0))
         if attempt == 0:
-            return 0, 0, {}
+            return 0, 0, Means()
         file = checkpoints.name(epoch, step, attempt)
-        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.objective)
+        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner)
         self.history = about["history"]
-        return epoch, step, {key: torch.tensor(value, device=self.device) for key, value in about["sums"].items()}
+        return epoch, step, Means.restore(about["means"], self.device)
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
         return {
@@ -156,27 +162,17 @@ class Trainer:
             for number, (stream, part) in enumerate(self.job.parts.items())
         }
 
-    def _one_step(
-        self, epoch: int, step: int, steps: int, rows: dict[str, NDArray[np.int64]], sums: dict[str, Tensor]
-    ) -> None:
-        rate = learning_rate(self.job.training, epoch * steps + step, self.job.training.epochs * steps)
+    def _one_step(self, epoch: int, step: int, walk: Walk, means: Means) -> None:
+        training = self.job.training
+        rate = learning_rate(
+            training, epoch * walk.weight_steps + walk.weight_step(step), training.epochs * walk.weight_steps
+        )
         generator = np.random.default_rng([self.job.seed, epoch, step])
-        for update in self.objective.updates():
-            self._one_update(update, rate, rows[update.stream], generator, (epoch, step), sums)
-
-    def _one_update(
-        self,
-        update: Update,
-        rate: float,
-        row: NDArray[np.int64],
-        generator: np.random.Generator,
-        at: tuple[int, int],
-        sums: dict[str, Tensor],
-    ) -> None:
-        step = Step(self.space, self.supernet, list(self._micro_batches(row, at)), generator, self.loss)
-        metrics = carry_out(update, self.optimizers[update.parameters], rate, step)
-        for key, value in metrics.items():
-            sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value
+        for update, rows in walk.at(step):
+            batches = list(self._micro_batches(rows, (epoch, step)))
+            given = Step(self.space, self.supernet, batches, generator, self.loss)
+            metrics = carry_out(update, self.optimizers, rate, given)
+            means.add(metrics, prefix="" if update.parameters == WEIGHTS else f"{update.parameters}_")
 
     def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int]) -> Iterator[MicroBatch]:
         """This worker's share of a global batch, in `accumulate` parts; augmented the same whoever computes it."""
@@ -190,30 +186,30 @@ class Trainer:
                 )
                 yield MicroBatch(images, labels, (end - begin) / len(row))
 
-    def _between_steps(self, epoch: int, step: int, steps: int, sums: dict[str, Tensor]) -> None:
+    def _between_steps(self, epoch: int, step: int, steps: int, means: Means) -> None:
         """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""
         if (step + 1) % _WATCH_STEPS == 0:
-            self._watch(epoch, float(sums["loss"]))
+            self._watch(epoch, means)
         now = time.monotonic()
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
             done = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
-            self.folder.write_json("progress.json", {**done, "loss": float(sums["loss"]) / (step + 1)})
+            self.folder.write_json("progress.json", {**done, "loss": means.values()["loss"]})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
-            self._checkpoint(epoch, step + 1, sums)
+            self._checkpoint(epoch, step + 1, means)
 
-    def _watch(self, epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise Divergence(
-                f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning rate, "
-                "in another folder (--out)."
-            )
+    def _watch(self, epoch: int, means: Means) -> None:
+        for name, value in means.values().items():
+            if name.endswith("loss") and not math.isfinite(value):
+                raise Divergence(
+                    f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning "
+                    "rate, in another folder (--out)."
+                )
 
-    def _epoch_row(self, epoch: int, steps: int, sums: dict[str, Tensor]) -> dict[str, Any]:
-        means = {key: float(value) / steps for key, value in sums.items()}
-        self._watch(epoch, means["loss"])
-        row = {"epoch": epoch + 1, **means}
+    def _epoch_row(self, epoch: int, means: Means) -> dict[str, Any]:
+        self._watch(epoch, means)
+        row = {"epoch": epoch + 1, **means.values()}
         if self.job.training.validation_paths:
             row["validation_top1"] = self._validate(epoch)
         return row
@@ -232,12 +228,12 @@ class Trainer:
         self.supernet.load_state_dict(weights)
         return float(np.mean([answer["top1"] for answer in answers]))
 
-    def _checkpoint(self, epoch: int, step: int, sums: dict[str, Tensor]) -> None:
+    def _checkpoint(self, epoch: int, step: int, means: Means) -> None:
         self.checkpointed = time.monotonic()
         if self.is_first:
-            about = {"history": self.history, "sums": {key: float(value) for key, value in sums.items()}}
+            about = {"history": self.history, "means": means.state()}
             file = checkpoints.name(epoch, step, self.job.attempt)
-            checkpoints.save(self.folder, file, self.supernet, self.optimizers, self.objective, about)
+            checkpoints.save(self.folder, file, self.supernet, self.optimizers, self.learner, about)
 
 
 def _device() -> torch.device:

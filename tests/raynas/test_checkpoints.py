@@ -14,6 +14,7 @@ from search_spaces import load
 from search_spaces.supernet import Supernet
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+LEARNER = UniformPath().begin(SPACE, SPACE.costs(), 0)
 Optimizer = type[torch.optim.SGD] | type[torch.optim.RMSprop]
 
 
@@ -37,8 +38,8 @@ class Training:
             self.optimizers["weights"].zero_grad(set_to_none=True)
 
     def save(self, folder: RunFolder, file: str) -> None:
-        about = {"history": [{"loss": 0.1 + 0.2}], "sums": {}}
-        checkpoints.save(folder, file, self.supernet, self.optimizers, UniformPath(), about)
+        about = {"history": [{"loss": 0.1 + 0.2}], "means": {}}
+        checkpoints.save(folder, file, self.supernet, self.optimizers, LEARNER, about)
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop])
@@ -52,7 +53,7 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
 
     resumed = Training(kind, 1)
     resumed.steps(20, 22)
-    about = checkpoints.restore(folder, file, resumed.supernet, resumed.optimizers, UniformPath())
+    about = checkpoints.restore(folder, file, resumed.supernet, resumed.optimizers, LEARNER)
     assert about["history"] == [{"loss": 0.1 + 0.2}]
     resumed.steps(4, 9)
     for name, tensor in unbroken.supernet.state_dict().items():

@@ -1,0 +1,62 @@
+"""An epoch's steps, against lists written by hand; and the means of what they say."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from raynas.objective import Gradients, Step, Update
+from raynas.training.means import Means
+from raynas.training.walk import Walk
+
+
+def unused(step: Step) -> Gradients:
+    raise AssertionError
+
+
+TRAIN = Update("weights", "train", unused)
+SEARCH = Update("architecture", "search", unused)
+BATCHES = {"train": np.arange(6).reshape(3, 2), "search": np.arange(10, 14).reshape(2, 2)}
+
+
+def walked(walk: Walk) -> list[list[tuple[str, list[int]]]]:
+    return [[(update.parameters, rows.tolist()) for update, rows in walk.at(step)] for step in range(walk.steps)]
+
+
+def test_one_pass_after_the_other_as_hournas_walks() -> None:
+    walk = Walk([[TRAIN], [SEARCH]], BATCHES)
+    assert walked(walk) == [
+        [("weights", [0, 1])],
+        [("weights", [2, 3])],
+        [("weights", [4, 5])],
+        [("architecture", [10, 11])],
+        [("architecture", [12, 13])],
+    ]
+    assert walk.weight_steps == 3
+    assert [walk.weight_step(step) for step in range(5)] == [0, 1, 2, 3, 3]
+
+
+def test_both_in_each_step_the_shorter_stream_beginning_again() -> None:
+    walk = Walk([[TRAIN, SEARCH]], BATCHES)
+    assert walked(walk) == [
+        [("weights", [0, 1]), ("architecture", [10, 11])],
+        [("weights", [2, 3]), ("architecture", [12, 13])],
+        [("weights", [4, 5]), ("architecture", [10, 11])],
+    ]
+    assert walk.weight_steps == 3
+
+
+def test_weights_may_be_moved_after_another_group() -> None:
+    walk = Walk([[SEARCH], [TRAIN]], BATCHES)
+    assert [walk.weight_step(step) for step in range(5)] == [0, 0, 0, 1, 2]
+
+
+def test_means_go_on_from_what_was_written_down() -> None:
+    means = Means()
+    means.add({"loss": torch.tensor(1.0)})
+    means.add({"loss": torch.tensor(2.0)})
+    means.add({"loss": torch.tensor(5.0)}, prefix="architecture_")
+    resumed = Means.restore(json.loads(json.dumps(means.state())), torch.device("cpu"))
+    resumed.add({"loss": torch.tensor(6.0)})
+    assert resumed.values() == pytest.approx({"loss": 3.0, "architecture_loss": 5.0})
