@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -88,11 +88,18 @@ class Learner(nn.Module, ABC):
         """The architecture that the learner would now choose, where it would choose one."""
         return None
 
+    def notes(self) -> dict[str, Any]:
+        """Columns of its own that the learner adds to the evaluation table's row of `likeliest`."""
+        return {}
+
 
 class Objective(BaseModel, ABC):
     """The settings of an objective; found in other processes by its import path, so it must be importable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    chooses: ClassVar[bool] = False
+    """Whether its learners choose an architecture (`Learner.likeliest`)."""
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:

@@ -56,7 +56,7 @@ class EvaluationTable:
     def write(
         self, step: str, trial: int, iteration: int, evaluations: Sequence[Evaluation], about: dict[str, Any]
     ) -> None:
-        """Write (or overwrite) one iteration; `about` holds the columns that its rows share."""
+        """Write (or overwrite) one iteration; `about` holds the columns that its rows share, the method's own too."""
         rows = [
             {
                 **about,
@@ -77,7 +77,8 @@ class EvaluationTable:
             for one in evaluations
         ]
         name = f"{_FOLDER}/{step}.trial-{trial:03d}.iteration-{iteration:05d}.parquet"
-        self.run.write_table(name, pd.DataFrame(rows, columns=COLUMNS))
+        more = [key for key in about if key not in COLUMNS]
+        self.run.write_table(name, pd.DataFrame(rows, columns=[*COLUMNS, *more]))
 
     def read(self, step: str | None = None) -> pd.DataFrame:
         """The rows of one step, or of all; by step in the order of the run, trial, iteration and place."""

@@ -7,7 +7,7 @@ is not: that is the whole of resuming, after any crash.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,9 +31,14 @@ from raynas.steps import Steps
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from raynas.data.images import Part
     from raynas.evaluation.evaluator import Question
     from search_spaces import Architecture, SearchSpace
+
+
+_TRAIN: Mapping[str, Part] = {"train": "train"}
 
 
 def run(
@@ -95,6 +100,11 @@ class Weights:
     version: str
     history: list[dict[str, Any]]
 
+    @property
+    def learnt(self) -> str:
+        """The file of what the objective's learner held at the end."""
+        return f"{self.file.rpartition('/')[0]}/learner.safetensors"
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -151,22 +161,30 @@ class Study:
         objective: Objective,
         settings: TrainingSettings,
         start: Weights | None = None,
-        part: Part = "train",
+        streams: Mapping[str, Part] = _TRAIN,
     ) -> Weights:
-        """Train the supernet of `space` as a Ray Train job; from scratch, or from weights of a space that holds it."""
+        """Train the supernet of `space` as a Ray Train job; from scratch, or from what `start` has of its weights.
+
+        After each epoch the supernet actors are asked for the one-shot accuracy of the architecture that the objective
+        would choose, if it would choose one.
+
+        Args:
+            streams: the part of the images that each stream of the objective reads.
+        """
         scale = self.recipe.scale
-        images = self.data.counts["train"] + (self.data.counts["validation"] if part == "all-training" else 0)
-        if images < settings.batch_size:
-            raise UserError(
-                f"A batch of {settings.batch_size} is more than the {images} training images of the step {name}."
-            )
+        for part in streams.values():
+            images = sum(self.data.counts[key] for key in ("train", "validation") if part in (key, "all-training"))
+            if images < settings.batch_size:
+                raise UserError(
+                    f"A batch of {settings.batch_size} is more than the {images} {part} images of the step {name}."
+                )
         job = {
             "space": space.specification(),
             "objective": reference(objective),
             "latency": self._latency,
             "training": FitSettings(**settings.json_value()).json_value(),
             "evaluation": self.recipe.evaluation.json_value(),
-            "parts": {"train": part},
+            "parts": dict(streams),
             "start": start.file if start else None,
             "seed": self.seed_of(name),
             "threads": scale.threads,
@@ -178,9 +196,11 @@ class Study:
             from raynas.training.launch import launch
             from raynas.training.worker import TrainingJob
 
-            here = {"run": self.folder.uri, "step": folder, "attempt": self._attempt}
-            full = TrainingJob.model_validate({**job, **here, "data": self.data.model_dump(mode="json")})
-            history = launch(full, scale, self._reporter.update)
+            here = {"run": self.folder.uri, "step": folder, "name": name, "attempt": self._attempt}
+            about = {"budget": self.budget, "about": self._about(), "data": self.data.model_dump(mode="json")}
+            with self._advisers(name, space, objective) as actors:
+                full = TrainingJob.model_validate({**job, **here, **about, "actors": actors})
+                history = launch(full, scale, self._reporter.update)
             write_curves(self.folder, name, history)
             last = history[-1]
             self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
@@ -189,6 +209,11 @@ class Study:
         what = f"training {space.size():.3g} architectures for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
         arguments = {**job, "data": self._data_identity(), "train_workers": scale.train_workers}
         return Weights(**self._steps.do(name, what, arguments, scale.train_workers, work))
+
+    def learnt(self, weights: Weights) -> dict[str, Tensor]:
+        """What the learner of the training that gave these weights held at its end."""
+        tensors, _ = self.folder.read_tensors(weights.learnt)
+        return tensors
 
     def search(
         self,
@@ -221,7 +246,7 @@ class Study:
             from raynas.evaluation.actors import evaluators
             from raynas.searching import SearchJob, search
 
-            about = self._about(weights)
+            about = {**self._about(), "weights": weights.version}
             with evaluators(self.folder.uri, name, self._attempt, asked, scale) as actors:
                 here = {
                     "run": self.folder.uri,
@@ -245,7 +270,7 @@ class Study:
         asked = self._question(space, weights, "validation", recalibrate=True)
 
         def work(folder: str) -> dict[str, Any]:
-            about = {**self._about(weights), "seed": self.recipe.seed}
+            about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed}
             evaluations = self._ask(name, asked, space, architectures)
             EvaluationTable(self.folder).write(name, 0, 0, evaluations, about)
             return {"evaluations": len(evaluations)}
@@ -258,7 +283,7 @@ class Study:
     def fit(self, name: str, architecture: Architecture, settings: FitSettings, start: Weights | None = None) -> Fitted:
         """Train one network alone on all training images; its accuracy is that on the test images, read only here."""
         space = self.space.only(architecture)
-        weights = self.train(name, space, UniformPath(), settings, start, part="all-training")
+        weights = self.train(name, space, UniformPath(), settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:
@@ -307,7 +332,19 @@ class Study:
         """The seed of a step's trial: it follows from the recipe's seed and the step's name."""
         return int(np.random.SeedSequence([self.recipe.seed, zlib.crc32(step.encode()), trial]).generate_state(1)[0])
 
-    def _question(self, space: SearchSpace, weights: Weights, part: Part, recalibrate: bool) -> Question:
+    @contextmanager
+    def _advisers(self, step: str, space: SearchSpace, objective: Objective) -> Iterator[list[str]]:
+        """The names of supernet actors that a training asks, if its objective chooses architectures."""
+        if not objective.chooses:
+            yield []
+            return
+        from raynas.evaluation.actors import evaluators
+
+        asked = self._question(space, None, "validation", recalibrate=True)
+        with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as names:
+            yield names
+
+    def _question(self, space: SearchSpace, weights: Weights | None, part: Part, recalibrate: bool) -> Question:
         from raynas.evaluation.evaluator import Question
 
         arguments = {
@@ -319,16 +356,16 @@ class Study:
             "recalibrate": recalibrate,
         }
         answers = "raynas.evaluation.evaluator:SupernetAnswers"
-        return Question(answers=answers, arguments=arguments, weights=weights.file)
+        return Question(answers=answers, arguments=arguments, weights=weights.file if weights else None)
 
     def _generation(self, report: dict[str, Any]) -> None:
         detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"
         self._reporter.update(report["generations"], report["of"], detail)
 
-    def _about(self, weights: Weights) -> dict[str, Any]:
-        """The columns that all rows of a step share."""
+    def _about(self) -> dict[str, Any]:
+        """The columns that all rows of the run share."""
         reproducible = self.recipe.scale.gpus == 0 or self.recipe.scale.deterministic
-        return {"study": self.recipe.identity(), "weights": weights.version, "reproducible": reproducible}
+        return {"study": self.recipe.identity(), "reproducible": reproducible}
 
     def _identity_of(self, question: Question) -> dict[str, Any]:
         """What decides the answers, wherever the run folder and the images lie."""

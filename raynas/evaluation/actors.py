@@ -34,15 +34,20 @@ class SupernetActor:
         asked = Question.model_validate(question)
         self._answers: Answers = pkgutil.resolve_name(asked.answers)(**asked.arguments)
         self._weights = asked.weights
-        self._known: dict[tuple[int, ...], dict[str, Any]] = {}
+        self._known: dict[tuple[str | None, tuple[int, ...]], dict[str, Any]] = {}
 
     @ray.method
-    def evaluate(self, asked: list[tuple[int, ...]]) -> list[dict[str, Any]]:
-        """The answers for these architectures, each worked out the first time that it is asked for."""
+    def evaluate(self, asked: list[tuple[int, ...]], weights: str | None = None) -> list[dict[str, Any]]:
+        """The answers for these architectures, each worked out the first time that it is asked for.
+
+        Args:
+            weights: the file of the weights in the run folder, if they are others than those of the question.
+        """
+        file = weights or self._weights
         for indices in asked:
-            if indices not in self._known:
-                self._known[indices] = self._answers.evaluate(indices, self._weights)
-        return [self._known[indices] for indices in asked]
+            if (file, indices) not in self._known:
+                self._known[file, indices] = self._answers.evaluate(indices, file)
+        return [self._known[file, indices] for indices in asked]
 
     @ray.method
     def answered(self) -> int:
@@ -80,14 +85,18 @@ class Pool:
         self._costs = costs
         self._budget = budget
 
-    def evaluate(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
-        """One evaluation an architecture, in the order asked; costs are looked up here."""
+    def evaluate(self, architectures: Sequence[Architecture], weights: str | None = None) -> list[Evaluation]:
+        """One evaluation an architecture, in the order asked; costs are looked up here.
+
+        Args:
+            weights: a file in the run folder, if other weights are meant than those of the actors' question.
+        """
         homes = [self._home(one) for one in architectures]
         asked = [
             [one.indices for one, home in zip(architectures, homes, strict=True) if home == actor]
             for actor in range(len(self._actors))
         ]
-        pending = [actor.evaluate.remote(some) for actor, some in zip(self._actors, asked, strict=True)]
+        pending = [actor.evaluate.remote(some, weights) for actor, some in zip(self._actors, asked, strict=True)]
         costs = self._costs.cost(architectures)
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]

@@ -17,6 +17,7 @@ from raynas.data import Images, batch, open_images
 from raynas.data.images import Part
 from raynas.recipe import EvaluationSettings, Settings
 from raynas.run_folder import RunFolder
+from raynas.training.checkpoints import supernet_weights
 from search_spaces import Architecture, SearchSpace, from_specification
 from search_spaces.supernet import Supernet
 
@@ -158,10 +159,9 @@ class SupernetAnswers:
         self._weights: str | None = None
 
     def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
-        """Measure one architecture with the weights in a file of the run folder."""
+        """Measure one architecture with the weights in a file of the run folder: a training's, or a checkpoint's."""
         if weights is not None and weights != self._weights:
-            tensors, _ = self._run.read_tensors(weights)
-            kept = self._supernet.state_dict().keys()
-            self._supernet.load_state_dict({key: tensors[key] for key in kept})
+            tensors = supernet_weights(self._run.read_tensors(weights)[0])
+            self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
         return self._evaluator.one_shot(self._supernet, self._space.architecture(indices), self._recalibrate)

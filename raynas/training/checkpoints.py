@@ -18,13 +18,17 @@ from raynas.run_folder import Damaged, RunFolder
 _FOLDER = "checkpoints"
 _KEPT = 2
 _LEARNER = "learner/"
-SUPERNET = "supernet/"
-"""Before the names of the supernet's weights in a checkpoint."""
+_SUPERNET = "supernet/"
 
 
 def name(epoch: int, step: int, attempt: int) -> str:
     """The file of the state before step `step` of epoch `epoch`, as written by one attempt."""
     return f"epoch-{epoch:05d}-step-{step:07d}-attempt-{attempt:03d}.safetensors"
+
+
+def path(file: str) -> str:
+    """Where a checkpoint lies in the step's folder."""
+    return f"{_FOLDER}/{file}"
 
 
 def save(
@@ -36,7 +40,7 @@ def save(
     about: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint, then remove those that it and the one before it replace."""
-    tensors = {f"{SUPERNET}{key}": value for key, value in supernet.state_dict().items()}
+    tensors = {f"{_SUPERNET}{key}": value for key, value in supernet.state_dict().items()}
     tensors |= {f"{_LEARNER}{key}": value for key, value in learner.state_dict().items()}
     names: dict[Tensor, str] = {parameter: key for key, parameter in _parameters(supernet, learner).items()}
     for group, optimizer in optimizers.items():
@@ -44,7 +48,7 @@ def save(
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{group}/{names[parameter]}/{key}"] = value
-    folder.write_tensors(f"{_FOLDER}/{file}", tensors, about)
+    folder.write_tensors(path(file), tensors, about)
     for old in sorted(folder.names(_FOLDER))[:-_KEPT]:
         folder.delete(f"{_FOLDER}/{old}")
 
@@ -53,7 +57,7 @@ def newest(folder: RunFolder) -> str | None:
     """The file of the newest checkpoint that can be read, if there is one."""
     for file in reversed(folder.names(_FOLDER)):
         try:
-            folder.read_tensors(f"{_FOLDER}/{file}")
+            folder.read_tensors(path(file))
         except Damaged:
             continue
         return file
@@ -68,8 +72,8 @@ def restore(
     learner: Learner,
 ) -> dict[str, Any]:
     """Load a checkpoint in place and return its `about`."""
-    tensors, about = folder.read_tensors(f"{_FOLDER}/{file}")
-    supernet.load_state_dict(_under(SUPERNET, tensors))
+    tensors, about = folder.read_tensors(path(file))
+    supernet.load_state_dict(_under(_SUPERNET, tensors))
     learner.load_state_dict(_under(_LEARNER, tensors))
     parameters = _parameters(supernet, learner)
     for group, optimizer in optimizers.items():
@@ -79,6 +83,11 @@ def restore(
             owner = parameters[parameter]
             optimizer.state[owner][entry] = _as(owner, value)
     return about
+
+
+def supernet_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The supernet's weights by their names, from a checkpoint or from what a finished training left."""
+    return _under(_SUPERNET, tensors) or dict(tensors)
 
 
 def written_at(file: str) -> tuple[int, int, int]:

@@ -75,7 +75,9 @@ def _watched(folder: RunFolder, progress: Callable[[int, int, str], None]) -> It
                 now = folder.read_json("progress.json")
             except (FileNotFoundError, Damaged):
                 continue
-            progress(now["done"], now["total"], f"steps, training loss {now['loss']:.3f}")
+            chosen = now["likeliest_top1"]
+            best = "" if chosen is None else f", one-shot accuracy of the likeliest {chosen:.2f} %"
+            progress(now["done"], now["total"], f"steps, training loss {now['loss']:.3f}{best}")
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -27,6 +27,7 @@ from raynas.objective import WEIGHTS, MicroBatch, Objective, Step
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
 from raynas.recipe import EvaluationSettings, FitSettings, Settings
+from raynas.results import EvaluationTable
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
 from raynas.training.gradients import from_first_worker
@@ -34,7 +35,7 @@ from raynas.training.means import Means
 from raynas.training.schedule import epoch_batches, learning_rate
 from raynas.training.update import carry_out, optimizer_of
 from raynas.training.walk import Walk
-from search_spaces import SearchSpace
+from search_spaces import Budget, SearchSpace
 from search_spaces.supernet import Supernet
 
 TRAINED, LEARNT = "weights.safetensors", "learner.safetensors"
@@ -58,6 +59,9 @@ class TrainingJob(Settings):
         space: the space's specification; the supernet holds its surviving options.
         objective: a reference to the `Objective`.
         latency: the rows of the latency table, where the run has one.
+        actors: the names of the supernet actors that are asked, after each epoch, for the one-shot accuracy of the
+            architecture that the learner would choose.
+        name, about: the step's name, and the columns that its rows of the evaluation table share.
         parts: the part of the data that each stream reads (`{"train": "train"}`).
         start: the file of the weights to begin with, if not from scratch.
         seed: what every draw is seeded by, with epoch and step.
@@ -69,6 +73,10 @@ class TrainingJob(Settings):
     space: dict[str, Any]
     objective: dict[str, Any]
     latency: list[list[Any]] | None
+    budget: Budget
+    actors: list[str]
+    name: str
+    about: dict[str, Any]
     training: FitSettings
     evaluation: EvaluationSettings
     data: dict[str, Any]
@@ -114,10 +122,12 @@ class Trainer:
             self.supernet.load_state_dict({key: weights.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
-        self.learner = objective.begin(self.space, costs_of(self.space, job.latency), job.seed).to(self.device)
+        self.costs = costs_of(self.space, job.latency)
+        self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
         self.optimizers = {WEIGHTS: optimizer_of(self.supernet, job.training), **self.learner.groups()}
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.history: list[dict[str, Any]] = []
+        self.likeliest_top1: float | None = None
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe."""
@@ -133,6 +143,7 @@ class Trainer:
             self.history.append(row)
             means, first_step = Means(), 0
             self._checkpoint(epoch + 1, 0, means)
+            self._ask_for_likeliest(epoch)
             yield row
 
     def finish(self) -> None:
@@ -152,6 +163,9 @@ class Trainer:
         file = checkpoints.name(epoch, step, attempt)
         about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner)
         self.history = about["history"]
+        self.file = file
+        if epoch and not step:
+            self._ask_for_likeliest(epoch - 1)
         return epoch, step, Means.restore(about["means"], self.device)
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
@@ -194,7 +208,8 @@ class Trainer:
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
             done = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
-            self.folder.write_json("progress.json", {**done, "loss": means.values()["loss"]})
+            told = {"loss": means.values()["loss"], "likeliest_top1": self.likeliest_top1}
+            self.folder.write_json("progress.json", {**done, **told})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, means)
@@ -232,8 +247,24 @@ class Trainer:
         self.checkpointed = time.monotonic()
         if self.is_first:
             about = {"history": self.history, "means": means.state()}
-            file = checkpoints.name(epoch, step, self.job.attempt)
-            checkpoints.save(self.folder, file, self.supernet, self.optimizers, self.learner, about)
+            self.file = checkpoints.name(epoch, step, self.job.attempt)
+            checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, about)
+
+    def _ask_for_likeliest(self, epoch: int) -> None:
+        """Write down what the supernet actors, with the newest checkpoint's weights, say of the learner's choice."""
+        likeliest = self.learner.likeliest()
+        if not (self.is_first and self.job.actors and likeliest):
+            return
+        from raynas.evaluation.actors import Pool
+
+        pool = Pool(self.job.actors, self.costs, self.job.budget)
+        weights = f"{self.job.step}/{checkpoints.path(self.file)}"
+        evaluations = pool.evaluate([likeliest], weights)
+        about = {**self.job.about, "weights": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
+        EvaluationTable(RunFolder(self.job.run)).write(
+            self.job.name, 0, epoch, evaluations, {**about, **self.learner.notes()}
+        )
+        self.likeliest_top1 = evaluations[0].top1
 
 
 def _device() -> torch.device:
