@@ -179,7 +179,7 @@ def _print_table_7(truth: Truth, seeds: Mapping[int, Seed]) -> None:
             drawn = np.random.default_rng([seed, DRAWN]).permutation(len(within))[:DRAWN]
             dear = _within(truth, space, 0.9)
             random = _spread([within[one] for one in drawn], 2)
-            near = f"{_spread(dear, 2)} ({len(dear):,})"
+            near = f"{_spread(dear, 2)} ({len(dear):,})" if dear else "none"
             rows.append([seed, name, f"{len(within):,}", random, f"{np.mean(within):.2f}", f"{max(within):.2f}", near])
     table(["seed", "space", "networks", f"{DRAWN} at random", "mean", "best", "near the budget"], rows)
 
