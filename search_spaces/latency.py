@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class LatencyKey(NamedTuple):
     """What a measured block's time depends on: its shape, so that one table serves every space with such blocks.
 
-    It leaves out what changes a time little or goes with the space: activations, a squeeze's width, the residual sum.
+    It leaves out activations and a squeeze's width: measure a table anew for a space that differs in these.
 
     Attributes:
         op: what it is: `stem`, `mbconv`, `mbconv-expand` (expansion 1 that keeps its 1x1 expand convolution, as
-            HourNAS's do), `skip` (where it is a strided 1x1 convolution), `head`, `classifier`, or a space's own name.
+            HourNAS's do), `skip` (where it is a 1x1 convolution), `head` (a 1x1 convolution with the pooling behind
+            it), `classifier`, or a space's own name.
         size: the input's height and width in pixels; 1 for the classifier.
         expansion: hidden over input channels; 0 for what has no hidden layer.
         se: whether squeeze-and-excitation follows the depthwise convolution.
