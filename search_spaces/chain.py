@@ -12,10 +12,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
-from search_spaces.blocks import Block, Place, conv_bn, parse
+from search_spaces.blocks import Place, Style, conv_bn, multiple_of_8, parse
+from search_spaces.chain_head import Head
 from search_spaces.chain_supernet import ChainSupernet, initialise, layer_key, network_state
 from search_spaces.costs import TableCosts
-from search_spaces.counting import conv_bn_cost, linear_cost
+from search_spaces.counting import PLAIN, Counting, conv_bn_cost
 from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
 from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
@@ -24,11 +25,15 @@ from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
 STEM_KERNEL = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A row of the network's table: `repeats` layers of `channels`, of which the first has the stage's stride.
 
-    `first` are the options of the first layer, `rest` those of the others.
+    Attributes:
+        first: the options of the first layer.
+        rest: those of the others; where not given, the same.
+        name: what its choices are called by, `{name}.1` and so on; where not given, `stage1`, `stage2` and so on.
+        activation: its blocks' activation, where it is not the family's.
     """
 
     channels: int
@@ -36,21 +41,43 @@ class Stage:
     stride: int
     first: tuple[str, ...]
     rest: tuple[str, ...] = ()
+    name: str | None = None
+    activation: str | None = None
+
+    def options(self, layer: int) -> tuple[str, ...]:
+        """Of a layer, counted from 1."""
+        return self.rest if layer > 1 and self.rest else self.first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChainFamily:
-    """A published layer-by-layer space as its table; calling it gives the space with settings of one's own."""
+    """A layer-by-layer space as its table, in plain data; calling it gives the space with settings of one's own.
+
+    Attributes:
+        head_channels: of the 1x1 convolution before the pooling; None without one.
+        linear_features: of a linear layer with activation between pooling and classifier; None without one.
+        activation, keep_expand, squeeze: as in `Style`; stem and head have this activation, too.
+        counting: how its paper counts.
+    """
 
     name: str
-    paper: str
+    paper: str = ""
     stages: tuple[Stage, ...]
     stem_channels: int
     stem_stride: int
-    head_channels: int
+    head_channels: int | None = None
+    linear_features: int | None = None
     resolution: int
     num_classes: int
-    activation: type[nn.Module] = nn.ReLU6
+    activation: str = "relu6"
+    keep_expand: bool = False
+    squeeze: str = "input"
+    counting: Counting = PLAIN
+
+    def style(self, stage: Stage | None = None) -> Style:
+        """How this stage's blocks are built, or, without one, stem and head."""
+        own = None if stage is None else stage.activation
+        return Style(own or self.activation, self.keep_expand, self.squeeze)
 
     def __call__(
         self,
@@ -111,58 +138,74 @@ class ChainSettings(BaseModel):
     stem_stride: PositiveInt
     stage_channels: tuple[PositiveInt, ...]
     stage_strides: tuple[PositiveInt, ...]
-    head_channels: PositiveInt
+    head_channels: PositiveInt | None
 
     def channels(self, channels: int) -> int:
-        """A layer's channels at this width: the nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
-        if self.width == 1.0:
-            return channels
-        scaled = channels * self.width
-        nearest = max(8, int(scaled + 4) // 8 * 8)
-        return nearest + 8 if nearest < 0.9 * scaled else nearest
+        """A layer's channels at this width."""
+        return channels if self.width == 1.0 else multiple_of_8(channels * self.width)
 
 
 class ChainSpace(SearchSpace):
     """One choice of a block for each layer, every option's cost its own: costs are a table."""
 
     def __init__(self, family: ChainFamily, settings: ChainSettings) -> None:
+        """Raises UserError if the family's stages do not make a space, or the images are too small for the strides."""
         self.name = family.name
         self.paper = family.paper
         self.settings = settings.model_dump(mode="json")
         self.resolution = settings.resolution
         self.num_classes = settings.num_classes
-        self.choices = tuple(
-            Choice(f"stage{number}.{layer}", stage.first if layer == 1 else stage.rest)
+        layers = [
+            (f"{stage.name or f'stage{number}'}.{layer}", stage, stage.options(layer))
             for number, stage in enumerate(family.stages, start=1)
             for layer in range(1, stage.repeats + 1)
-        )
+        ]
+        self.choices = tuple(Choice(name, options) for name, _, options in layers)
         self.surviving = tuple(tuple(range(len(choice.options))) for choice in self.choices)
-        self._activation = family.activation
-        self._repeats = tuple(stage.repeats for stage in family.stages)
+        self._family = family
         self._settings = settings
-        self._places(self.resolution)
+        self._styles = [family.style(stage) for _, stage, _ in layers]
+        self._blocks = [[parse(option) for option in choice.options] for choice in self.choices]
+        self._check()
+
+    def _check(self) -> None:
+        names = [choice.name for choice in self.choices]
+        for choice, blocks, place in zip(self.choices, self._blocks, self._places(self.resolution)[1:], strict=True):
+            if names.count(choice.name) > 1:
+                raise UserError(f"{self.name} has two stages called {choice.group!r}; give each a name of its own.")
+            if not blocks or len(set(blocks)) < len(blocks):
+                options = ", ".join(choice.options) or "nothing"
+                raise UserError(f"{choice.name} of {self.name} chooses among {options}; give at least one, each once.")
+            for block in blocks:
+                if (misfit := block.misfit(place)) is not None:
+                    raise UserError(f"{choice.name} of {self.name} cannot be {block}: it {misfit}.")
 
     def supernet(self, num_classes: int | None = None) -> ChainSupernet:
-        layers = self._places(self.resolution)
+        stem, *places = self._places(self.resolution)
         blocks = [
-            {choice.options[option]: self._build(choice, option, place) for option in surviving}
-            for choice, surviving, place in zip(self.choices, self.surviving, layers[1:-1], strict=True)
+            {choice.options[option]: self._build(position, option, place) for option in surviving}
+            for position, (choice, surviving, place) in enumerate(
+                zip(self.choices, self.surviving, places, strict=True)
+            )
         ]
-        supernet = ChainSupernet(self.choices, self._stem(layers[0]), blocks, self._head(layers[-1], num_classes))
+        head = self._head(places[-1], num_classes)
+        supernet = ChainSupernet(self.choices, self._stem(stem), blocks, head.build())
         initialise(supernet)
         return supernet
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
         """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
-        layers = self._places(self.resolution)
+        stem, *places = self._places(self.resolution)
         blocks = OrderedDict(
-            (layer_key(choice), self._build(choice, option, place))
-            for choice, option, place in zip(self.choices, architecture.indices, layers[1:-1], strict=True)
+            (layer_key(choice), self._build(position, option, place))
+            for position, (choice, option, place) in enumerate(
+                zip(self.choices, architecture.indices, places, strict=True)
+            )
         )
         parts = {
-            "stem": self._stem(layers[0]),
+            "stem": self._stem(stem),
             "blocks": nn.Sequential(blocks),
-            "head": self._head(layers[-1], num_classes),
+            "head": self._head(places[-1], num_classes).build(),
         }
         network = nn.Sequential(OrderedDict(parts))
         initialise(network)
@@ -178,59 +221,53 @@ class ChainSpace(SearchSpace):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> TableCosts:
-        stem, *layers, head = self._places(self.resolution if resolution is None else resolution)
-        classes = self.num_classes if num_classes is None else num_classes
-        always_paid = (
-            conv_bn_cost(stem.in_channels, stem.out_channels, STEM_KERNEL, stem.out_size)
-            + conv_bn_cost(head.in_channels, head.out_channels, 1, head.size)
-            + linear_cost(head.out_channels, classes)
+        stem, *places = self._places(self.resolution if resolution is None else resolution)
+        head = self._head(places[-1], num_classes)
+        counted = self._family.counting if counting == "paper" else PLAIN
+        layers = list(zip(self._blocks, places, self._styles, strict=True))
+        options = [[block.cost(place, style) for block in blocks] for blocks, place, style in layers]
+        always = head.cost() + conv_bn_cost(
+            stem.in_channels, stem.out_channels, STEM_KERNEL, stem.out_size, activation=True
         )
-        places = list(zip(self.choices, layers, strict=True))
-        options = [[parse(option).cost(place) for option in choice.options] for choice, place in places]
         table = {
-            "macs": _table([[cost.macs for cost in row] for row in options]),
-            "params": _table([[cost.params for cost in row] for row in options]),
+            "macs": _table([[counted.macs(cost) for cost in row] for row in options]),
+            "params": _table([[counted.params(cost) for cost in row] for row in options]),
         }
-        fixed = {"macs": float(always_paid.macs), "params": float(always_paid.params)}
+        fixed = {"macs": float(counted.macs(always)), "params": float(counted.params(always))}
         if latency is not None:
             table["latency_ms"] = _table(
                 [
-                    [_latency_ms(parse(option), place, latency, i in kept) for i, option in enumerate(choice.options)]
-                    for (choice, place), kept in zip(places, self.surviving, strict=True)
+                    [_latency_ms(block.latency_key(place, style), latency, i in kept) for i, block in enumerate(blocks)]
+                    for (blocks, place, style), kept in zip(layers, self.surviving, strict=True)
                 ]
             )
-            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in _always_run(stem, head, classes))
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed()))
         return TableCosts(self.name, self.surviving, table, fixed)
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-        stem, *layers, head = self._places(self.resolution)
-        always_run = _always_run(stem, head, self.num_classes)
-        always = [
-            TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size)),
-            TimedBlock(lambda: self._head(head, None)[:-1], (head.in_channels, head.size, head.size)),
-            TimedBlock(lambda: self._head(head, None)[-1:], (head.out_channels,)),
-        ]
-        blocks = dict(zip(always_run, always, strict=True))
-        for choice, surviving, place in zip(self.choices, self.surviving, layers, strict=True):
+        stem, *places = self._places(self.resolution)
+        timed = {_stem_key(stem): TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size))}
+        timed |= self._head(places[-1], None).timed()
+        for position, (surviving, place) in enumerate(zip(self.surviving, places, strict=True)):
             for option in surviving:
-                key = parse(choice.options[option]).latency_key(place)
+                key = self._blocks[position][option].latency_key(place, self._styles[position])
                 if key is not None:
                     shape = (place.in_channels, place.size, place.size)
-                    blocks.setdefault(key, TimedBlock(partial(self._build, choice, option, place), shape))
-        return blocks
+                    timed.setdefault(key, TimedBlock(partial(self._build, position, option, place), shape))
+        return timed
 
     def links(self) -> list[Link]:
-        layers = self._places(self.resolution)[1:-1]
+        places = self._places(self.resolution)[1:]
         nodes = ["stem", *(choice.name for choice in self.choices)]
         links = [Link(INPUT, "stem"), Link(nodes[-1], OUTPUT)]
-        for position, (source, target, place) in enumerate(zip(nodes[:-1], nodes[1:], layers, strict=True)):
+        for position, (source, target, place) in enumerate(zip(nodes[:-1], nodes[1:], places, strict=True)):
             links.append(Link(source, target, position))
-            if place.keeps_shape:
+            if all(self._blocks[position][option].has_shortcut(place) for option in self.surviving[position]):
                 links.append(Link(source, target))
         return links
 
     def _places(self, resolution: int) -> list[Place]:
-        """Where the stem, every choice's block and the head stand, for images of this height and width."""
+        """Where the stem and every choice's block stand, for images of this height and width."""
         settings = self._settings
         strides = [settings.stem_stride, *settings.stage_strides]
         if resolution < prod(strides):
@@ -239,43 +276,36 @@ class ChainSpace(SearchSpace):
                 f"use at least {prod(strides)} pixels, or smaller stem_stride and stage_strides."
             )
         places = [Place(3, settings.channels(settings.stem_channels), settings.stem_stride, resolution)]
-
-        def follow(channels: int, stride: int) -> None:
-            last = places[-1]
-            places.append(Place(last.out_channels, settings.channels(channels), stride, last.out_size))
-
-        for repeats, channels, stride in zip(
-            self._repeats, settings.stage_channels, settings.stage_strides, strict=True
+        for stage, channels, stride in zip(
+            self._family.stages, settings.stage_channels, settings.stage_strides, strict=True
         ):
-            for layer in range(repeats):
-                follow(channels, stride if layer == 0 else 1)
-        follow(settings.head_channels, 1)
+            for layer in range(stage.repeats):
+                last = places[-1]
+                out_channels = settings.channels(channels)
+                places.append(Place(last.out_channels, out_channels, stride if layer == 0 else 1, last.out_size))
         return places
 
-    def _build(self, choice: Choice, option: int, place: Place) -> nn.Module:
-        return parse(choice.options[option]).build(place, self._activation)
+    def _build(self, position: int, option: int, place: Place) -> nn.Module:
+        return self._blocks[position][option].build(place, self._styles[position])
 
     def _stem(self, place: Place) -> nn.Module:
-        return conv_bn(place.in_channels, place.out_channels, STEM_KERNEL, place.stride, activation=self._activation)
+        activation = self._family.style().activation_layer
+        return conv_bn(place.in_channels, place.out_channels, STEM_KERNEL, place.stride, activation=activation)
 
-    def _head(self, place: Place, num_classes: int | None) -> nn.Sequential:
-        classes = self.num_classes if num_classes is None else num_classes
-        parts = {
-            "conv": conv_bn(place.in_channels, place.out_channels, 1, activation=self._activation),
-            "pool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "classifier": nn.Linear(place.out_channels, classes),
-        }
-        return nn.Sequential(OrderedDict(parts))
+    def _head(self, last: Place, num_classes: int | None) -> Head:
+        settings, linear_features = self._settings, self._family.linear_features
+        return Head(
+            in_channels=last.out_channels,
+            size=last.out_size,
+            conv_channels=None if settings.head_channels is None else settings.channels(settings.head_channels),
+            linear_features=None if linear_features is None else settings.channels(linear_features),
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            activation=self._family.activation,
+        )
 
 
-def _always_run(stem: Place, head: Place, num_classes: int) -> tuple[LatencyKey, LatencyKey, LatencyKey]:
-    """The keys of the stem, the head convolution (with the pooling behind it) and the classifier."""
-    return (
-        LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride),
-        LatencyKey("head", head.size, head.in_channels, head.out_channels, 1, 0, 1),
-        LatencyKey("classifier", 1, head.out_channels, num_classes, 1, 0, 1),
-    )
+def _stem_key(stem: Place) -> LatencyKey:
+    return LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride)
 
 
 def _table(rows: Sequence[Sequence[float]]) -> Tensor:
@@ -284,8 +314,7 @@ def _table(rows: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=torch.float64)
 
 
-def _latency_ms(block: Block, place: Place, latency: LatencyTable, needed: bool) -> float:
-    key = block.latency_key(place)
+def _latency_ms(key: LatencyKey | None, latency: LatencyTable, needed: bool) -> float:
     if key is None:
         return 0.0
     return latency.latency_ms(key) if needed else latency.entries_ms.get(key, nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,21 @@ def conv_bn_cost(
     return Cost(
         weights * out_size**2, weights + norm, norm_params=norm, activations=activation * out_channels * out_size**2
     )
+
+
+def pointwise_cost(
+    in_channels: int, out_channels: int, out_size: int, groups: int = 1, activation: bool = False
+) -> Cost:
+    """A 1x1 convolution in groups, as `conv_bn_cost` counts it, and what it would cost more if it were dense."""
+    grouped = conv_bn_cost(in_channels, out_channels, 1, out_size, groups, activation)
+    missing = out_channels * (in_channels - in_channels // groups)
+    return replace(grouped, dense_macs=missing * out_size**2, dense_params=missing)
+
+
+def squeeze_cost(channels: int, squeezed: int) -> Cost:
+    """A squeeze-and-excitation: two 1x1 convolutions with bias on the pooled channels, and two activations."""
+    weights, biases = 2 * channels * squeezed, channels + squeezed
+    return Cost(weights, weights + biases, activations=biases)
 
 
 def linear_cost(in_features: int, out_features: int) -> Cost:
