@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -265,12 +266,23 @@ class Study:
         self._steps.do(name, f"searching {space.size():.3g} architectures", arguments, scale.evaluators, work)
         return Found.read(self.folder, name, space)
 
-    def evaluate(self, name: str, space: SearchSpace, architectures: Sequence[Architecture], weights: Weights) -> Found:
-        """Ask the supernet actors for these architectures' one-shot accuracy on the validation images."""
+    def evaluate(
+        self,
+        name: str,
+        space: SearchSpace,
+        architectures: Sequence[Architecture],
+        weights: Weights,
+        notes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Found:
+        """Ask the supernet actors for these architectures' one-shot accuracy on the validation images.
+
+        Args:
+            notes: columns of the method's own for the evaluation table.
+        """
         asked = self._question(space, weights, "validation", recalibrate=True)
 
         def work(folder: str) -> dict[str, Any]:
-            about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed}
+            about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
             evaluations = self._ask(name, asked, space, architectures)
             EvaluationTable(self.folder).write(name, 0, 0, evaluations, about)
             return {"evaluations": len(evaluations)}

@@ -23,6 +23,8 @@ _FALLING = 0.6
 """The share of the steps over which the temperature falls."""
 _FLOOR_NATS, _FLOOR_WEIGHT = 7.2, 0.02
 """The entropy that a proposal keeps at the last temperature: exp(7.2) is 1,300 equally likely architectures."""
+_FLOOR_SHARE = 0.3
+"""The entropy that it keeps of a small space's."""
 _RESOLUTION = 1e-9
 """Added to variances, as a share of the greatest cost squared, so that the root has a gradient at zero."""
 
@@ -119,14 +121,15 @@ def drawn_distance(costs: TableCosts, distribution: Tensor, targets: Targets) ->
 def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     """`number` proposals that meet the targets when they are sharpened: equation 7, minimised by Adam.
 
-    R_i(A) is read as the cost of drawn architectures (`drawn_distance`), at a temperature that falls from 5 to 0.1 while
-    the proposals are fitted, as it will in the search. A proposal that would end as a single architecture is held back
-    by a floor under its entropy at 0.1. Twice as many are fitted from random starts, and the nearer half is kept.
+    R_i(A) is read as the cost of drawn architectures (`drawn_distance`), at a temperature that falls from 5 to 0.1
+    while the proposals are fitted, as it will in the search. A proposal that would end as a single architecture is held
+    back by a floor under its entropy at 0.1. Twice as many are fitted from random starts, and the nearer half is kept.
 
     Returns:
         theta, float64 of shape (number, choices, most options of a choice).
     """
     kept = kept_options(costs)
+    floor_nats = min(_FLOOR_NATS, _FLOOR_SHARE * float(kept.sum(dim=-1).double().log().sum()))
     candidates = 2 * number
     start = torch.randn(candidates, *kept.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     theta = (_START * start).requires_grad_()
@@ -134,7 +137,7 @@ def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     for step in range(_STEPS):
         temperature = max(_LAST, _FIRST * (_LAST / _FIRST) ** (step / (_STEPS * _FALLING)))
         distance = drawn_distance(costs, probabilities(theta, temperature, kept), targets).sum()
-        lack = torch.relu(_FLOOR_NATS - entropy(probabilities(theta, _LAST, kept))).sum()
+        lack = torch.relu(floor_nats - entropy(probabilities(theta, _LAST, kept))).sum()
         loss = distance + overlap(theta, kept) / candidates**2 + _FLOOR_WEIGHT * lack
         adam.zero_grad()
         torch.autograd.backward(loss)

@@ -1,0 +1,193 @@
+"""HourNAS: extremely fast neural architecture search through an hourglass lens (Yang et al.), algorithm 1.
+
+The few vital blocks, which no path through the network avoids, are searched first, in the smallest supernet that has
+them all. Then the space is fixed to their best operations, m proposals are fitted that meet the resource targets from
+the start, and the other blocks are searched inside the proposals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from raynas.method import Method
+from raynas.results import Outcome
+from search_spaces.errors import UserError
+from search_spaces.feasible import find
+from tuners.proposals import kept_options
+from tuners.sampled_path import SampledPath
+from tuners.sampling import Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from raynas.data.images import Part
+    from raynas.opening import Plan
+    from raynas.recipe import TrainingSettings
+    from raynas.study import Study
+    from search_spaces import Architecture, Budget, Costs, SearchSpace
+
+_SKIP = "skip"
+_LEAST_LOG_PROBABILITY = -1e3
+"""Of an option, so that the integer programme reckons with finite numbers."""
+_STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
+"""D_tr and D_val of algorithm 1."""
+
+
+class HourNas(Method):
+    """Two stages: the vital blocks without regard to cost, then the others within targets.
+
+    Attributes:
+        proposals: m, the number of space proposals.
+        vital_epochs, epochs: of the first stage and of the second.
+        vital_first: whether there is a first stage; without it all blocks are searched at once (table 4).
+        sampling, temperature, decay, slope, architecture_learning_rate, alternate: as `SampledPath`'s.
+    """
+
+    paper: ClassVar[str] = "Yang et al., HourNAS: Extremely Fast Neural Architecture Search"
+    spaces: ClassVar[str] = "layer-by-layer spaces with a skip in every block that has a shortcut"
+
+    proposals: int = Field(default=8, ge=1)
+    vital_epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    vital_first: bool = True
+    sampling: Sampling = "gumbel-max"
+    temperature: float = Field(default=5.0, gt=0)
+    decay: float = Field(default=0.9999, gt=0, le=1)
+    slope: float = Field(default=1.0, ge=0)
+    architecture_learning_rate: float = Field(default=0.01, gt=0)
+    alternate: Literal["epoch", "batch"] = "epoch"
+
+    def check(self, plan: Plan) -> None:
+        plan.costs.as_table()
+        targets_of(plan.recipe.budget)
+        minimal(plan.space)
+        if plan.recipe.training.epochs != type(plan.recipe.training).model_fields["epochs"].default:
+            raise UserError("Each stage has its own epochs: set method.vital_epochs and method.epochs.")
+
+    def run(self, study: Study) -> Outcome:
+        space, weights = study.space, None
+        if self.vital_first:
+            training = self._training(study, self.vital_epochs)
+            weights = study.train("vital", minimal(space), self._objective({}), training, streams=_STREAMS)
+            space = fix_vital(space, study.costs, study.budget, study.learnt(weights)["theta"][0])
+            study.say(f"vital blocks: {', '.join(_only_options(space).values())}")
+        objective = self._objective(targets_of(study.budget))
+        weights = study.train("non-vital", space, objective, self._training(study, self.epochs), weights, _STREAMS)
+        learnt = study.learnt(weights)
+        proposal = int(learnt["pi"].argmax())
+        chosen = likeliest_within(space, study.costs, study.budget, learnt["theta"][proposal])
+        study.evaluate("final", space, [chosen], weights, {"proposal": proposal, "temperature": 0.0})
+        study.say(f"proposal {proposal + 1} of {len(learnt['pi'])}: {distances(study.costs, study.budget, chosen)}")
+        return study.outcome("final", space, _front_cost(study.budget), weights)
+
+    def _objective(self, targets: dict[str, float]) -> SampledPath:
+        return SampledPath(
+            targets=targets,
+            proposals=self.proposals if targets else 1,
+            sampling=self.sampling,
+            temperature=self.temperature,
+            decay=self.decay,
+            slope=self.slope,
+            learning_rate=self.architecture_learning_rate,
+            alternate=self.alternate,
+        )
+
+    def _training(self, study: Study, epochs: int) -> TrainingSettings:
+        return study.recipe.training.model_copy(update={"epochs": epochs})
+
+
+def targets_of(budget: Budget) -> dict[str, float]:
+    """T_i: what an architecture shall cost, by resource.
+
+    Raises:
+        UserError: if the budget holds anything else than targets, or nothing.
+    """
+    targets = {resource: limit.target for resource, limit in budget.root.items() if limit.target is not None}
+    if not targets or len(targets) < len(budget.root):
+        raise UserError(
+            "HourNAS aims at targets: give each resource of the budget a target and a tolerance, such as "
+            "budget.macs={target: 300M, tolerance: 0.03}."
+        )
+    return targets
+
+
+def minimal(space: SearchSpace) -> SearchSpace:
+    """The space of the smallest supernet with all vital blocks: these without skip, all others with nothing else.
+
+    Raises:
+        UserError: if there is no vital block, or no other, or a block can neither be left out nor avoided.
+    """
+    vital = {choice.name for choice in space.vital()}
+    others = [choice for choice in space.choices if choice.name not in vital]
+    if not vital or not others:
+        lacking = "no vital block" if not vital else "no block that is not vital"
+        raise UserError(f"{space.name} has {lacking}: HourNAS searches the one and then the other.")
+    kept = {}
+    for choice, surviving in zip(space.choices, space.surviving, strict=True):
+        options = [choice.options[option] for option in surviving]
+        kept[choice.name] = [one for one in options if (one == _SKIP) != (choice.name in vital)]
+        if not kept[choice.name]:
+            role = "vital and only" if choice.name in vital else "not vital and cannot"
+            raise UserError(f"{choice.name} of {space.name} is {role} skip: HourNAS cannot part its blocks.")
+    return space.restrict(kept)
+
+
+def fix_vital(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> SearchSpace:
+    """Algorithm 1, line 11: the vital blocks' most probable operations, among those that leave the targets in reach.
+
+    Args:
+        theta: what the first stage has learnt, shape (choices, options).
+    """
+    smallest = minimal(space)
+    vital = {choice.name for choice in space.vital()}
+    without_skip = {name: options for name, options in _options(smallest).items() if name in vital}
+    matters = torch.tensor([choice.name in vital for choice in space.choices])
+    chosen = likeliest_within(space.restrict(without_skip), costs, budget, theta * matters[:, None])
+    taken = {choice.name: [choice.options[index]] for choice, index in zip(space.choices, chosen.indices, strict=True)}
+    return space.restrict({name: taken[name] for name in vital})
+
+
+def likeliest_within(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> Architecture:
+    """Algorithm 1, line 22: the most probable architecture that meets every target; exact, by an integer programme.
+
+    The most probable operation of each block wherever they meet the targets together.
+
+    Raises:
+        UserError: if no architecture of the space meets them.
+    """
+    table = replace(costs.as_table(), surviving=space.surviving)
+    log_probability = torch.log_softmax(theta.double().masked_fill(~kept_options(table), -torch.inf), dim=-1)
+    unlikelihood = -log_probability.clamp(min=_LEAST_LOG_PROBABILITY).numpy()
+    found = find(table, {name: limit.interval() for name, limit in budget.root.items()}, unlikelihood, grouped=False)
+    if found is None:
+        raise UserError(f"No architecture of {space.name} with these vital blocks meets the targets: widen them.")
+    return space.architecture(found)
+
+
+def distances(costs: Costs, budget: Budget, architecture: Architecture) -> str:
+    """How far an architecture is from each target, in per cent."""
+    exact = costs.cost([architecture])
+    return ", ".join(
+        f"{resource} {100 * (exact[resource].item() / target - 1):+.2f} % from its target"
+        for resource, target in targets_of(budget).items()
+    )
+
+
+def _options(space: SearchSpace) -> dict[str, list[str]]:
+    return {
+        choice.name: [choice.options[option] for option in surviving]
+        for choice, surviving in zip(space.choices, space.surviving, strict=True)
+    }
+
+
+def _only_options(space: SearchSpace) -> dict[str, str]:
+    """What each choice is that can be one thing alone."""
+    return {name: options[0] for name, options in _options(space).items() if len(options) == 1}
+
+
+def _front_cost(budget: Budget) -> str:
+    return next(iter(budget.root))
