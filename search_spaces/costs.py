@@ -67,12 +67,14 @@ class TableCosts(Costs):
         table: for each resource (`macs`, `params`, `latency_ms`) float64 of shape (choices, most options of a choice).
             Integers are exact. Beyond a choice's options it is 0; a pruned option's latency that is unknown is nan.
         fixed: for each resource what every architecture pays: stem, head and classifier.
+        subsets: the choices, by position, that take any number of their options and cost the sum of those.
     """
 
     space: str
     surviving: tuple[tuple[int, ...], ...]
     table: Mapping[str, Tensor]
     fixed: Mapping[str, float]
+    subsets: frozenset[int] = frozenset()
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -82,19 +84,25 @@ class TableCosts(Costs):
         return self
 
     def total(self, indices: Tensor) -> dict[str, Tensor]:
-        choices = torch.arange(len(self.surviving))
+        many = sorted(self.subsets)
+        one = [choice for choice in range(len(self.surviving)) if choice not in self.subsets]
         totals = {}
         for resource, table in self.table.items():
-            total = table[choices, indices].sum(dim=1) + self.fixed[resource]
+            taken = indices[:, many, None] >> torch.arange(table.shape[1]) & 1 == 1
+            total = table[one, indices[:, one]].sum(dim=1) + torch.where(taken, table[many], 0).sum(dim=(1, 2))
+            total = total + self.fixed[resource]
             totals[resource] = total if resource == "latency_ms" else total.to(torch.int64)
         return totals
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         bounds = {}
         for resource, table in self.table.items():
-            rows = [row[list(kept)] for row, kept in zip(table, self.surviving, strict=True)]
-            least = sum(float(row.min()) for row in rows) + self.fixed[resource]
-            bounds[resource] = (least, sum(float(row.max()) for row in rows) + self.fixed[resource])
+            least = greatest = self.fixed[resource]
+            for choice, kept in enumerate(self.surviving):
+                options = table[choice, list(kept)]
+                least += 0.0 if choice in self.subsets else float(options.min())
+                greatest += float(options.sum() if choice in self.subsets else options.max())
+            bounds[resource] = (least, greatest)
         return bounds
 
     def expected(self, probabilities: Tensor) -> dict[str, Tensor]:
@@ -102,7 +110,7 @@ class TableCosts(Costs):
 
         Args:
             probabilities: shape (..., choices, most options of a choice); what it holds for pruned options does not
-                count.
+                count. Of a choice in `subsets`, how likely each option is to be taken, whatever else is.
 
         Returns:
             For each resource a tensor of shape (...), of the probabilities' type and device.

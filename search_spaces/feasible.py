@@ -1,7 +1,8 @@
 """Whether an architecture within given costs exists, and which: an integer programme on the cost table.
 
 Layers with the same options at the same costs are counted together: a variable says how many of them take an option.
-That takes the symmetry out, which branch and bound would otherwise walk through.
+That takes the symmetry out, which branch and bound would otherwise walk through. A choice takes one option; a subset of
+its options, where the costs say so, and its variables are then bound by nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def find(
     windows: Mapping[str, Window],
     objective: Floats,
     near: bool = False,
+    grouped: bool = True,
 ) -> tuple[int, ...] | None:
     """The option indices of an architecture whose exact costs lie in all windows; None if there is none.
 
@@ -39,11 +41,12 @@ def find(
             are counted together go by their first one's row.
         near: whether any architecture within 30 % of the least sum will do, which is found much sooner; no layers are
             counted together then.
+        grouped: whether layers may be counted together; not where the objective tells equal layers apart.
 
     Raises:
         UserError: if branch and bound gives up, which takes several windows of a few parts in 100,000.
     """
-    groups = [[choice] for choice in range(len(costs.surviving))] if near else _groups(costs)
+    groups = _groups(costs) if grouped and not near else [[choice] for choice in range(len(costs.surviving))]
     found = _solve(costs, windows, objective, groups, near, widen=+1)
     if found is None or _within(costs, windows, found):
         return found
@@ -57,9 +60,16 @@ def _groups(costs: TableCosts) -> list[list[int]]:
     """The choices, those with the same surviving options at the same costs (up to a constant) together."""
     groups: dict[object, list[int]] = {}
     for choice, kept in enumerate(costs.surviving):
-        rows = [table[choice, list(kept)] for table in costs.table.values()]
-        groups.setdefault((kept, *(tuple((row - row.min()).tolist()) for row in rows)), []).append(choice)
+        above = [tuple(_options(costs, resource, choice)[1].tolist()) for resource in costs.table]
+        groups.setdefault((choice in costs.subsets, kept, *above), []).append(choice)
     return list(groups.values())
+
+
+def _options(costs: TableCosts, resource: str, choice: int) -> tuple[float, Floats]:
+    """The least that the choice costs, and what each surviving option costs above it."""
+    row = costs.table[resource][choice, list(costs.surviving[choice])].numpy()
+    least = 0.0 if choice in costs.subsets else float(row.min())
+    return least, row - least
 
 
 def _solve(
@@ -76,8 +86,10 @@ def _solve(
     kept = [list(costs.surviving[group[0]]) for group in groups]
     layers = np.array([len(group) for group in groups])
     lengths = [len(options) for options in kept]
-    one_option_a_layer = np.repeat(np.eye(len(kept)), lengths, axis=1)
-    constraints = [LinearConstraint(one_option_a_layer, layers, layers)]
+    options_taken = np.repeat(np.eye(len(kept)), lengths, axis=1)
+    least = [0 if group[0] in costs.subsets else len(group) for group in groups]
+    most = [len(group) * (len(kept[i]) if group[0] in costs.subsets else 1) for i, group in enumerate(groups)]
+    constraints = [LinearConstraint(options_taken, least, most)]
     for resource, window in windows.items():
         row, low, high = _constraint(costs, resource, window, groups, widen)
         if low > high:
@@ -98,9 +110,14 @@ def _solve(
         raise _unsettled(windows)
     indices = [0] * len(costs.surviving)
     for group, options, counts in zip(groups, kept, np.split(solution.x, np.cumsum(lengths)[:-1]), strict=True):
-        taken = np.repeat(options, np.rint(counts).astype(int))
-        for choice, option in zip(group, taken, strict=True):
-            indices[choice] = int(option)
+        if group[0] in costs.subsets:
+            for option, count in zip(options, np.rint(counts).astype(int), strict=True):
+                for choice in group[:count]:
+                    indices[choice] |= 1 << option
+        else:
+            taken = np.repeat(options, np.rint(counts).astype(int))
+            for choice, option in zip(group, taken, strict=True):
+                indices[choice] = int(option)
     return tuple(indices)
 
 
@@ -126,9 +143,9 @@ def _constraint(
     from what is not, and widening by a quarter of it changes nothing but the solver's slack. Latency has no unit: it is
     resolved to a hundred-millionth of the slowest option.
     """
-    rows = [row[list(kept)] for row, kept in zip(costs.table[resource].numpy(), costs.surviving, strict=True)]
-    least = sum(row.min() for row in rows) + costs.fixed[resource]
-    above = np.concatenate([rows[group[0]] - rows[group[0]].min() for group in groups])
+    options = [_options(costs, resource, choice) for choice in range(len(costs.surviving))]
+    least = sum(lowest for lowest, _ in options) + costs.fixed[resource]
+    above = np.concatenate([options[group[0]][1] for group in groups])
     low, high = window[0] - least, window[1] - least
     if resource == "latency_ms":
         scale = max(above.max(), 1e-9) / 1000

@@ -45,4 +45,5 @@ def from_specification(specification: Mapping[str, Any]) -> SearchSpace:
         UserError: as `load` and `SearchSpace.restrict`.
     """
     space = load(specification["name"], **specification["settings"])
-    return space.restrict(specification["restriction"])
+    space = space.restrict(specification["restriction"])
+    return space.only(space.architecture(specification["only"])) if "only" in specification else space

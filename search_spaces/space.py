@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -50,12 +51,7 @@ class Choice:
 
     def values(self, surviving: Sequence[int]) -> tuple[int, ...]:
         """All that the choice can be, when these of its options survive."""
-        if not self.subset:
-            return tuple(surviving)
-        return tuple(
-            sum(1 << option for bit, option in enumerate(surviving) if number >> bit & 1)
-            for number in range(1 << len(surviving))
-        )
+        return _subsets(tuple(surviving)) if self.subset else tuple(surviving)
 
     def taken(self, value: int) -> tuple[int, ...]:
         """The indices of the options that are taken."""
@@ -108,13 +104,12 @@ class SearchSpace(ABC):
     resolution: int
     num_classes: int
     paper: str
+    _only: tuple[int, ...] | None = None
+    """The one architecture that this space is left with, where what survives does not say it: subsets."""
 
     def size(self) -> int:
         """The exact number of architectures."""
-        return math.prod(
-            1 << len(options) if choice.subset else len(options)
-            for choice, options in zip(self.choices, self.surviving, strict=True)
-        )
+        return math.prod(map(len, self.values()))
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """One architecture, each choice uniform over what it can be."""
@@ -124,6 +119,8 @@ class SearchSpace(ABC):
 
     def values(self) -> list[tuple[int, ...]]:
         """For each choice, all that it can be."""
+        if self._only is not None:
+            return [(value,) for value in self._only]
         return [choice.values(options) for choice, options in zip(self.choices, self.surviving, strict=True)]
 
     def architecture(self, indices: Sequence[int]) -> Architecture:
@@ -174,6 +171,7 @@ class SearchSpace(ABC):
         return (
             architecture.space == self.name
             and len(architecture.indices) == len(self.choices)
+            and self._only in (None, architecture.indices)
             and all(
                 choice.allows(index, options)
                 for choice, index, options in zip(self.choices, architecture.indices, self.surviving, strict=True)
@@ -184,7 +182,7 @@ class SearchSpace(ABC):
         """The space in which each named choice keeps only these options; the other choices stay as they are.
 
         Raises:
-            UserError: if a choice or an option is unknown, already pruned, or nothing of a choice is left.
+            UserError: if a choice or an option is unknown, already pruned, or a choice that takes one keeps none.
         """
         by_name = {choice.name: position for position, choice in enumerate(self.choices)}
         kept = list(self.surviving)
@@ -194,7 +192,7 @@ class SearchSpace(ABC):
             choice = self.choices[by_name[name]]
             wanted = set(options)
             present = {choice.options[index] for index in kept[by_name[name]]}
-            if not wanted or not wanted <= present:
+            if not (wanted or choice.subset) or not wanted <= present:
                 missing = ", ".join(sorted(wanted - present)) or "nothing at all"
                 raise UserError(f"{name} of {self.name} can keep {', '.join(sorted(present))}, but not {missing}.")
             kept[by_name[name]] = tuple(i for i, option in enumerate(choice.options) if option in wanted)
@@ -205,7 +203,10 @@ class SearchSpace(ABC):
     def only(self, architecture: Architecture) -> Self:
         """The space whose one architecture is this one: what stand-alone training trains."""
         taken = zip(self.choices, map(Choice.taken, self.choices, architecture.indices), strict=True)
-        return self.restrict({choice.name: [choice.options[i] for i in options] for choice, options in taken})
+        fixed = self.restrict({choice.name: [choice.options[i] for i in options] for choice, options in taken})
+        if any(choice.subset for choice in self.choices):
+            fixed._only = architecture.indices
+        return fixed
 
     def vital(self) -> list[Choice]:
         """The choices that no path from the images to the logits avoids (HourNAS section 3.1), from the graph."""
@@ -222,7 +223,8 @@ class SearchSpace(ABC):
             for choice, options in zip(self.choices, self.surviving, strict=True)
             if len(options) < len(choice.options)
         }
-        return {"name": self.name, "settings": dict(self.settings), "restriction": restriction}
+        whole = {"name": self.name, "settings": dict(self.settings), "restriction": restriction}
+        return whole if self._only is None else {**whole, "only": list(self._only)}
 
     @abstractmethod
     def supernet(self, num_classes: int | None = None) -> Supernet:
@@ -260,6 +262,14 @@ class SearchSpace(ABC):
             UserError: if the space's networks are no row of blocks that could be measured one by one.
         """
         raise UserError(f"{self.name} does not say which blocks a latency table of it would hold; spaces of layers do.")
+
+
+@cache
+def _subsets(options: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(
+        sum(1 << option for bit, option in enumerate(options) if number >> bit & 1)
+        for number in range(1 << len(options))
+    )
 
 
 def _possible(choice: Choice, surviving: Iterable[int]) -> str:

@@ -1,0 +1,138 @@
+"""Spaces of cells: small graphs, stacked to a network, whose edges choose among operations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.cell_operations import Operation
+from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
+from search_spaces.cell_supernet import CellNetwork, CellSupernet, taken_operations
+from search_spaces.costs import TableCosts
+from search_spaces.counting import FREE, PLAIN, Counting
+from search_spaces.errors import UserError
+from search_spaces.graph import INPUT, OUTPUT, Link
+from search_spaces.latency import LatencyTable
+from search_spaces.space import NOTHING, Architecture, CountingMode, SearchSpace
+
+
+class CellSpace(SearchSpace):
+    """An edge's operations are a choice, shared by the cells of a kind; each cell has weights of its own.
+
+    An operation costs the same whatever else is taken: costs are a table, an option's being summed over its cells.
+
+    Attributes:
+        operations: what the choices' options stand for; `none` stands for no operation.
+        affine: whether batch norm within cells has a trainable scale and shift.
+        paper_counting: how the paper counts.
+    """
+
+    operations: Mapping[str, Operation]
+    affine: bool
+    paper_counting: Counting = PLAIN
+
+    @abstractmethod
+    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+        """What stands where, for images of this height and width."""
+
+    def plan(self, resolution: int | None = None, num_classes: int | None = None) -> NetworkPlan:
+        """What stands where; the space's own resolution and number of classes where none is given.
+
+        Raises:
+            UserError: if the strides leave less than a pixel.
+        """
+        resolution = self.resolution if resolution is None else resolution
+        plan = self._plan(resolution, self.num_classes if num_classes is None else num_classes)
+        if resolution < plan.stride:
+            raise UserError(
+                f"{self.name}: images of {resolution} pixels are too small for its strides; "
+                f"use at least {plan.stride} pixels, or a smaller stem_stride."
+            )
+        return plan
+
+    def supernet(self, num_classes: int | None = None) -> CellSupernet:
+        """Its weights are drawn from torch's global generator, as torch's layers draw theirs."""
+        surviving = [
+            [choice.options[option] for option in options if choice.options[option] != NOTHING]
+            for choice, options in zip(self.choices, self.surviving, strict=True)
+        ]
+        plan = self.plan(num_classes=num_classes)
+        return CellSupernet(plan, [self._build(cell, surviving) for cell in plan.cells], self.choices)
+
+    def network(self, architecture: Architecture, num_classes: int | None = None) -> CellNetwork:
+        """The network without the operations and edges that the architecture leaves out."""
+        taken = taken_operations(self.choices, architecture)
+        plan = self.plan(num_classes=num_classes)
+        return CellNetwork(plan, [self._build(cell, taken) for cell in plan.cells])
+
+    def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        taken = taken_operations(self.choices, architecture)
+        kept = {
+            ("cells", str(number), "edges", edge.key, name)
+            for number, cell in enumerate(self.plan().cells)
+            for edge in cell.edges
+            for name in taken[edge.choice]
+        }
+        parts = {name: tuple(name.split(".")) for name in supernet_state}
+        return {
+            name: tensor
+            for name, tensor in supernet_state.items()
+            if parts[name][2:3] != ("edges",) or parts[name][:5] in kept
+        }
+
+    def _build(self, cell: CellPlan, taken: list[list[str]]) -> dict[Edge, dict[str, nn.Module]]:
+        """The edges of a cell that are there where the choices take these operations."""
+        return {
+            edge: {name: self.operations[name].build(edge.place, self.affine) for name in taken[edge.choice]}
+            for edge in cell.edges
+            if taken[edge.choice]
+        }
+
+    def costs(
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> TableCosts:
+        if latency is not None:
+            raise UserError(
+                f"{self.name} has no latency: tables hold the blocks of spaces of layers, not those of cells."
+            )
+        plan = self.plan(resolution, num_classes)
+        count = PLAIN if counting == "macs" else self.paper_counting
+        shape = (len(self.choices), max(len(choice.options) for choice in self.choices))
+        options = [[FREE] * shape[1] for _ in self.choices]
+        for edge in (edge for cell in plan.cells for edge in cell.edges):
+            for i, name in enumerate(self.choices[edge.choice].options):
+                if name != NOTHING:
+                    options[edge.choice][i] += self.operations[name].cost(edge.place, self.affine)
+        fixed = FREE
+        for part in (*plan.stem, *(part for cell in plan.cells for part in cell.inputs), plan.head):
+            fixed += part.cost()
+        table = {
+            "macs": torch.tensor([[count.macs(cost) for cost in row] for row in options], dtype=torch.float64),
+            "params": torch.tensor([[count.params(cost) for cost in row] for row in options], dtype=torch.float64),
+        }
+        fixed_costs = {"macs": float(count.macs(fixed)), "params": float(count.params(fixed))}
+        subsets = frozenset(position for position, choice in enumerate(self.choices) if choice.subset)
+        return TableCosts(self.name, self.surviving, table, fixed_costs, subsets)
+
+    def links(self) -> list[Link]:
+        """Nodes are `stem0`, `cell0.2` (a cell's node) and `cell0` (what it gives); all cells' edges are there."""
+        plan = self.plan()
+        outputs = [f"stem{number}" for number in range(len(plan.stem))]
+        links = [Link(*pair) for pair in zip([INPUT, *outputs], outputs, strict=False)]
+        outputs = [outputs[0], *outputs]
+        for number, cell in enumerate(plan.cells):
+            name = f"cell{number}"
+            inputs = len(cell.inputs)
+            links += [Link(output, f"{name}.{node}") for node, output in enumerate(outputs[-inputs:])]
+            links += [Link(f"{name}.{edge.source}", f"{name}.{edge.target}", edge.choice) for edge in cell.edges]
+            given = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
+            links += [Link(f"{name}.{node}", name) for node in given]
+            outputs.append(name)
+        return [*links, Link(outputs[-1], OUTPUT)]

@@ -1,0 +1,75 @@
+"""What a network of cells is made of, before any module is built: which operation stands where."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import nn
+
+from search_spaces.blocks import Place
+from search_spaces.cell_operations import Operation
+from search_spaces.counting import Cost
+
+
+class Part(NamedTuple):
+    """An operation at its place."""
+
+    operation: Operation
+    place: Place
+    affine: bool = True
+
+    def cost(self) -> Cost:
+        return self.operation.cost(self.place, self.affine)
+
+    def build(self) -> nn.Module:
+        return self.operation.build(self.place, self.affine)
+
+
+class Edge(NamedTuple):
+    """A way between two nodes of a cell, by their numbers, along which a choice's operations run."""
+
+    choice: int
+    source: int
+    target: int
+    place: Place
+
+    @property
+    def key(self) -> str:
+        """Its name in a state dict."""
+        return f"{self.target}-{self.source}"
+
+
+class CellPlan(NamedTuple):
+    """A graph of feature maps, each the sum of what its edges make of those before it.
+
+    Attributes:
+        inputs: what prepares the outputs of the cells before; their results are the first nodes, the last cell's last.
+        edges: in the order of their targets.
+        nodes: how many there are, the inputs among them.
+        stride: of the edges that come from an input.
+        joined: whether the cell gives all nodes but its inputs side by side, or the last node alone.
+    """
+
+    inputs: tuple[Part, ...]
+    edges: tuple[Edge, ...]
+    nodes: int
+    stride: int
+    joined: bool
+
+
+class NetworkPlan(NamedTuple):
+    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head."""
+
+    stem: tuple[Part, ...]
+    cells: tuple[CellPlan, ...]
+    head: Part
+
+    @property
+    def stride(self) -> int:
+        """How many pixels of an image's side make one of the last feature map's."""
+        stride = 1
+        for part in self.stem:
+            stride *= part.place.stride
+        for cell in self.cells:
+            stride *= cell.stride * (cell.inputs[-1].place.stride)
+        return stride

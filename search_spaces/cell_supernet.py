@@ -1,0 +1,150 @@
+"""Networks of cells: the supernet with every surviving operation, and the network of one architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
+from search_spaces.errors import UserError
+from search_spaces.space import NOTHING, Architecture, Choice
+from search_spaces.supernet import Supernet
+
+RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
+"""What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
+
+
+class Cell(nn.Module):
+    """The graph of a plan; a node at which nothing arrives is zero."""
+
+    def __init__(self, plan: CellPlan, edges: Mapping[Edge, Mapping[str, nn.Module]]) -> None:
+        """`edges` are those of the plan that are there, with their operations."""
+        super().__init__()
+        self.inputs = nn.ModuleList([part.build() for part in plan.inputs])
+        self.edges = nn.ModuleDict({edge.key: nn.ModuleDict(operations) for edge, operations in edges.items()})
+        self.plan = plan
+        self._arriving = [
+            [edge for edge in edges if edge.target == target] for target in range(len(plan.inputs), plan.nodes)
+        ]
+
+    def operations(self, edge: Edge) -> nn.ModuleDict:
+        return cast(nn.ModuleDict, self.edges[edge.key])
+
+    def forward(self, before: Sequence[Tensor], run_edge: RunEdge) -> Tensor:
+        """What the cell gives, from the outputs before it, as many as it has inputs."""
+        nodes = [prepare(features) for prepare, features in zip(self.inputs, before, strict=True)]
+        for edges in self._arriving:
+            outputs = [run_edge(edge.choice, self.operations(edge), nodes[edge.source]) for edge in edges]
+            present = [output for output in outputs if output is not None]
+            nodes.append(_sum(present) if present else self._zero(nodes[0]))
+        return torch.cat(nodes[len(self.inputs) :], dim=1) if self.plan.joined else nodes[-1]
+
+    def _zero(self, features: Tensor) -> Tensor:
+        """In the shape of a node, given an input's features."""
+        return torch.zeros_like(features[:, :, :: self.plan.stride, :: self.plan.stride])
+
+    def path_modules(self, taken: Sequence[Sequence[str]]) -> list[nn.Module]:
+        """All modules that run where each choice takes these operations."""
+        edges = [edge for edges in self._arriving for edge in edges]
+        return [*self.inputs, *(self.operations(edge)[name] for edge in edges for name in taken[edge.choice])]
+
+
+class Cells(nn.Module):
+    """A stem, cells and a head. The keys of the state dict read `cells.0.edges.2-0.dil_conv_3x3.depthwise.weight`."""
+
+    def __init__(self, plan: NetworkPlan, edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]]) -> None:
+        """`edges` are, for each cell, those that are there, with their operations."""
+        super().__init__()
+        self.stem = nn.ModuleList([part.build() for part in plan.stem])
+        self.cells = nn.ModuleList([Cell(*cell) for cell in zip(plan.cells, edges, strict=True)])
+        self.head = plan.head.build()
+
+    def run(self, images: Tensor, run_edge: RunEdge) -> Tensor:
+        """Images to logits, the edges being run in this way."""
+        outputs: list[Tensor] = []
+        for module in self.stem:
+            outputs.append(module(outputs[-1] if outputs else images))
+        outputs = [outputs[0], *outputs][-2:]
+        for cell in self.cells:
+            inputs = len(cast(Cell, cell).inputs)
+            outputs = [outputs[-1], cell(outputs[-inputs:], run_edge)]
+        return cast(Tensor, self.head(outputs[-1]))
+
+
+class CellNetwork(Cells):
+    """The network of one architecture, without the edges and operations that it leaves out."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.run(
+            images, lambda choice, operations, features: _sum([run(features) for run in operations.values()])
+        )
+
+
+class CellSupernet(Cells, Supernet):
+    """Every surviving operation of every edge."""
+
+    def __init__(
+        self, plan: NetworkPlan, edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]], choices: Sequence[Choice]
+    ) -> None:
+        super().__init__(plan, edges)
+        self.choices = tuple(choices)
+
+    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
+        """The network of one architecture: an edge is the sum of the operations that it takes, times its gate.
+
+        Raises:
+            UserError: if this supernet was built without an operation that the architecture takes.
+        """
+        taken = taken_operations(self.choices, architecture)
+
+        def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
+            if not taken[choice]:
+                return None
+            output = _sum([self._operation(choice, operations, name)(features) for name in taken[choice]])
+            return output if gates is None else output * gates[choice]
+
+        return self.run(images, run_edge)
+
+    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
+        """The continuous form: an edge is the sum of its surviving operations' outputs times their weights.
+
+        Args:
+            weights: shape (choices, most options of a choice). Where operations and edges have weights of their own
+                (HM-NAS equations 1 and 2) these are their products. Where the weights need no gradient, an operation
+                whose weight is exactly 0 is not run: a masked mixture costs what the masks leave of it.
+        """
+        masked = torch.zeros_like(weights) if weights.requires_grad else weights == 0
+        left_out = masked.tolist()
+
+        def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
+            columns = [(self.choices[choice].options.index(name), run) for name, run in operations.items()]
+            outputs = [run(features) * weights[choice, i] for i, run in columns if not left_out[choice][i]]
+            return _sum(outputs) if outputs else None
+
+        return self.run(images, run_edge)
+
+    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
+        taken = taken_operations(self.choices, architecture)
+        within = [module for cell in self.cells for module in cast(Cell, cell).path_modules(taken)]
+        return [*self.stem, *within, self.head]
+
+    def _operation(self, choice: int, operations: nn.ModuleDict, name: str) -> nn.Module:
+        if name not in operations:
+            has = ", ".join(operations) or NOTHING
+            raise UserError(f"This supernet has no {name} in {self.choices[choice].name}; it has {has}.")
+        return operations[name]
+
+
+def taken_operations(choices: Sequence[Choice], architecture: Architecture) -> list[list[str]]:
+    """For each choice the names of the operations that the architecture takes; `none` is no operation."""
+    return [
+        [choice.options[option] for option in choice.taken(value) if choice.options[option] != NOTHING]
+        for choice, value in zip(choices, architecture.indices, strict=True)
+    ]
+
+
+def _sum(features: Sequence[Tensor]) -> Tensor:
+    return sum(features[1:], features[0])

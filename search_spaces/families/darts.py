@@ -1,0 +1,233 @@
+"""DARTS's cells, as HM-NAS (section 4.1) and FTSO (section 4) search them.
+
+    A cell has seven nodes: 0 and 1 are what the last but one and the last cell give, 2 to 5 are each the sum of the
+    edges from all nodes before it, 14 in all, and the output is nodes 2 to 5 side by side.
+
+    | network        | `darts`: CIFAR-10         | `darts-imagenet`                  |
+    | -------------- | ------------------------- | --------------------------------- |
+    | stem           | 3x3 conv to 3 C           | 3x3 conv to C/2, to C, to C       |
+    | its strides    | 1                         | 2, 2, 2                           |
+    | cells          | 3, C = 36                 | 5, C = 24                         |
+    | of stride 2    | L//3 and 2L//3 (from 0), where C doubles              ||
+    | head           | global pooling, fully connected                       ||
+
+    | operation                  | what it is                                                     |
+    | -------------------------- | -------------------------------------------------------------- |
+    | sep_conv_3x3, sep_conv_5x5 | ReLU, depthwise, 1x1, batch norm, twice                        |
+    | dil_conv_3x3, dil_conv_5x5 | ReLU, depthwise with dilation 2, 1x1, batch norm, once         |
+    | max_pool_3x3, avg_pool_3x3 | pooling, batch norm without scale and shift                    |
+    | skip_connect               | the identity; at stride 2 two shifted 1x1 convs, batch norm    |
+    | none                       | nothing: with it there are 8 operations                        |
+
+HM-NAS takes any number of the seven operations on an edge, the same in all cells (`cell.subset`, one type of cells).
+DARTS and FTSO take one of eight, with choices of their own for the two reduction cells: `operations: 8`,
+`subset: false`, `cell_types: two`, 8 cells of C = 16 to search, 20 of C = 36 (`darts`) or 14 of C = 48
+(`darts-imagenet`) with `affine: true` to train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from search_spaces.blocks import Place
+from search_spaces.cell import CellSpace
+from search_spaces.cell_operations import (
+    Classifier,
+    ConvNorm,
+    FactorizedReduce,
+    Operation,
+    Pool,
+    SeparableConv,
+    SkipConnect,
+)
+from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.errors import UserError, nearest
+from search_spaces.space import NOTHING, Choice
+
+OPERATIONS: dict[str, Operation] = {
+    "max_pool_3x3": Pool(greatest=True, norm=True),
+    "avg_pool_3x3": Pool(norm=True),
+    "skip_connect": SkipConnect(),
+    "sep_conv_3x3": SeparableConv(3, times=2),
+    "sep_conv_5x5": SeparableConv(5, times=2),
+    "dil_conv_3x3": SeparableConv(3, dilation=2),
+    "dil_conv_5x5": SeparableConv(5, dilation=2),
+}
+NODES = 6
+"""Of a cell but its output: two inputs, four sums."""
+
+
+def darts(
+    *,
+    cells: int = 3,
+    channels: int = 36,
+    operations: int | Sequence[str] = 7,
+    cell_types: str = "one",
+    subset: bool = True,
+    affine: bool = False,
+    width: float = 1.0,
+    resolution: int = 32,
+    num_classes: int = 10,
+    stem_stride: int = 1,
+) -> DartsSpace:
+    """The space of cells for CIFAR-10; by default HM-NAS's.
+
+    Args:
+        cells: how many.
+        channels: C of the first cell; the stem gives 3 C.
+        operations: 7, 8 (with `none`), or names.
+        cell_types: `one` set of choices for all cells, or `two`, of which one is the reduction cells'.
+        subset: whether an edge takes any number of its operations, or one.
+        affine: whether batch norm within cells has a trainable scale and shift; DARTS's search does without.
+        width: multiplies the channels; the product is rounded to an even number.
+        resolution: the images' height and width in pixels.
+        stem_stride: the stem's stride.
+
+    Raises:
+        UserError: if a setting has no such value, or the strides leave less than a pixel.
+    """
+    return DartsSpace("darts", "HM-NAS (Yan et al.), section 4.1: CIFAR-10", dict(locals()), imagenet=False)
+
+
+def darts_imagenet(
+    *,
+    cells: int = 5,
+    channels: int = 24,
+    operations: int | Sequence[str] = 7,
+    cell_types: str = "one",
+    subset: bool = True,
+    affine: bool = False,
+    width: float = 1.0,
+    resolution: int = 224,
+    num_classes: int = 1000,
+    stem_stride: int = 2,
+) -> DartsSpace:
+    """The space of cells for ImageNet; settings as `darts` has them.
+
+    Args:
+        channels: C of the first cell and of the stem's last two convolutions.
+        stem_stride: of each of the stem's three convolutions.
+
+    Raises:
+        UserError: as `darts`.
+    """
+    return DartsSpace("darts-imagenet", "HM-NAS (Yan et al.), section 4.1: ImageNet", dict(locals()), imagenet=True)
+
+
+class DartsSettings(BaseModel):
+    """The settings in full, in the types and ranges that they may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    cells: PositiveInt
+    channels: Annotated[int, Field(ge=2)]
+    operations: tuple[str, ...]
+    cell_types: Literal["one", "two"]
+    subset: bool
+    affine: bool
+    width: PositiveFloat
+    resolution: PositiveInt
+    num_classes: PositiveInt
+    stem_stride: PositiveInt
+
+
+class DartsSpace(CellSpace):
+    """Choices are named by the nodes of an edge: `node3.1`, of two types of cells `normal3.1` and `reduce3.1`."""
+
+    operations = OPERATIONS
+
+    def __init__(self, name: str, paper: str, asked: dict[str, object], imagenet: bool) -> None:
+        self.name = name
+        self.paper = paper
+        try:
+            given = DartsSettings.model_validate({**asked, "operations": self._names(asked["operations"])})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{name}: {where} cannot be {first['input']!r}: {first['msg']}.") from error
+        if given.subset and NOTHING in given.operations:
+            raise UserError(
+                f"{name}: an edge that takes any number of operations can take no operation without {NOTHING!r}; "
+                "leave it out, or let edges take one operation by subset: false."
+            )
+        if given.cell_types == "two" and given.cells < 3:
+            raise UserError(f"{name}: {given.cells} cells are of one type; use 3 or more, or cell_types: one.")
+        self.settings = given.model_dump(mode="json")
+        self.resolution = given.resolution
+        self.num_classes = given.num_classes
+        self.affine = given.affine
+        self._settings = given
+        self._imagenet = imagenet
+        self._edges = [(source, target) for target in range(2, NODES) for source in range(target)]
+        self.choices = tuple(
+            Choice(f"{kind}{target}.{source}", given.operations, given.subset)
+            for kind in (["node"] if given.cell_types == "one" else ["normal", "reduce"])
+            for source, target in self._edges
+        )
+        self.surviving = (tuple(range(len(given.operations))),) * len(self.choices)
+        self.plan()
+
+    def _names(self, operations: object) -> list[str]:
+        """The operations asked for, in the order asked for."""
+        known = [NOTHING, *OPERATIONS]
+        if operations in (7, 8):
+            return known[8 - int(str(operations)) :]
+        if not isinstance(operations, Sequence) or isinstance(operations, str) or not operations:
+            raise UserError(f"{self.name}: operations cannot be {operations!r}; they are 7, 8, or a list of names.")
+        for name in operations:
+            if name not in known:
+                raise UserError(f"{self.name} has no operation {name!r}; {nearest(str(name), known)}")
+        if len(set(operations)) < len(operations):
+            raise UserError(f"{self.name}: operations names one twice: {', '.join(operations)}.")
+        return list(operations)
+
+    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+        settings = self._settings
+        channels = (
+            max(2, 2 * round(settings.channels * settings.width / 2)) if settings.width != 1 else settings.channels
+        )
+        stem = self._stem(resolution, channels)
+        before, last = [part.place for part in (stem[0], *stem)][-2:]
+        reductions = {settings.cells // 3, 2 * settings.cells // 3}
+        cells = []
+        for number in range(settings.cells):
+            reduced = number in reductions
+            channels *= 2 if reduced else 1
+            cells.append(self._cell(before, last, channels, reduced))
+            size, stride = last.out_size, 2 if reduced else 1
+            before, last = last, Place(channels, (NODES - 2) * channels, stride, size)
+        classifier = Part(Classifier(), Place(last.out_channels, num_classes, 1, last.out_size))
+        return NetworkPlan(tuple(stem), tuple(cells), classifier)
+
+    def _stem(self, resolution: int, channels: int) -> list[Part]:
+        stride = self._settings.stem_stride
+        if not self._imagenet:
+            return [Part(ConvNorm(3, activation=False), Place(3, 3 * channels, stride, resolution))]
+        first = Place(3, channels // 2, stride, resolution)
+        second = Place(channels // 2, channels, stride, first.out_size)
+        third = Place(channels, channels, stride, second.out_size)
+        return [Part(ConvNorm(3, activation=False), first), Part(ConvNorm(3), second), Part(ConvNorm(3), third)]
+
+    def _cell(self, before: Place, last: Place, channels: int, reduced: bool) -> CellPlan:
+        """A cell behind these two, which may differ in size: the output of the one before a reduction is halved."""
+        larger = before.out_size > last.out_size
+        inputs = (
+            Part(
+                FactorizedReduce() if larger else ConvNorm(1),
+                Place(before.out_channels, channels, 2 if larger else 1, before.out_size),
+                self.affine,
+            ),
+            Part(ConvNorm(1), Place(last.out_channels, channels, 1, last.out_size), self.affine),
+        )
+        stride = 2 if reduced else 1
+        at_input = Place(channels, channels, stride, last.out_size)
+        within = Place(channels, channels, 1, at_input.out_size)
+        own_choices = len(self._edges) if reduced and self._settings.cell_types == "two" else 0
+        edges = [
+            Edge(own_choices + number, source, target, at_input if source < 2 else within)
+            for number, (source, target) in enumerate(self._edges)
+        ]
+        return CellPlan(inputs, tuple(edges), NODES, stride, joined=True)

@@ -1,0 +1,150 @@
+"""NATS-Bench's topology space (Dong et al.), which is NAS-Bench-201's: 15,625 cells, all of them trained.
+
+    | input        | block                         | channels | repeat | stride |
+    | ------------ | ----------------------------- | -------- | ------ | ------ |
+    | 32 x 32 x 3  | 3x3 conv, batch norm          | 16       | 1      | 1      |
+    | 32 x 32      | cell                          | 16       | 5      | 1      |
+    | 32 x 32      | residual block                | 32       | 1      | 2      |
+    | 16 x 16      | cell                          | 32       | 5      | 1      |
+    | 16 x 16      | residual block                | 64       | 1      | 2      |
+    | 8 x 8        | cell                          | 64       | 5      | 1      |
+    | 8 x 8        | batch norm, global pooling    | -        | 1      | -      |
+    | 64           | fully connected               | 10       | 1      | -      |
+
+A cell has four nodes: 0 is its input, 1 to 3 are each the sum of the edges from all nodes before it, and 3 is its
+output. The six edges, the same in all cells, each take one of five operations, which gives 5^6 cells. Convolutions
+stand between a ReLU and a batch norm; `avg_pool_3x3` has no batch norm.
+
+An architecture is written as the benchmark writes it, node by node, each operation with the node that it comes from:
+`nats-bench: |nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+
+from search_spaces.blocks import Place
+from search_spaces.cell import CellSpace
+from search_spaces.cell_operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
+from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.counting import Counting
+from search_spaces.errors import UserError
+from search_spaces.space import NOTHING, Architecture, Choice
+
+OPERATIONS: dict[str, Operation] = {
+    "skip_connect": SkipConnect(),
+    "nor_conv_1x1": ConvNorm(1),
+    "nor_conv_3x3": ConvNorm(3),
+    "avg_pool_3x3": Pool(),
+}
+NODES = 4
+STAGES = 3
+
+
+def nats_bench(
+    *,
+    cells: int = 5,
+    channels: int = 16,
+    affine: bool = True,
+    width: float = 1.0,
+    resolution: int = 32,
+    num_classes: int = 10,
+    stem_stride: int = 1,
+) -> NatsBenchSpace:
+    """The space; by default as the benchmark's table has it.
+
+    Args:
+        cells: in each of the three stages.
+        channels: of the first stage; each following one has twice as many.
+        affine: whether batch norm within cells has a trainable scale and shift; searches often do without.
+        width: multiplies the channels; the product is rounded to a whole number.
+        resolution: the images' height and width in pixels.
+        stem_stride: the stem's stride.
+
+    Raises:
+        UserError: if a setting has no such value, or the strides leave less than a pixel.
+    """
+    return NatsBenchSpace(dict(locals()))
+
+
+class NatsBenchSettings(BaseModel):
+    """The settings in full, in the types and ranges that they may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    cells: PositiveInt
+    channels: PositiveInt
+    affine: bool
+    width: PositiveFloat
+    resolution: PositiveInt
+    num_classes: PositiveInt
+    stem_stride: PositiveInt
+
+
+class NatsBenchSpace(CellSpace):
+    """Choices are named by the nodes of an edge: `node3.1`."""
+
+    name = "nats-bench"
+    paper = "NATS-Bench (Dong et al.), topology space; FTSO section 4.3"
+    operations = OPERATIONS
+    paper_counting = Counting(biases=True)
+
+    def __init__(self, asked: dict[str, object]) -> None:
+        try:
+            given = NatsBenchSettings.model_validate(asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{self.name}: {where} cannot be {first['input']!r}: {first['msg']}.") from error
+        self.settings = given.model_dump(mode="json")
+        self.resolution = given.resolution
+        self.num_classes = given.num_classes
+        self.affine = given.affine
+        self._settings = given
+        self._edges = [(source, target) for target in range(1, NODES) for source in range(target)]
+        options = (NOTHING, *OPERATIONS)
+        self.choices = tuple(Choice(f"node{target}.{source}", options) for source, target in self._edges)
+        self.surviving = (tuple(range(len(options))),) * len(self.choices)
+        self.plan()
+
+    def _text(self, indices: Sequence[int]) -> str:
+        nodes = []
+        for target in range(1, NODES):
+            edges = zip(self.choices, indices, self._edges, strict=True)
+            words = [f"{choice.write(index)}~{source}" for choice, index, (source, node) in edges if node == target]
+            nodes.append(f"|{'|'.join(words)}|")
+        return f"{self.name}: {'+'.join(nodes)}"
+
+    def parse(self, text: str) -> Architecture:
+        """The architecture of a text in the benchmark's form, with or without the space's name before it.
+
+        Raises:
+            UserError: if it is no such text, or names an operation that there is not.
+        """
+        name, colon, body = text.partition(":")
+        words = (body if colon else text).strip().strip("|").replace("|+|", "|").split("|")
+        separated = [word.rpartition("~") for word in words]
+        sources = [source for _, _, source in separated]
+        operations = " ".join(operation or NOTHING for operation, _, _ in separated)
+        if (colon and name.strip() != self.name) or sources != [str(source) for source, _ in self._edges]:
+            example = self._text([0] * len(self.choices))
+            raise UserError(f"This is not an architecture of {self.name}: {text!r}; it would read {example!r}.")
+        return super().parse(f"{self.name}: {operations}")
+
+    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+        channels = max(1, round(self._settings.channels * self._settings.width))
+        stem = Part(ConvNorm(3, activation=False), Place(3, channels, self._settings.stem_stride, resolution))
+        size = stem.place.out_size
+        cells = []
+        for stage in range(STAGES):
+            for number in range(self._settings.cells):
+                same = Part(SkipConnect(), Place(channels, channels, 1, size))
+                if stage > 0 and number == 0:
+                    same = Part(ResidualReduction(), Place(channels, 2 * channels, 2, size))
+                channels, size = same.place.out_channels, same.place.out_size
+                place = Place(channels, channels, 1, size)
+                edges = [Edge(i, source, target, place) for i, (source, target) in enumerate(self._edges)]
+                cells.append(CellPlan((same,), tuple(edges), NODES, 1, joined=False))
+        return NetworkPlan((stem,), tuple(cells), Part(Classifier(norm=True), Place(channels, num_classes, 1, size)))
