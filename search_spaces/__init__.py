@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search_spaces.errors import UserError
     from search_spaces.latency import LatencyTable
     from search_spaces.loading import from_specification, load, names
+    from search_spaces.published_networks import Published, published, published_names
     from search_spaces.space import Architecture, Choice, SearchSpace
 
 __all__ = [
@@ -20,11 +21,14 @@ __all__ = [
     "Choice",
     "Costs",
     "LatencyTable",
+    "Published",
     "SearchSpace",
     "UserError",
     "from_specification",
     "load",
     "names",
+    "published",
+    "published_names",
 ]
 
 _MODULES = {
@@ -33,11 +37,14 @@ _MODULES = {
     "Choice": "space",
     "Costs": "costs",
     "LatencyTable": "latency",
+    "Published": "published_networks",
     "SearchSpace": "space",
     "UserError": "errors",
     "from_specification": "loading",
     "load": "loading",
     "names": "loading",
+    "published": "published_networks",
+    "published_names": "published_networks",
 }
 
 
