@@ -40,7 +40,7 @@ def measure(
     out: Annotated[
         str | None, typer.Option(help="The CSV file to write; SPACE-DEVICE.csv where none is given.")
     ] = None,
-    repeats: Rounds = 10,
+    repeats: Rounds = 100,
     threads: Threads = 1,
     batch_size: BatchSize = 1,
     as_json: Json = False,
