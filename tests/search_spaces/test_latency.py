@@ -1,6 +1,8 @@
 """Latency tables: both forms, sums by hand, and what is missing."""
 
 import csv
+import gzip
+import json
 from itertools import product
 from pathlib import Path
 
@@ -28,6 +30,14 @@ mbconv, 4, 256, 256, 3, 3, 1, , 8
 """
 
 PROXYLESS = "proxyless_mobile_trim"
+
+
+FBNET_ROWS = """\
+op,size,in_channels,out_channels,kernel,expansion,stride,groups,latency_ms
+stem,32,3,16,3,0,1,1,{all_skip_ms}
+head,4,352,1984,1,0,1,1,0
+classifier,1,1984,100,1,0,1,1,0
+"""
 
 
 @pytest.fixture
@@ -179,6 +189,54 @@ def test_any_architecture_is_the_sum_of_the_file_s_own_rows(measured: Path) -> N
         by_hand.append(total)
     costs = space.costs(latency=LatencyTable.read(measured, PROXYLESS))
     assert costs.cost(architectures)["latency_ms"].tolist() == pytest.approx(by_hand, rel=1e-12)
+
+
+# The totals of two devices are printed with nine digits, so that the last of up to 99.9999999 ms is rounded by 5e-8.
+@pytest.mark.parametrize(
+    ("device", "tolerance"), [("eyeriss", 1e-9), ("fpga", 1e-9), ("pixel3", 5.1e-8), ("raspi4", 5.1e-8)]
+)
+def test_fbnet_networks_take_what_was_measured(shared: Path, tmp_path: Path, device: str, tolerance: float) -> None:
+    """5,000 networks summed from a table of blocks by their shapes alone, which layers of one shape share.
+
+    The table was derived from totals, so that it only knows what a block takes more than a skip: skips are 0 and what
+    the network of skips takes, stem and head included, is in the stem's row.
+    """
+    derived = json.loads((shared / "data/fbnet_space_lut_derived.json").read_text())
+    per_stage, channels = derived["layers"]["per_stage"], derived["layers"]["channels"]
+    strides = derived["layers"]["strides_first_in_stage"]
+    latencies = derived["devices"][device]
+    file = FBNET_ROWS.format(all_skip_ms=latencies["all_skip_ms"])
+    table: dict[str, float] = {}
+    layers = iter(latencies["delta_vs_skip_ms"])
+    size, before = 32, 16
+    for repeats, after, stage_stride in zip(per_stage, channels, strides, strict=True):
+        for layer in range(repeats):
+            stride = stage_stride if layer == 0 else 1
+            for op, latency_ms in zip(derived["ops"], next(layers), strict=True):
+                shape = f"{size},{before},{after}"
+                if op == "skip" and stride == 1 and before == after:
+                    continue
+                if op == "skip":
+                    row = f"skip,{shape},1,0,{stride},1"
+                else:
+                    kernel, expansion = int(op[1]), int(op[4])
+                    groups = 2 if op.endswith("g2") else 1
+                    kind = "mbconv-expand" if expansion == 1 else "mbconv"
+                    row = f"{kind},{shape},{kernel},{expansion},{stride},{groups}"
+                assert table.setdefault(row, latency_ms) == pytest.approx(latency_ms, abs=1e-12)
+            size, before = size // stride, after
+    path = tmp_path / "device.csv"
+    path.write_text(file + "".join(f"{row},{latency_ms!r}\n" for row, latency_ms in table.items()))
+    space = search_spaces.load("fbnet", resolution=32, num_classes=100, stem_stride=1, stage_strides=strides)
+    with gzip.open(shared / "data/fbnet_space_latency.csv.gz", "rt", newline="") as packed:
+        networks = list(csv.DictReader(packed))
+    words = [op.replace("_e1_g2", "g2").replace("_", "") for op in derived["ops"]]
+    architectures = [
+        space.parse("fbnet: " + " ".join(words[int(op)] for op in network["op_idx"].split("-"))) for network in networks
+    ]
+    assert len(architectures) == 5000
+    summed = space.costs(latency=LatencyTable.read(path)).cost(architectures)["latency_ms"].numpy()
+    assert np.abs(summed - [float(network[device]) for network in networks]).max() < tolerance
 
 
 def test_tables_of_one_file_are_told_apart_and_hidden_channels_become_ratios(measured: Path) -> None:
