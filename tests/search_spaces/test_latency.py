@@ -90,12 +90,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: LatencyTable) 
     assert list(tmp_path.glob("*written*")) == [path]
 
 
-def test_blocks_to_be_measured_are_those_of_the_networks() -> None:
+@pytest.mark.parametrize("name", ["fbnet", "mnasnet", "mobilenetv3", "nas-bench-macro", "proxylessnas", "resnet20"])
+def test_blocks_to_be_measured_are_those_of_the_networks(name: str) -> None:
     """One by one they compute what the whole network is counted to compute."""
-    space = search_spaces.load("nas-bench-macro", width=0.25)
+    space = search_spaces.load(name, width=0.25, resolution=64)
     macs = {}
     for key, (build, input_shape) in space.latency_blocks().items():
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
             build().eval()(torch.zeros(1, *input_shape))
         macs[key] = counter.get_total_flops() / 2
     costs = space.costs(latency=LatencyTable(macs, "Multiply-adds as if they were milliseconds"))
