@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, UserError
-from search_spaces.chain import ChainSpace
+from search_spaces.chain import ChainFamily, ChainSpace, Stage
+from search_spaces.chain_supernet import ChainSupernet, layer_key
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
+    "efficientnet": {"width": 0.25, "resolution": 32},
     "fbnet": {"width": 0.5, "resolution": 32},
     "fbnet-enlarged": {"width": 0.5, "resolution": 32},
     "mnasnet": {"width": 0.25, "resolution": 32},
+    "mobilenetv3": {"width": 0.25, "resolution": 32},
     "nas-bench-macro": {"width": 0.25, "resolution": 16},
     "proxylessnas": {"width": 0.25, "resolution": 32},
     "proxylessnas-large": {"width": 0.25, "resolution": 32},
@@ -27,7 +31,15 @@ def chain(name: str, **settings: Any) -> ChainSpace:
     return space
 
 
-@pytest.fixture(params=sorted(SMALL))
+FIXED: dict[str, dict[str, Any]] = {
+    "efficientnet-max": {"width": 0.25, "resolution": 32},
+    "mnasnet-a1": {"width": 0.25, "resolution": 32},
+    "mobilenetv2": {"width": 0.25, "resolution": 32},
+    "resnet20": {"width": 0.5, "resolution": 16},
+}
+
+
+@pytest.fixture(params=["fbnet", "mobilenetv3", "nas-bench-macro", "proxylessnas"])
 def space(request: pytest.FixtureRequest) -> ChainSpace:
     return chain(request.param, **SMALL[request.param])
 
@@ -51,14 +63,16 @@ def one_hot(space: ChainSpace, architecture: Architecture) -> torch.Tensor:
     return weights
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_path_and_network_with_its_weights_give_the_same(space: ChainSpace, training: bool) -> None:
+@pytest.mark.parametrize("name", sorted(SMALL | FIXED))
+def test_path_and_network_with_its_weights_give_the_same(name: str) -> None:
+    space = chain(name, **(SMALL | FIXED)[name])
     torch.manual_seed(0)
-    supernet = space.supernet(num_classes=5).to(memory_format=torch.channels_last).train(training)
+    supernet = space.supernet(num_classes=5).to(memory_format=torch.channels_last)
     wake(supernet)
     images = images_for(space)
     generator = np.random.default_rng(0)
-    for _ in range(3):
+    for training in (True, True, False):
+        supernet.train(training)
         architecture = space.sample(generator)
         network = space.network(architecture, num_classes=5).train(training)
         network.load_state_dict(space.network_state(architecture, supernet.state_dict()))
@@ -69,6 +83,77 @@ def test_path_and_network_with_its_weights_give_the_same(space: ChainSpace, trai
         for module in supernet.path_modules(architecture):
             features = module(features)
         torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+
+
+class Mixture(nn.Module):
+    """Runs every surviving block of a supernet once, under its name."""
+
+    def __init__(self, supernet: ChainSupernet) -> None:
+        super().__init__()
+        self.supernet = supernet
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        choices = self.supernet.choices
+        return self.supernet.mixed(images, torch.ones(len(choices), max(len(choice.options) for choice in choices)))
+
+
+@pytest.mark.parametrize("name", sorted(SMALL | FIXED))
+def test_100_architectures_cost_what_torch_counts_of_their_blocks(name: str) -> None:
+    space = chain(name, **(SMALL | FIXED)[name], num_classes=7)
+    supernet = space.supernet().eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        Mixture(supernet)(torch.zeros(1, 3, space.resolution, space.resolution))
+    macs = {name: sum(by_operator.values()) // 2 for name, by_operator in counter.get_flop_counts().items()}
+
+    def counted(*names: str) -> int:
+        return sum(macs.get(f"Mixture.supernet.{name}", 0) for name in names)
+
+    generator = np.random.default_rng(0)
+    architectures = [space.sample(generator) for _ in range(100)]
+    cost = space.costs().cost(architectures)
+    for architecture, total, params in zip(architectures, cost["macs"], cost["params"], strict=True):
+        taken = [choice.options[option] for choice, option in zip(space.choices, architecture.indices, strict=True)]
+        blocks = [f"blocks.{layer_key(choice)}.{option}" for choice, option in zip(space.choices, taken, strict=True)]
+        assert total == counted("stem", *blocks, "head")
+        modules = supernet.path_modules(architecture)
+        assert params == sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_100_networks_cost_what_torch_counts(name: str) -> None:
+    space = chain(name, **SMALL[name], num_classes=7)
+    generator = np.random.default_rng(1)
+    architectures = [space.sample(generator) for _ in range(100)]
+    cost = space.costs().cost(architectures)
+    for architecture, macs, params in zip(architectures, cost["macs"], cost["params"], strict=True):
+        assert torch_counts(space, architecture) == (int(macs), int(params))
+
+
+@pytest.mark.parametrize("name", ["efficientnet-max", "fbnet", "mobilenetv3", "resnet20"])
+def test_a_network_of_full_size_costs_what_torch_counts(name: str) -> None:
+    space = chain(name)
+    architecture = space.sample(np.random.default_rng(2))
+    cost = space.costs().cost([architecture])
+    assert torch_counts(space, architecture) == (int(cost["macs"]), int(cost["params"]))
+
+
+def torch_counts(space: ChainSpace, architecture: Architecture) -> tuple[int, int]:
+    """Multiply-adds and parameters of the network, built without memory."""
+    with torch.device("meta"):
+        network = space.network(architecture).eval()
+        images = torch.empty(1, 3, space.resolution, space.resolution)
+    with FlopCounterMode(display=False) as counter:
+        assert network(images).shape == (1, space.num_classes)
+    return counter.get_total_flops() // 2, sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_supernet_holds_what_survives_and_no_more(space: ChainSpace) -> None:
+    half = space.restrict({choice.name: choice.options[: (len(choice.options) + 1) // 2] for choice in space.choices})
+    costs = half.costs()
+    rows = zip(costs.table["params"], half.surviving, strict=True)
+    expected = costs.fixed["params"] + sum(row[list(kept)].sum().item() for row, kept in rows)
+    assert sum(parameter.numel() for parameter in half.supernet().parameters()) == expected
 
 
 def test_only_the_sampled_path_gets_gradients(space: ChainSpace) -> None:
@@ -183,3 +268,71 @@ def test_strides_and_channels_are_honoured() -> None:
         shapes.append(tuple(features.shape[1:]))
     assert shapes == [(12, 16, 16)] + 2 * [(20, 16, 16)] + 3 * [(28, 6, 6)] + 3 * [(36, 6, 6)]
     assert supernet.head(features).shape == (1, 3)
+
+
+def family(**given: Any) -> ChainFamily:
+    """A user's own: two stages at 16 x 16, and nothing said that can be left out."""
+    stages = (
+        Stage(channels=8, repeats=2, stride=1, first=("k3e1", "k3g2", "sep3")),
+        Stage(channels=16, repeats=2, stride=2, first=("k3e3", "k5e3se"), rest=("k3e3", "skip")),
+    )
+    whole: dict[str, Any] = {
+        "name": "mine",
+        "stages": stages,
+        "stem_channels": 8,
+        "stem_stride": 1,
+        "resolution": 16,
+        "num_classes": 3,
+    }
+    return ChainFamily(**whole | given)
+
+
+def test_a_family_by_hand() -> None:
+    space = family()()
+    assert [choice.name for choice in space.choices] == ["stage1.1", "stage1.2", "stage2.1", "stage2.2"]
+    assert [choice.options for choice in space.choices] == [
+        *2 * [("k3e1", "k3g2", "sep3")],
+        ("k3e3", "k5e3se"),
+        ("k3e3", "skip"),
+    ]
+    assert str(space.architecture([0, 1, 1, 1])) == "mine: k3e1 k3g2 | k5e3se skip"
+    architecture = space.architecture([1, 2, 1, 0])
+    cost = space.costs().cost([architecture])
+    assert torch_counts(space, architecture) == (int(cost["macs"]), int(cost["params"]))
+    assert list(dict(space.supernet().head.named_children())) == ["pool", "flatten", "classifier"]
+
+
+def test_stages_can_have_names_and_activations_of_their_own() -> None:
+    stages = (
+        Stage(name="early", channels=8, repeats=1, stride=1, first=("k3e3",), activation="hard_swish"),
+        Stage(name="late", channels=8, repeats=1, stride=1, first=("k3e3",)),
+    )
+    space = family(stages=stages, activation="silu", linear_features=20)()
+    assert [choice.name for choice in space.choices] == ["early.1", "late.1"]
+    supernet = space.supernet()
+    kinds = [
+        {type(part) for part in module.modules()} & {nn.Hardswish, nn.SiLU}
+        for module in (supernet.stem, supernet.block(0, 0), supernet.block(1, 0), supernet.head)
+    ]
+    assert kinds == [{nn.SiLU}, {nn.Hardswish}, {nn.SiLU}, {nn.SiLU}]
+    assert "head.linear.weight" in supernet.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"first": ("k3e3", "k3s6")}, "'k3s6' is no block"),
+        ({"first": ()}, r"late\.1 of mine chooses among nothing; give at least one, each once"),
+        ({"first": ("k3e3", "k3e3")}, r"late\.1 of mine chooses among k3e3, k3e3; give at least one, each once"),
+        ({"name": "early"}, "mine has two stages called 'early'"),
+        ({"channels": 9, "first": ("k3g2",)}, r"late\.1 of mine cannot be k3g2: it needs input and output channels"),
+        ({"channels": 4, "first": ("basic3",)}, r"late\.1 of mine cannot be basic3: it only adds channels"),
+        ({"activation": "swish"}, "No activation is called 'swish'; the nearest is 'hard_swish'"),
+        ({"stride": 32}, "images of 16 pixels are too small"),
+    ],
+)
+def test_stages_that_make_no_space_are_refused(given: dict[str, Any], message: str) -> None:
+    early = Stage(name="early", channels=8, repeats=1, stride=1, first=("k3e3",))
+    late: dict[str, Any] = {"name": "late", "channels": 8, "repeats": 1, "stride": 1, "first": ("k3e3",)}
+    with pytest.raises(UserError, match=message):
+        family(stages=(early, Stage(**late | given)))()
