@@ -66,7 +66,8 @@ class CellSpace(SearchSpace):
         """The network without the operations and edges that the architecture leaves out."""
         taken = taken_operations(self.choices, architecture)
         plan = self.plan(num_classes=num_classes)
-        return CellNetwork(plan, [self._build(cell, taken) for cell in plan.cells])
+        edges = [self._build(cell, taken) for cell in plan.cells]
+        return CellNetwork(plan, [{edge: built for edge, built in cell.items() if built} for cell in edges])
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         taken = taken_operations(self.choices, architecture)
@@ -84,11 +85,10 @@ class CellSpace(SearchSpace):
         }
 
     def _build(self, cell: CellPlan, taken: list[list[str]]) -> dict[Edge, dict[str, nn.Module]]:
-        """The edges of a cell that are there where the choices take these operations."""
+        """The operations of a cell's edges where the choices take these."""
         return {
             edge: {name: self.operations[name].build(edge.place, self.affine) for name in taken[edge.choice]}
             for edge in cell.edges
-            if taken[edge.choice]
         }
 
     def costs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -21,14 +21,12 @@ class Cell(nn.Module):
     """The graph of a plan; a node at which nothing arrives is zero."""
 
     def __init__(self, plan: CellPlan, edges: Mapping[Edge, Mapping[str, nn.Module]]) -> None:
-        """`edges` are those of the plan that are there, with their operations."""
+        """`edges` are those of the plan that are there, with their operations, which may be none."""
         super().__init__()
         self.inputs = nn.ModuleList([part.build() for part in plan.inputs])
         self.edges = nn.ModuleDict({edge.key: nn.ModuleDict(operations) for edge, operations in edges.items()})
         self.plan = plan
-        self._arriving = [
-            [edge for edge in edges if edge.target == target] for target in range(len(plan.inputs), plan.nodes)
-        ]
+        self.present = tuple(edges)
 
     def operations(self, edge: Edge) -> nn.ModuleDict:
         return cast(nn.ModuleDict, self.edges[edge.key])
@@ -36,7 +34,8 @@ class Cell(nn.Module):
     def forward(self, before: Sequence[Tensor], run_edge: RunEdge) -> Tensor:
         """What the cell gives, from the outputs before it, as many as it has inputs."""
         nodes = [prepare(features) for prepare, features in zip(self.inputs, before, strict=True)]
-        for edges in self._arriving:
+        for target in range(len(nodes), self.plan.nodes):
+            edges = [edge for edge in self.present if edge.target == target]
             outputs = [run_edge(edge.choice, self.operations(edge), nodes[edge.source]) for edge in edges]
             present = [output for output in outputs if output is not None]
             nodes.append(_sum(present) if present else self._zero(nodes[0]))
@@ -45,11 +44,6 @@ class Cell(nn.Module):
     def _zero(self, features: Tensor) -> Tensor:
         """In the shape of a node, given an input's features."""
         return torch.zeros_like(features[:, :, :: self.plan.stride, :: self.plan.stride])
-
-    def path_modules(self, taken: Sequence[Sequence[str]]) -> list[nn.Module]:
-        """All modules that run where each choice takes these operations."""
-        edges = [edge for edges in self._arriving for edge in edges]
-        return [*self.inputs, *(self.operations(edge)[name] for edge in edges for name in taken[edge.choice])]
 
 
 class Cells(nn.Module):
@@ -68,9 +62,8 @@ class Cells(nn.Module):
         for module in self.stem:
             outputs.append(module(outputs[-1] if outputs else images))
         outputs = [outputs[0], *outputs][-2:]
-        for cell in self.cells:
-            inputs = len(cast(Cell, cell).inputs)
-            outputs = [outputs[-1], cell(outputs[-inputs:], run_edge)]
+        for cell in cast("Iterable[Cell]", self.cells):
+            outputs = [outputs[-1], cell(outputs[-len(cell.inputs) :], run_edge)]
         return cast(Tensor, self.head(outputs[-1]))
 
 
@@ -128,8 +121,13 @@ class CellSupernet(Cells, Supernet):
 
     def path_modules(self, architecture: Architecture) -> list[nn.Module]:
         taken = taken_operations(self.choices, architecture)
-        within = [module for cell in self.cells for module in cast(Cell, cell).path_modules(taken)]
-        return [*self.stem, *within, self.head]
+        modules: list[nn.Module] = [*self.stem, self.head]
+        for cell in cast("Iterable[Cell]", self.cells):
+            modules += cell.inputs
+            for edge in cell.present:
+                operations = cell.operations(edge)
+                modules += [self._operation(edge.choice, operations, name) for name in taken[edge.choice]]
+        return modules
 
     def _operation(self, choice: int, operations: nn.ModuleDict, name: str) -> nn.Module:
         if name not in operations:

@@ -21,6 +21,7 @@ An architecture is written as the benchmark writes it, node by node, each operat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
@@ -124,14 +125,12 @@ class NatsBenchSpace(CellSpace):
             UserError: if it is no such text, or names an operation that there is not.
         """
         name, colon, body = text.partition(":")
-        words = (body if colon else text).strip().strip("|").replace("|+|", "|").split("|")
-        separated = [word.rpartition("~") for word in words]
-        sources = [source for _, _, source in separated]
-        operations = " ".join(operation or NOTHING for operation, _, _ in separated)
-        if (colon and name.strip() != self.name) or sources != [str(source) for source, _ in self._edges]:
+        nodes = ("".join(rf"(\w+)~{source}\|" for source in range(target)) for target in range(1, NODES))
+        cell = re.fullmatch(r"\+".join(rf"\|{edges}" for edges in nodes), (body if colon else text).strip())
+        if cell is None or (colon and name.strip() != self.name):
             example = self._text([0] * len(self.choices))
             raise UserError(f"This is not an architecture of {self.name}: {text!r}; it would read {example!r}.")
-        return super().parse(f"{self.name}: {operations}")
+        return super().parse(f"{self.name}: {' '.join(cell.groups())}")
 
     def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
         channels = max(1, round(self._settings.channels * self._settings.width))

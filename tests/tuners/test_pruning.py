@@ -64,3 +64,28 @@ def test_pruning_again_leaves_what_was_pruned_before(space: SearchSpace) -> None
     twice = prune(once, np.tile([0.0, 0.0, 1.0], (8, 1)))
     assert once.surviving == ((0, 2),) * 8
     assert twice.surviving == ((2,),) * 8
+
+
+@pytest.fixture(scope="module")
+def cells() -> SearchSpace:
+    return search_spaces.load("darts", operations=["skip_connect", "sep_conv_3x3", "max_pool_3x3"])
+
+
+def test_frequencies_of_subsets_count_every_option_that_is_taken(cells: SearchSpace) -> None:
+    rows = [(0b011, *[0b000] * 13), (0b001, *[0b111] * 13), (0b101, *[0b100] * 13)]
+    frequencies = operation_frequencies(cells, [cells.architecture(row) for row in rows], ranks=[1, 2, 3])
+    np.testing.assert_allclose(frequencies[0], [1, 1 / 3, 1 / 3])
+    np.testing.assert_allclose(frequencies[1], [1 / 3, 1 / 3, 2 / 3])
+
+
+def test_pruning_takes_options_from_subsets(cells: SearchSpace) -> None:
+    frequencies = np.tile([0.5, 0.01, 0.9], (14, 1))
+    frequencies[13] = 0.0
+    pruned = prune(cells, frequencies)
+    assert pruned.surviving == ((0, 2),) * 13 + ((0,),)
+    assert pruned.size() == 4**13 * 2
+
+
+def test_pruning_leaves_a_subset_that_has_nothing_left(cells: SearchSpace) -> None:
+    none_left = cells.restrict({"node2.1": []})
+    assert prune(none_left, np.ones((14, 3))).surviving == none_left.surviving

@@ -1,0 +1,151 @@
+"""The spaces of DARTS's cells against what HM-NAS, FTSO and DARTS's own code say of them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import search_spaces
+from search_spaces import SearchSpace, UserError
+
+DARTS_SEARCH: dict[str, Any] = {"cells": 8, "channels": 16, "operations": 8, "subset": False, "cell_types": "two"}
+EVALUATION: dict[str, Any] = {"operations": 8, "subset": False, "cell_types": "two", "affine": True}
+
+# The cells that DARTS's authors published as DARTS_V2: two operations and where they come from, for each node.
+NORMAL = "sep3 0 sep3 1 / sep3 0 sep3 1 / sep3 1 skip 0 / skip 0 dil3 2"
+REDUCE = "max3 0 max3 1 / skip 2 max3 1 / max3 0 skip 2 / skip 2 max3 1"
+LONG = {"sep3": "sep_conv_3x3", "dil3": "dil_conv_3x3", "max3": "max_pool_3x3", "skip": "skip_connect"}
+
+
+def parameters(space: SearchSpace) -> int:
+    return sum(parameter.numel() for parameter in space.supernet().parameters())
+
+
+def darts_v2(name: str) -> str:
+    groups = []
+    for node, text in enumerate(f"{NORMAL} / {REDUCE}".split(" / ")):
+        words = text.split()
+        taken = {int(source): LONG[word] for word, source in zip(words[::2], words[1::2], strict=True)}
+        groups.append(" ".join(taken.get(source, "none") for source in range(2 + node % 4)))
+    return f"{name}: {' | '.join(groups)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "params", "macs"),
+    [
+        ("darts", {}, 2_950_390, 493_246_080),  # HM-NAS table 3: 3 M
+        ("darts", {"affine": True}, 2_997_190, 493_246_080),
+        ("darts-imagenet", {"affine": True}, 3_083_524, 298_768_128),
+        ("darts-imagenet", {"affine": True, "num_classes": 100}, 2_737_024, 298_422_528),
+        ("darts", DARTS_SEARCH, 1_930_618, 300_255_744),  # what DARTS's code prints: 1.930618 MB
+    ],
+)
+def test_supernets_have_the_known_parameters(name: str, settings: dict[str, Any], params: int, macs: int) -> None:
+    space = search_spaces.load(name, **settings)
+    assert parameters(space) == params
+    if space.choices[0].subset:
+        everything = space.architecture([(1 << 7) - 1] * 14)
+        assert {key: int(cost) for key, cost in space.costs().cost([everything]).items()} == {
+            "macs": macs,
+            "params": params,
+        }
+    else:
+        costs = space.costs().as_table()
+        assert costs.table["macs"].sum() + costs.fixed["macs"] == macs
+
+
+def test_topology_search_with_skip_connections_alone_is_cheap() -> None:
+    space = search_spaces.load("darts", cells=8, channels=16, operations=["skip_connect"])
+    assert space.costs().bounds()["macs"][1] == 24_660_480
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "params"),
+    [
+        ("darts", {"cells": 20, "channels": 36}, 3_349_342),  # what DARTS's code prints: 3.349342 MB
+        ("darts-imagenet", {"cells": 14, "channels": 48}, 4_718_752),
+    ],
+)
+def test_the_published_cells_have_their_known_parameters(name: str, settings: dict[str, Any], params: int) -> None:
+    space = search_spaces.load(name, **settings, **EVALUATION)
+    architecture = space.parse(darts_v2(name))
+    assert int(space.costs().cost([architecture])["params"]) == params
+    assert sum(parameter.numel() for parameter in space.network(architecture).parameters()) == params
+
+
+def test_sizes() -> None:
+    assert search_spaces.load("darts").size() == 2 ** (14 * 7)
+    assert search_spaces.load("darts", **DARTS_SEARCH).size() == 8**28
+
+
+@pytest.mark.parametrize("settings", [{}, DARTS_SEARCH, {"operations": ["sep_conv_3x3", "none"], "subset": False}])
+def test_texts_parse_back(settings: dict[str, Any]) -> None:
+    space = search_spaces.load("darts", **settings)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        architecture = space.sample(generator)
+        assert space.parse(str(architecture)) == architecture
+
+
+def test_texts_group_the_edges_by_node() -> None:
+    space = search_spaces.load("darts")
+    values = [0b1000, 0b1100, *[0] * 12]
+    text = "darts: sep_conv_3x3 skip_connect+sep_conv_3x3 | none none none | none none none none | " + " ".join(
+        ["none"] * 5
+    )
+    assert str(space.architecture(values)) == text
+    two = search_spaces.load("darts", **DARTS_SEARCH)
+    assert [choice.name for choice in two.choices[::14]] == ["normal2.0", "reduce2.0"]
+    assert str(two.architecture([0] * 28)).count("|") == 7
+
+
+def test_specifications_rebuild_the_space() -> None:
+    space = search_spaces.load("darts-imagenet", operations=["skip_connect", "sep_conv_5x5"], width=0.5)
+    space = space.restrict({"node2.0": [], "node3.1": ["sep_conv_5x5"]})
+    again = search_spaces.from_specification(space.specification())
+    assert again.specification() == space.specification()
+    assert again.surviving == space.surviving
+    assert again.size() == 2 ** (2 * 14 - 2 - 1)
+
+
+def test_width_multiplies_channels_and_keeps_them_even() -> None:
+    for width, channels in ((0.5, 18), (0.25, 8), (0.01, 2)):
+        half = search_spaces.load("darts", width=width)
+        assert half.costs().bounds() == search_spaces.load("darts", channels=channels).costs().bounds()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"operations": 9}, "operations cannot be 9; they are 7, 8, or a list of names"),
+        ({"operations": []}, "they are 7, 8, or a list of names"),
+        ({"operations": ["sep_conv_7x7"]}, "no operation 'sep_conv_7x7'; the nearest is 'sep_conv_"),
+        ({"operations": ["none", "none"], "subset": False}, "names one twice: none, none"),
+        ({"operations": 8}, "subset: false"),
+        ({"cell_types": "two", "cells": 2}, "use 3 or more"),
+        ({"cell_types": "three"}, "cell_types cannot be 'three'"),
+        ({"cells": 0}, "cells cannot be 0"),
+        ({"channels": 1}, "channels cannot be 1"),
+        ({"width": -1.0}, "width cannot be -1.0"),
+        ({"celles": 3}, "no setting 'celles'; the nearest is 'cells'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        search_spaces.load("darts", **settings)
+
+
+def test_texts_that_are_no_architecture_are_refused() -> None:
+    space = search_spaces.load("darts")
+    good = str(space.sample(np.random.default_rng(0)))
+    for bad, message in (
+        (good.replace("darts:", "dart:"), "would begin with 'darts:'"),
+        (good + " none", "has 14 choices, not 15"),
+        (
+            "darts: sep_conv_9x9" + " none" * 13,
+            r"node2\.0 of darts cannot be 'sep_conv_9x9'; it can be any of max_pool",
+        ),
+        ("darts: skip_connect+skip_connect" + " none" * 13, "cannot be 'skip_connect.skip_connect'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            space.parse(bad)
