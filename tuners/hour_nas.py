@@ -62,9 +62,9 @@ class HourNas(Method):
     alternate: Literal["epoch", "batch"] = "epoch"
 
     def check(self, plan: Plan) -> None:
-        plan.costs.as_table()
         targets_of(plan.recipe.budget)
-        minimal(plan.space)
+        without_skip = vital_without_skip(plan.space)
+        plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skip.surviving))
         if plan.recipe.training.epochs != type(plan.recipe.training).model_fields["epochs"].default:
             raise UserError("Each stage has its own epochs: set method.vital_epochs and method.epochs.")
 
@@ -136,17 +136,21 @@ def minimal(space: SearchSpace) -> SearchSpace:
     return space.restrict(kept)
 
 
+def vital_without_skip(space: SearchSpace) -> SearchSpace:
+    """The space whose vital blocks all do something; raises as `minimal`."""
+    vital = {choice.name for choice in space.vital()}
+    return space.restrict({name: options for name, options in _options(minimal(space)).items() if name in vital})
+
+
 def fix_vital(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> SearchSpace:
     """Algorithm 1, line 11: the vital blocks' most probable operations, among those that leave the targets in reach.
 
     Args:
         theta: what the first stage has learnt, shape (choices, options).
     """
-    smallest = minimal(space)
     vital = {choice.name for choice in space.vital()}
-    without_skip = {name: options for name, options in _options(smallest).items() if name in vital}
     matters = torch.tensor([choice.name in vital for choice in space.choices])
-    chosen = likeliest_within(space.restrict(without_skip), costs, budget, theta * matters[:, None])
+    chosen = likeliest_within(vital_without_skip(space), costs, budget, theta * matters[:, None])
     taken = {choice.name: [choice.options[index]] for choice, index in zip(space.choices, chosen.indices, strict=True)}
     return space.restrict({name: taken[name] for name in vital})
 

@@ -1,0 +1,44 @@
+"""HourNAS is killed in either stage, and the same command ends with the same table, within its targets."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.faults.runs import Command, Result
+from tests.faults.test_kills import Commands, attempts, training
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+SHORT = (
+    "method.vital_epochs=3",
+    "method.epochs=3",
+    "method.proposals=2",
+    "data.classes=4",
+    "training.batch_size=16",
+)
+
+
+def hour_nas(command: Commands, name: str) -> Command:
+    return replace(command(name, *SHORT), recipe=Path("hour-nas-digits"))
+
+
+def test_it_goes_on_in_either_stage_and_meets_its_targets(command: Commands) -> None:
+    undisturbed = hour_nas(command, "undisturbed")
+    undisturbed.finish()
+    killed = hour_nas(command, "killed")
+    for stage in ("vital", "non-vital"):
+        killed.kill_when(training(stage))
+    killed.finish()
+    assert attempts(killed.out) == {"vital": 2, "non-vital": 3, "final": 3}
+    expected = Result.of(undisturbed.out)
+    Result.of(killed.out).must_equal(expected)
+
+    table = expected.table.set_index("step")
+    assert table.loc["vital", "iteration"].tolist() == table.loc["non-vital", "iteration"].tolist() == [0, 1, 2]
+    assert (table.loc["vital", "temperature"].diff().dropna() < 0).all()
+    assert table.loc["non-vital", "proposal"].isin([0, 1]).all()
+    final = table.loc["final"]
+    assert isinstance(final, pd.Series)
+    assert abs(final["macs"] / 3e6 - 1) <= 0.03
+    assert abs(final["params"] / 80e3 - 1) <= 0.03
