@@ -5,13 +5,13 @@ Exit status: 0 done; 2 the user can mend it; 1 a fault of ours or of the machine
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raynas.latency_command import app as latency
+from raynas.printing import print_json, print_table
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _run(
     read = Recipe.read(recipe, changes or [])
     outcome = raynas.run(read, out, reporter=reporter, verbose=verbose)
     if as_json:
-        _print_json(outcome.json_value())
+        print_json(outcome.json_value())
         return
     _print_front(outcome, reporter)
     print(outcome.run)
@@ -132,44 +132,13 @@ def _print_front(outcome: Outcome, reporter: Reporter) -> None:
 @app.command()
 def spaces(as_json: Json = False) -> None:
     """List the search spaces with their sizes and cost ranges."""
-    from search_spaces import load, names
+    from raynas.describing import print_spaces, space_rows
 
-    rows: list[dict[str, Any]] = []
-    for name in names():
-        space = load(name)
-        bounds = space.costs().bounds()
-        rows.append(
-            {
-                "name": name,
-                "choices": len(space.choices),
-                "size": str(space.size()),
-                **{
-                    f"{key}_{end}": int(bounds[key][i])
-                    for key in ("macs", "params")
-                    for i, end in enumerate(("min", "max"))
-                },
-                "resolution": space.resolution,
-                "paper": space.paper,
-            }
-        )
+    rows = space_rows()
     if as_json:
-        _print_json(rows)
-        return
-    _print_table(
-        ["space", "choices", "size", "M multiply-adds", "M parameters", "pixels", "paper"],
-        [
-            [
-                row["name"],
-                str(row["choices"]),
-                f"{float(row['size']):.3g}",
-                _range(row["macs_min"], row["macs_max"]),
-                _range(row["params_min"], row["params_max"]),
-                str(row["resolution"]),
-                row["paper"],
-            ]
-            for row in rows
-        ],
-    )
+        print_json(rows)
+    else:
+        print_spaces(rows)
 
 
 @app.command()
@@ -187,9 +156,9 @@ def methods(as_json: Json = False) -> None:
         }
         rows.append({"name": name, "paper": kind.paper, "spaces": kind.spaces, "settings": values})
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    _print_table(
+    print_table(
         ["method", "works on", "settings", "paper"],
         [[r["name"], r["spaces"], ", ".join(r["settings"]), r["paper"]] for r in rows],
     )
@@ -197,45 +166,25 @@ def methods(as_json: Json = False) -> None:
 
 @app.command()
 def describe(
-    what: Annotated[str, typer.Argument(help="A space's name, or the text of an architecture.")],
-    resolution: Annotated[int | None, typer.Option(help="Height and width of the images in pixels.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A space, by its name or in a file of your own; the text of an architecture; or the name of a "
+            "published one, such as hournas-a."
+        ),
+    ],
+    architecture: Annotated[str | None, typer.Option(help="An architecture of the space, by its text.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a space holds, or what an architecture is made of and costs."""
-    from search_spaces import load
+    from raynas.describing import described
 
-    name, colon, _ = what.partition(":")
-    settings = {} if resolution is None else {"resolution": resolution}
-    space = load(name.strip(), **settings)
-    costs = space.costs()
-    if not colon:
-        bounds = costs.bounds()
-        about: dict[str, Any] = {"space": space.name, "architecture": None, "resolution": space.resolution}
-        about |= {"size": str(space.size()), "paper": space.paper}
-        about |= {key: {"min": int(low), "max": int(high)} for key, (low, high) in bounds.items()}
-        about["choices"] = {choice.name: list(choice.options) for choice in space.choices}
-        if as_json:
-            _print_json(about)
-            return
-        print(
-            f"{space.name}: {space.size():.4g} architectures of {len(space.choices)} choices, {space.resolution} pixels"
-        )
-        print(f"{_range(*bounds['macs'])} M multiply-adds, {_range(*bounds['params'])} M parameters; {space.paper}")
-        _print_table(["choice", "options"], [[c.name, " ".join(c.options)] for c in space.choices])
-        return
-    architecture = space.parse(what)
-    cost = {key: values[0].item() for key, values in costs.cost([architecture]).items()}
-    about = {"space": space.name, "architecture": str(architecture), "resolution": space.resolution}
-    about |= {"macs": cost["macs"], "params": cost["params"], "latency_ms": None, "printed": None, "counted": None}
+    description = described(what, architecture, resolution)
     if as_json:
-        _print_json(about)
-        return
-    print(
-        f"{cost['macs'] / 1e6:.2f} M multiply-adds, {cost['params'] / 1e6:.3f} M parameters, {space.resolution} pixels"
-    )
-    _print_table(
-        ["choice", "block"], [[c.name, c.options[i]] for c, i in zip(space.choices, architecture.indices, strict=True)]
-    )
+        print_json(description.json_value())
+    else:
+        description.print()
 
 
 @app.command()
@@ -253,7 +202,7 @@ def table(
         raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
     rows = EvaluationTable(folder).read()
     if as_json:
-        _print_json(json_rows(rows))
+        print_json(json_rows(rows))
     elif csv:
         print(rows.to_csv(index=False), end="")
     else:
@@ -281,7 +230,7 @@ def fit(
     else:
         fitted = fit_architecture(what, out, changes or [], reporter, verbose)
     if as_json:
-        _print_json(fitted)
+        print_json(fitted)
         return
     print(f"{fitted['architecture']}")
     print(
@@ -297,17 +246,3 @@ def _reporter(quiet: bool, log_format: str) -> Reporter:
     if log_format not in ("text", "json"):
         raise UserError(f"--log-format is text or json, not {log_format!r}.")
     return reporter("json" if log_format == "json" else "quiet" if quiet else "live")
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low / 1e6:.2f} - {high / 1e6:.2f}"
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    from raynas.progress import plain_table, wide_console
-
-    wide_console().print(plain_table(columns, rows))

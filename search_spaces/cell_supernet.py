@@ -109,7 +109,7 @@ class CellSupernet(Cells, Supernet):
                 (HM-NAS equations 1 and 2) these are their products. Where the weights need no gradient, an operation
                 whose weight is exactly 0 is not run: a masked mixture costs what the masks leave of it.
         """
-        masked = torch.zeros_like(weights) if weights.requires_grad else weights == 0
+        masked = torch.zeros(weights.shape) if weights.requires_grad else weights == 0
         left_out = masked.tolist()
 
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:

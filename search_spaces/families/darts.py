@@ -19,7 +19,7 @@
     | skip_connect               | the identity; at stride 2 two shifted 1x1 convs, batch norm    |
     | none                       | nothing: with it there are 8 operations                        |
 
-HM-NAS takes any number of the seven operations on an edge, the same in all cells (`cell.subset`, one type of cells).
+HM-NAS takes any number of the seven operations on an edge, the same in all cells (`subset: true`, `cell_types: one`).
 DARTS and FTSO take one of eight, with choices of their own for the two reduction cells: `operations: 8`,
 `subset: false`, `cell_types: two`, 8 cells of C = 16 to search, 20 of C = 36 (`darts`) or 14 of C = 48
 (`darts-imagenet`) with `affine: true` to train.
