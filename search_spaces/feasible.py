@@ -40,12 +40,15 @@ def find(
         objective: shape (choices, most options of a choice); the architecture with the least sum is found. Layers that
             are counted together go by their first one's row.
         near: whether any architecture within 30 % of the least sum will do, which is found much sooner; no layers are
-            counted together then.
+            counted together then, and a subset's options count from their mean, as none would be taken otherwise.
         grouped: whether layers may be counted together; not where the objective tells equal layers apart.
 
     Raises:
         UserError: if branch and bound gives up, which takes several windows of a few parts in 100,000.
     """
+    if near and costs.subsets:
+        objective = objective.copy()
+        objective[sorted(costs.subsets)] -= objective[sorted(costs.subsets)].mean()
     groups = _groups(costs) if grouped and not near else [[choice] for choice in range(len(costs.surviving))]
     found = _solve(costs, windows, objective, groups, near, widen=+1)
     if found is None or _within(costs, windows, found):

@@ -326,14 +326,23 @@ def test_budgets_of_subsets_are_settled_as_all_architectures_say() -> None:
     assert 3 < sum(verdicts) < 10
 
 
-def test_examples_of_a_budget_vary() -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"params": {"max": "0.4M"}},
+        {"params": {"max": "1.8M"}, "macs": {"min": "280M", "max": "290M"}},
+        {"macs": {"min": "480M"}},
+    ],
+)
+def test_examples_of_a_budget_vary(limits: dict[str, Any]) -> None:
     space = load("darts", {})
     costs = space.costs()
-    budget = Budget.model_validate({"params": {"max": "1.8M"}, "macs": {"min": "280M", "max": "290M"}})
+    budget = Budget.model_validate(limits)
     generator = np.random.default_rng(0)
-    examples = [budget.example(space, costs, generator) for _ in range(4)]
-    assert len(set(examples)) == 4
-    assert budget.met(costs.cost([example for example in examples if example is not None])).all()
+    examples = [budget.example(space, costs, generator) for _ in range(8)]
+    found = [example for example in examples if example is not None]
+    assert len(set(found)) == 8
+    assert budget.met(costs.cost(found)).all()
 
 
 def test_no_edge_of_a_cell_is_vital(space: CellSpace) -> None:
