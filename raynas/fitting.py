@@ -33,7 +33,7 @@ def fit_run(
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")), [f"fit.{change}" for change in changes])
-    with opened(plan(recipe), folder, reporter, verbose) as study:
+    with opened(plan(recipe, run), folder, reporter, verbose) as study:
         return _fit(study, text or outcome.best["architecture"], outcome)
 
 
@@ -53,8 +53,9 @@ def fit_architecture(
     recipe = Recipe.read(
         content, [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
     )
-    folder = RunFolder(out or Path("runs") / f"fit-{digest([text, recipe.json_value()])[:6]}")
-    with opened(plan(recipe), folder, reporter, verbose) as study:
+    planned = plan(recipe, out)
+    folder = RunFolder(out or Path("runs") / f"fit-{digest([text, planned.recipe.json_value()])[:6]}")
+    with opened(planned, folder, reporter, verbose) as study:
         return _fit(study, text, None)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from raynas.recipe import Recipe, validated
+from raynas.recipe import Recipe
 from search_spaces.errors import UserError, nearest
+from search_spaces.validation import validated
 
 if TYPE_CHECKING:
     from raynas.opening import Plan

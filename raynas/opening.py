@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from raynas import steps
+from raynas.own_space import COPIES, file_of, settled, write_copy
 from raynas.recipe import Recipe, difference
 from raynas.run_folder import RunFolder
 from search_spaces.errors import UserError
@@ -19,8 +21,12 @@ from search_spaces.errors import UserError
 if TYPE_CHECKING:
     from raynas.data import Prepared
     from search_spaces import Costs, SearchSpace
+    from search_spaces.user_space import SpaceFile
 
-_BEFORE_STEPS = {"lock.json", "log.jsonl", "processes", "recipe.yaml", "split.parquet", "study.json", "versions.json"}
+_BEFORE_STEPS = {
+    *("lock.json", "log.jsonl", "processes", "recipe.yaml", "split.parquet", "study.json", "versions.json"),
+    *COPIES.values(),
+}
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
 
@@ -29,6 +35,7 @@ class Plan:
     """A recipe and what it names, looked up and checked: nothing has been written or trained yet.
 
     Attributes:
+        recipe: as it was given; of a user's own space, with its name and the hash of its file.
         space: the search space, unrestricted, its classifier as wide as the data has classes.
         data: what is known of the images.
         latency: the rows of the latency table, plain JSON, where the recipe has one.
@@ -42,29 +49,41 @@ class Plan:
     costs: Costs
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
     """Look up what a recipe names, and settle that an architecture can meet its budget.
+
+    Args:
+        run: the folder that it will run in, or has run in, where one is given.
 
     Raises:
         UserError: for all that can be wrong with the latency table, the space, the data or the budget.
     """
     latency = _latency_rows(recipe)
-    space, data = _space_and_data(recipe)
+    file = file_of(recipe, run)
+    space, data = _space_and_data(recipe, file)
+    if file is not None:
+        recipe = settled(recipe, space, file)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)
 
 
-def _space_and_data(recipe: Recipe) -> tuple[SearchSpace, Prepared]:
+def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, Prepared]:
     from raynas.data import prepare
     from search_spaces import load
 
-    settings = {key: value for key, value in recipe.space.items() if key != "name"}
+    settings = {key: value for key, value in recipe.space.items() if key not in ("name", "file")}
     if "num_classes" in settings:
         raise UserError("The number of classes follows from the data: leave space.num_classes out.")
-    resolution = load(recipe.space["name"], **settings).resolution
-    data = prepare(recipe.data, resolution, recipe.seed)
-    return load(recipe.space["name"], **settings, num_classes=len(data.classes)), data
+    made = partial(load, recipe.space["name"]) if file is None else file.space
+    data = prepare(recipe.data, made(**settings).resolution, recipe.seed)
+    space = made(**settings, num_classes=len(data.classes))
+    if space.num_classes != len(data.classes):
+        raise UserError(
+            f"{space.name} has {space.num_classes} classes whatever it is asked for, and the data has "
+            f"{len(data.classes)}: it has to take the setting num_classes."
+        )
+    return space, data
 
 
 def _latency_rows(recipe: Recipe) -> list[list[Any]] | None:
@@ -99,7 +118,7 @@ def refuse_strangers(folder: RunFolder) -> None:
     """
     found = {name for name in folder.names() if not name.startswith(".")}
     is_run = "study.json" in found or found <= _BEFORE_STEPS
-    if not is_run or ("recipe.yaml" in found and "versions.json" not in found):
+    if not is_run or (found & {"recipe.yaml", *COPIES.values()} and "versions.json" not in found):
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
 
 
@@ -115,6 +134,11 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
     if steps.names(folder):
         before = yaml.safe_load(folder.read("recipe.yaml"))
         for field, old, new in difference(before, recipe.json_value()):
+            if field == "space.file.sha256":
+                raise UserError(
+                    f"{recipe.space['file']['path']} has changed since the run in {folder.uri} began: change it back, "
+                    "or give another folder with --out."
+                )
             raise UserError(
                 f"{folder.uri} holds a run with {field} = {old!r}, not {new!r}: change it back, or give another folder "
                 "with --out."
@@ -124,6 +148,7 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
         return
     folder.write_table("split.parquet", open_images(data).split)
     folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})
+    write_copy(folder, plan.space)
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
 
 

@@ -12,17 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from raynas.data import DataSettings
 from raynas.run_folder import digest
 from search_spaces.budget import Budget
-from search_spaces.errors import UserError, nearest
-
-M = TypeVar("M", bound=BaseModel)
+from search_spaces.errors import UserError
+from search_spaces.validation import validated
 
 _FREE = {
     "data.path",
@@ -32,6 +31,7 @@ _FREE = {
     "scale.evaluators",
     "scale.max_failures",
     "scale.wait_minutes",
+    "space.file.path",
     "training.checkpoint_minutes",
 }
 """What cannot change the results of a run, and so may change between one attempt at it and the next."""
@@ -224,43 +224,6 @@ def _set(content: dict[str, Any], change: str) -> None:
         content[parent] = dict(below) if isinstance(below, dict) else {}
         content = content[parent]
     content[last] = _parsed(value, f"the value of {path}")
-
-
-def validated(model: type[M], content: Any, where: str) -> M:
-    """`model.model_validate(content)`, its complaint as one sentence.
-
-    Raises:
-        UserError: naming the first key or value that is wrong, and what would be right.
-    """
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(model, first["loc"][:-1])
-            raise UserError(
-                f"{_sentence(where)} has no key {path!r}; {nearest(str(first['loc'][-1]), known)}"
-            ) from None
-        if first["type"] == "missing":
-            raise UserError(f"{_sentence(where)} lacks {path!r}.") from None
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        message = message[:1].lower() + message[1:]
-        raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
 
 
 def _decisive(content: Mapping[str, Any], under: str = "") -> dict[str, Any]:

@@ -62,9 +62,9 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
     method = of_recipe(recipe)
-    planned = plan(recipe)
+    planned = plan(recipe, out)
     method.check(planned)
-    folder = RunFolder(out or default_folder(recipe))
+    folder = RunFolder(out or default_folder(planned.recipe))
     with opened(planned, folder, reporter, verbose) as study:
         if folder.exists("outcome.json"):
             return load(folder.uri)

@@ -1,10 +1,14 @@
-"""Spaces by name, found through the entry-point group `raynas.spaces`, so that any package can add one."""
+"""Spaces by name, found through the entry-point group `raynas.spaces`, so that any package can add one.
+
+A user's own space is known by the path of its file.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.errors import UserError, nearest
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
 
 GROUP = "raynas.spaces"
+_SUFFIXES = (".yaml", ".yml", ".py")
 
 
 def names() -> list[str]:
@@ -20,22 +25,41 @@ def names() -> list[str]:
     return sorted(entry_points(group=GROUP).names)
 
 
-def load(name: str, **settings: Any) -> SearchSpace:
-    """The space of this name with these settings; a setting that is not given has the family's published value.
+def is_file(name: str) -> bool:
+    """Whether this is the path of a user's own space, not the name of an installed one."""
+    return name.endswith(_SUFFIXES)
+
+
+def load(name: str | Path, **settings: Any) -> SearchSpace:
+    """The space of this name, or in this file, with these settings; what is not given is as published, or as written.
+
+    Args:
+        name: of an installed space, or a path that ends in .yaml, .yml or .py, relative to the working directory.
 
     Raises:
-        UserError: if no installed package offers the space, or the space does not know a setting or its value.
+        UserError: if no installed package offers the space, the file describes none, or the space does not know a
+            setting or its value.
     """
+    name = str(name)
+    if is_file(name):
+        from search_spaces.user_space import SpaceFile
+
+        return SpaceFile.read(name).space(**settings)
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise UserError(f"No search space is called {name!r}; {nearest(name, names())}")
     family = next(iter(found)).load()
+    refuse_unknown(settings, family, name)
+    return cast("SearchSpace", family(**settings))
+
+
+def refuse_unknown(settings: Iterable[str], family: Callable[..., Any], name: str) -> None:
+    """Raises UserError if a family takes no setting of one of these names."""
     parameters = inspect.signature(family).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for setting in settings:
             if setting not in parameters:
                 raise UserError(f"{name} has no setting {setting!r}; {nearest(setting, parameters)}")
-    return cast("SearchSpace", family(**settings))
 
 
 def from_specification(specification: Mapping[str, Any]) -> SearchSpace:
@@ -44,6 +68,13 @@ def from_specification(specification: Mapping[str, Any]) -> SearchSpace:
     Raises:
         UserError: as `load` and `SearchSpace.restrict`.
     """
-    space = load(specification["name"], **specification["settings"])
+    name, settings = specification["name"], specification["settings"]
+    if "file" in specification:
+        from search_spaces.user_space import SpaceFile
+
+        file = specification["file"]
+        space = SpaceFile(**file, shown=f"{name}{file['suffix']}").space(**settings)
+    else:
+        space = load(name, **settings)
     space = space.restrict(specification["restriction"])
     return space.only(space.architecture(specification["only"])) if "only" in specification else space

@@ -95,6 +95,7 @@ class SearchSpace(ABC):
         resolution: the input images' height and width in pixels.
         num_classes: the classifier's width where none is asked for.
         paper: where the space comes from.
+        file: what a user's own space is made from: the `suffix` and the `text` of its file.
     """
 
     name: str
@@ -103,7 +104,8 @@ class SearchSpace(ABC):
     surviving: tuple[tuple[int, ...], ...]
     resolution: int
     num_classes: int
-    paper: str
+    paper: str = ""
+    file: Mapping[str, str] | None = None
     _only: tuple[int, ...] | None = None
     """The one architecture that this space is left with, where what survives does not say it: subsets."""
 
@@ -224,6 +226,8 @@ class SearchSpace(ABC):
             if len(options) < len(choice.options)
         }
         whole = {"name": self.name, "settings": dict(self.settings), "restriction": restriction}
+        if self.file is not None:
+            whole["file"] = dict(self.file)
         return whole if self._only is None else {**whole, "only": list(self._only)}
 
     @abstractmethod
