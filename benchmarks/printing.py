@@ -1,4 +1,4 @@
-"""How every benchmark prints: a heading with what is needed to run it again, and tables in Markdown."""
+"""How every benchmark prints: a heading with what is needed to run it again, tables in Markdown, and plots beside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PACKAGES = ("raynas", "torch", "ray", "pymoo", "numpy", "scipy")
 
@@ -31,6 +35,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for line in [list(columns), ["-" * width for width in widths], *lines]:
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
     print()
+
+
+def picture(figure: Figure, name: str, title: str) -> None:
+    """Write a plot to `benchmarks/figures` and print the line of Markdown that shows it."""
+    folder = Path(__file__).parent / "figures"
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=100)
+    print(f"![{title}](figures/{name}.png)\n")
 
 
 def _processor() -> str:
