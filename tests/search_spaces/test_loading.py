@@ -1,5 +1,6 @@
 """Finding spaces by name, and importing nothing heavy on the way."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 import search_spaces
 from search_spaces import UserError
+from search_spaces.loading import is_file
 
 
 def test_the_families_are_found_by_name() -> None:
@@ -55,3 +57,20 @@ def test_bad_names_and_settings_are_refused(name: str, settings: dict[str, Any],
 def test_costs_refuse_images_that_are_too_small() -> None:
     with pytest.raises(UserError, match="images of 4 pixels"):
         search_spaces.load("nas-bench-macro").costs(resolution=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("mine.yaml", True), ("a/b.yml", True), ("../mine.py", True), ("fbnet", False), ("fbnetv2-f++", False)],
+)
+def test_a_file_is_known_by_its_suffix(name: str, expected: bool) -> None:
+    assert is_file(name) is expected
+
+
+@pytest.mark.parametrize("name", search_spaces.names())
+def test_every_space_is_rebuilt_from_its_specification(name: str) -> None:
+    space = search_spaces.load(name)
+    specification = json.loads(json.dumps(space.specification()))
+    again = search_spaces.from_specification(specification)
+    assert again.specification() == specification
+    assert (again.choices, again.size()) == (space.choices, space.size())
