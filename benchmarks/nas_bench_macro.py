@@ -23,10 +23,11 @@ from benchmarks.nas_bench_macro_oracle import Truth
 from benchmarks.nas_bench_macro_report import FIXED_SET, SPOS, Seed, is_finished, read_seed, report
 from raynas import resources
 from raynas.opening import plan
+from raynas.products import Weights
 from raynas.progress import Live
 from raynas.recipe import Recipe
 from raynas.run_folder import RunFolder
-from raynas.study import Weights, opened
+from raynas.study import opened
 from search_spaces import Architecture, SearchSpace, from_specification
 from tuners.evolution import SposEvolution
 

@@ -20,9 +20,10 @@ from benchmarks.timed_search import TimedNsga2
 from raynas import resources
 from raynas.evaluation.evaluator import Question
 from raynas.opening import plan
+from raynas.products import Weights
 from raynas.recipe import Recipe
 from raynas.run_folder import RunFolder
-from raynas.study import Study, Weights, opened
+from raynas.study import Study, opened
 
 REPEATS = 5
 NO_WEIGHTS = Weights(file="none", version="none", history=[])

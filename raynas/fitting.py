@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from raynas.opening import plan
+from raynas.products import Weights
 from raynas.progress import Reporter
 from raynas.recipe import Recipe
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder, digest
-from raynas.study import Study, Weights, opened
+from raynas.study import Study, opened
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -147,9 +148,20 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
             raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
         return
     folder.write_table("split.parquet", open_images(data).split)
-    folder.write_json("versions.json", {"packages": _versions(), "data": data.model_dump(mode="json"), **_machine()})
+    versions = {"packages": _versions(), "commit": _commit(), "data": data.model_dump(mode="json"), **_machine()}
+    folder.write_json("versions.json", versions)
     write_copy(folder, plan.space)
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that raynas runs from, if it runs from one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return said.stdout.strip() or None
 
 
 def _versions() -> dict[str, str]:

@@ -102,6 +102,7 @@ class ScaleSettings(Settings):
         train_workers: data-parallel Ray Train workers.
         evaluators: supernet actors that answer a search's questions.
         gpus: give each worker and each evaluator this many GPUs (a fraction lets evaluators share one).
+        concurrent_trials: how many trials of a sweep run side by side.
         threads: torch threads in every process.
         max_failures: how often Ray Train and Ray Tune restart what died before the run gives up.
         wait_minutes: how long a run on a joined cluster waits for the resources that a step needs.
@@ -111,6 +112,7 @@ class ScaleSettings(Settings):
     train_workers: int = Field(default=1, ge=1)
     evaluators: int = Field(default=2, ge=1)
     gpus: float = Field(default=0, ge=0)
+    concurrent_trials: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     max_failures: int = Field(default=3, ge=0)
     wait_minutes: float = Field(default=10, ge=0)

@@ -80,6 +80,12 @@ class EvaluationTable:
         more = [key for key in about if key not in COLUMNS]
         self.run.write_table(name, pd.DataFrame(rows, columns=[*COLUMNS, *more]))
 
+    def adopt(self, other: RunFolder, step: str, trial: int) -> None:
+        """Take the last step's rows of another run as a trial's of this one."""
+        rows = EvaluationTable(other).read()
+        last = rows[rows["step"] == rows["step"].iloc[-1]].assign(step=step, trial=trial)
+        self.run.write_table(f"{_FOLDER}/{step}.trial-{trial:03d}.iteration-00000.parquet", last)
+
     def read(self, step: str | None = None) -> pd.DataFrame:
         """The rows of one step, or of all; by step in the order of the run, trial, iteration and place."""
         order = [step] if step else steps.names(self.run)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
-from ray.tune.experiment import Trial
 
 from raynas import lock
 from raynas.crossing import revive
@@ -22,6 +21,7 @@ from raynas.results import EvaluationTable
 from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Search, Searcher
 from raynas.steps import StepFailed
+from raynas.tuning import Reports
 from search_spaces import from_specification
 from search_spaces.budget import Budget
 
@@ -75,7 +75,7 @@ def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, A
             name=f"attempt-{job.attempt:03d}",
             storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
             failure_config=tune.FailureConfig(max_failures=scale.max_failures),
-            callbacks=[_Reports(progress)],
+            callbacks=[Reports(progress)],
             verbose=0,
         ),
     ).fit()
@@ -86,21 +86,6 @@ def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, A
     if not all(summary["ended"] for summary in summaries):
         raise StepFailed(f"The search {job.step} was stopped before its end.")
     return summaries
-
-
-class _Reports(tune.Callback):
-    """Passes on what a trial reports. Tune pickles its callbacks; what is passed on to stays in the driver."""
-
-    def __init__(self, progress: Callable[[dict[str, Any]], None]) -> None:
-        self._progress = progress
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
-        self._progress(result)
 
 
 def _trial(config: dict[str, Any]) -> None:

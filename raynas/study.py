@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from raynas.curves import write_curves
 from raynas.method import of_recipe
 from raynas.objective import Objective, UniformPath
 from raynas.opening import Plan, begin_folder, costs_of, default_folder, plan, refuse_strangers
+from raynas.products import Fitted, Trial, Weights
 from raynas.progress import Logged, Quiet, Reporter
 from raynas.recipe import FitSettings, Recipe, TrainingSettings
 from raynas.results import EvaluationTable, Found, Outcome, load
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _TRAIN: Mapping[str, Part] = {"train": "train"}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def run(
@@ -85,44 +86,6 @@ def opened(
         begin_folder(folder, planned)
         cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(resources.connected(verbose)))
         yield Study(planned, folder, attempt, Logged(reporter or Quiet(), folder), cluster)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A supernet's weights in the run folder.
-
-    Attributes:
-        file: a safetensors file, by its name in the run folder.
-        version: the step that trained them and the epochs that it took.
-        history: one row of training metrics an epoch.
-    """
-
-    file: str
-    version: str
-    history: list[dict[str, Any]]
-
-    @property
-    def learnt(self) -> str:
-        """The file of what the objective's learner held at the end."""
-        return f"{self.file.rpartition('/')[0]}/learner.safetensors"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One network, trained alone.
-
-    Attributes:
-        top1, top5: on the test images, in per cent.
-        weights: its weights, under the names that they have in a supernet.
-    """
-
-    architecture: str
-    top1: float
-    top5: float
-    loss: float
-    macs: int
-    params: int
-    weights: str
 
 
 class Study:
@@ -272,7 +235,7 @@ class Study:
         space: SearchSpace,
         architectures: Sequence[Architecture],
         weights: Weights,
-        notes: Mapping[str, Any] = MappingProxyType({}),
+        notes: Mapping[str, Any] = _NOTHING,
     ) -> Found:
         """Ask the supernet actors for these architectures' one-shot accuracy on the validation images.
 
@@ -291,6 +254,56 @@ class Study:
         arguments = {**self._identity_of(asked), "architectures": [str(one) for one in architectures]}
         self._steps.do(name, what, arguments, self.recipe.scale.evaluators, work)
         return Found.read(self.folder, name, space)
+
+    def sweep(
+        self, name: str, trainable: str, settings: Sequence[Mapping[str, Any]], needs: Mapping[str, Any] = _NOTHING
+    ) -> list[Trial]:
+        """Carry out `trainable(study, setting, run)` for each setting, as the trials of one Ray Tune run.
+
+        Each trial has a study of its own, in a folder of its own, on this run's recipe (with the setting's `seed`,
+        where it has one). The rows of its last step become rows of this run's evaluation table, under this step's name.
+
+        Args:
+            trainable: the import path of a `raynas.sweeping.Trainable`.
+            needs: what else decides the results, as plain JSON.
+        """
+        job = {"recipe": self.recipe.json_value(), "trainable": trainable, "settings": [dict(one) for one in settings]}
+
+        def work(folder: str) -> dict[str, Any]:
+            self._make_room(self.recipe.scale.train_workers, cpus=1)
+            from raynas.sweeping import SweepJob, sweep, trial_folder
+
+            here = {"run": self.folder.uri, "folder": folder, "attempt": self._attempt}
+            done = []
+
+            def progress(report: dict[str, Any]) -> None:
+                done.append(report["trial"])
+                self._reporter.update(len(set(done)), len(settings), "trials")
+
+            results = sweep(SweepJob.model_validate({**job, **here}), self.recipe.scale, progress)
+            for trial in range(len(settings)):
+                EvaluationTable(self.folder).adopt(self.folder / folder / trial_folder(trial), name, trial)
+            return {"folder": folder, "results": results}
+
+        identity = {**needs, "trainable": trainable, "settings": job["settings"], "recipe": self.recipe.identity()}
+        found = self._steps.do(
+            name, f"sweeping {len(settings)} settings", identity, self.recipe.scale.train_workers, work
+        )
+        from raynas.sweeping import trial_folder
+
+        folders = [f"{found['folder']}/{trial_folder(trial)}" for trial in range(len(settings))]
+        return [Trial(*one) for one in zip(settings, found["results"], folders, strict=True)]
+
+    def adopt(self, name: str, run: RunFolder, weights: Weights) -> Weights:
+        """Take weights from another run, such as the one that a trial's sweep belongs to, into this one."""
+
+        def work(folder: str) -> dict[str, Any]:
+            tensors, about = run.read_tensors(weights.file)
+            self.folder.write_tensors(f"{folder}/weights.safetensors", tensors, about)
+            return {"file": f"{folder}/weights.safetensors", "version": weights.version, "history": weights.history}
+
+        arguments = {"file": weights.file, "version": weights.version}
+        return Weights(**self._steps.do(name, f"taking the weights {weights.version}", arguments, 0, work))
 
     def fit(self, name: str, architecture: Architecture, settings: FitSettings, start: Weights | None = None) -> Fitted:
         """Train one network alone on all training images; its accuracy is that on the test images, read only here."""

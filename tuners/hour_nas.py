@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from raynas.data.images import Part
     from raynas.opening import Plan
+    from raynas.products import Weights
     from raynas.recipe import TrainingSettings
     from raynas.study import Study
     from search_spaces import Architecture, Budget, Costs, SearchSpace
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _SKIP = "skip"
 _LEAST_LOG_PROBABILITY = -1e3
 """Of an option, so that the integer programme reckons with finite numbers."""
-_STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
+STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
 """D_tr and D_val of algorithm 1."""
 
 
@@ -71,20 +72,32 @@ class HourNas(Method):
     def run(self, study: Study) -> Outcome:
         space, weights = study.space, None
         if self.vital_first:
-            training = self._training(study, self.vital_epochs)
-            weights = study.train("vital", minimal(space), self._objective({}), training, streams=_STREAMS)
-            space = fix_vital(space, study.costs, study.budget, study.learnt(weights)["theta"][0])
-            study.say(f"vital blocks: {', '.join(_only_options(space).values())}")
-        objective = self._objective(targets_of(study.budget))
-        weights = study.train("non-vital", space, objective, self._training(study, self.epochs), weights, _STREAMS)
+            space, weights = self.search_vital(study)
+        chosen, weights = self.search_others(study, space, weights)
+        study.say(distances(study.costs, study.budget, chosen))
+        return study.outcome("final", space, _front_cost(study.budget), weights)
+
+    def search_vital(self, study: Study) -> tuple[SearchSpace, Weights]:
+        """Lines 1 to 11 of algorithm 1."""
+        settings = self.training(study, self.vital_epochs)
+        weights = study.train("vital", minimal(study.space), self.objective({}), settings, streams=STREAMS)
+        space = fix_vital(study.space, study.costs, study.budget, study.learnt(weights)["theta"][0])
+        study.say(f"vital blocks: {', '.join(f'{name} {option}' for name, option in _only_options(space).items())}")
+        return space, weights
+
+    def search_others(self, study: Study, space: SearchSpace, start: Weights | None) -> tuple[Architecture, Weights]:
+        """Lines 12 to 22 of algorithm 1; the architecture's one-shot accuracy is the step `final`."""
+        objective = self.objective(targets_of(study.budget))
+        weights = study.train("non-vital", space, objective, self.training(study, self.epochs), start, STREAMS)
         learnt = study.learnt(weights)
         proposal = int(learnt["pi"].argmax())
         chosen = likeliest_within(space, study.costs, study.budget, learnt["theta"][proposal])
-        study.evaluate("final", space, [chosen], weights, {"proposal": proposal, "temperature": 0.0})
-        study.say(f"proposal {proposal + 1} of {len(learnt['pi'])}: {distances(study.costs, study.budget, chosen)}")
-        return study.outcome("final", space, _front_cost(study.budget), weights)
+        notes = {"proposal": proposal, "temperature": 0.0}  # the likeliest operations: the limit of falling temperature
+        study.evaluate("final", space, [chosen], weights, notes)
+        return chosen, weights
 
-    def _objective(self, targets: dict[str, float]) -> SampledPath:
+    def objective(self, targets: dict[str, float]) -> SampledPath:
+        """What a stage trains; without targets the stage of the vital blocks."""
         return SampledPath(
             targets=targets,
             proposals=self.proposals if targets else 1,
@@ -96,7 +109,8 @@ class HourNas(Method):
             alternate=self.alternate,
         )
 
-    def _training(self, study: Study, epochs: int) -> TrainingSettings:
+    def training(self, study: Study, epochs: int) -> TrainingSettings:
+        """The recipe's settings for a stage of so many epochs."""
         return study.recipe.training.model_copy(update={"epochs": epochs})
 
 

@@ -1,0 +1,97 @@
+"""A sweep as a Ray Tune run: each trial is a function of a study of its own, whose steps are as durable as the run's.
+
+A trial's study lies in a folder in the step's folder; a trial that is done again replays what it has finished. Trials
+are never stopped from outside: Ray 2.60 does not give back what a Ray Train job in a stopped trial holds.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from raynas import lock
+from raynas.opening import plan
+from raynas.processes import prepare_process
+from raynas.recipe import Recipe, ScaleSettings, Settings
+from raynas.run_folder import RunFolder
+from raynas.steps import StepFailed
+from raynas.study import opened
+from raynas.tuning import Reports
+
+if TYPE_CHECKING:
+    from raynas.study import Study
+
+Trainable = Callable[["Study", dict[str, Any], RunFolder], dict[str, Any]]
+"""Is given a study of its own, its setting and the folder of the run that sweeps; returns plain JSON."""
+
+
+class SweepJob(Settings):
+    """All that a trial needs, as plain JSON.
+
+    Attributes:
+        folder: the step's folder in the run folder.
+        recipe: the run's; a setting's `seed` replaces its seed.
+        trainable: the import path of a `Trainable`.
+        settings: one a trial.
+    """
+
+    run: str
+    folder: str
+    attempt: int
+    recipe: dict[str, Any]
+    trainable: str
+    settings: list[dict[str, Any]]
+
+
+def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    """Run one trial a setting to its end; returns what each trial's function returned.
+
+    Args:
+        progress: called after each trial with what it returned.
+
+    Raises:
+        StepFailed: if a trial died more often than `scale.max_failures`.
+    """
+    results = tune.Tuner(
+        tune.with_resources(_trial, {"cpu": 0.01}),
+        param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(len(job.settings))))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=scale.concurrent_trials,
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name=f"attempt-{job.attempt:03d}",
+            storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
+            failure_config=tune.FailureConfig(max_failures=scale.max_failures),
+            callbacks=[Reports(progress)],
+            verbose=0,
+        ),
+    ).fit()
+    if results.num_errors:
+        raise StepFailed(f"The sweep {job.folder} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
+    here = RunFolder(job.run) / job.folder
+    return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
+
+
+def trial_folder(trial: int) -> str:
+    """A trial's folder in the step's folder: a run folder of its own."""
+    return f"trial-{trial:03d}"
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """One trial, in a process of its own."""
+    job, trial = SweepJob.model_validate(config["job"]), int(config["trial"])
+    setting = job.settings[trial]
+    recipe = Recipe.model_validate({**job.recipe, "seed": setting.get("seed", job.recipe["seed"])})
+    prepare_process(recipe.scale.threads, deterministic=False)
+    lock.note_process(RunFolder(job.run), job.attempt)
+    folder = RunFolder(job.run) / job.folder / trial_folder(trial)
+    trainable: Trainable = pkgutil.resolve_name(job.trainable)
+    with opened(plan(recipe, job.run), folder) as study:
+        result = trainable(study, setting, RunFolder(job.run))
+    folder.write_json("result.json", result)
+    tune.report({"trial": trial, **result})
