@@ -106,12 +106,12 @@ def pairs(setting: Setting) -> Iterator[Pair]:
         steps: list[Callable[[], None]] = [partial(engine.step, number), alone.step]
         for one in steps:
             one()
-        seconds: list[list[float]] = [[], []]
+        taken: list[list[float]] = [[], []]
         for turn in range(TURNS):
             for which in (0, 1) if (number + turn) % 2 else (1, 0):
-                seconds[which].append(_seconds(steps[which]))
+                taken[which].append(seconds(steps[which]))
         saved, peak = (tuple(measure(one) for one in steps) for measure in (saved_bytes, peak_bytes))
-        yield Pair((min(seconds[0]), min(seconds[1])), (saved[0], saved[1]), (peak[0], peak[1]))
+        yield Pair((min(taken[0]), min(taken[1])), (saved[0], saved[1]), (peak[0], peak[1]))
 
 
 def saved_bytes(step: Callable[[], None]) -> int:
@@ -151,7 +151,8 @@ def row(name: str, measured: Sequence[Pair]) -> list[str]:
     ]
 
 
-def _seconds(step: Callable[[], None]) -> float:
+def seconds(step: Callable[[], None]) -> float:
+    """What one step takes."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
