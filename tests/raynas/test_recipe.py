@@ -87,14 +87,15 @@ def test_an_unknown_recipe_is_answered_with_those_that_ship() -> None:
         Recipe.read("pad-nas-digit")
 
 
-@pytest.mark.parametrize("name", ["pad-nas-digits", "pad-nas-imagenet", "pad-nas-imagenet-large"])
+@pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_is_one(name: str) -> None:
     """Down to its method's, its search's and its space's own settings."""
-    assert name in shipped()
     read = Recipe.read(name)
     method.of_recipe(read)
     space = load(read.space["name"], **{key: value for key, value in read.space.items() if key != "name"})
-    assert space.size() > 6e17
+    assert space.size() > 1e16
+    if read.latency is None:
+        read.budget.check(space.costs())
 
 
 def test_the_published_recipes_say_what_the_paper_says() -> None:
@@ -109,6 +110,18 @@ def test_the_published_recipes_say_what_the_paper_says() -> None:
     assert (read.training.batch_size, read.training.momentum, read.training.weight_decay) == (1024, 0.9, 4e-5)
     assert (read.search["population"], read.search["generations"]) == (64, 40)
     assert Recipe.read("pad-nas-imagenet-large").space["name"] == "proxylessnas-large"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [("fbnet-b", 4.8e6, 300e6), ("fbnet-c", 5.5e6, 375e6), ("mnasnet", 3.9e6, 312e6), ("efficientnet", 5.3e6, 390e6)],
+)
+def test_hournas_recipes_aim_at_what_the_paper_aims_at(name: str, params: float, macs: float) -> None:
+    """HourNAS section 4.2: what FBNet-B and -C, MnasNet-A1 and EfficientNet-B0 cost, within 3 %."""
+    budget = Recipe.read(f"hour-nas-{name}").budget
+    low, high = budget.root["params"].interval()
+    assert (low, high) == pytest.approx((0.97 * params, 1.03 * params))
+    assert budget.root["macs"].interval() == pytest.approx((0.97 * macs, 1.03 * macs))
 
 
 @pytest.mark.parametrize(
