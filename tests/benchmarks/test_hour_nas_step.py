@@ -1,4 +1,4 @@
-"""What is timed is what it says: the same network in every turn, one path by Gumbel-Max, all of them by Gumbel-softmax."""
+"""What is timed: the same network in every turn, one path by Gumbel-Max, all of them by Gumbel-softmax."""
 
 import pytest
 import torch
