@@ -98,8 +98,12 @@ class Budget(RootModel[dict[str, Limit]]):
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
         """An architecture of the space that meets the budget, another one for each draw; None if there is none."""
-        objective = generator.random(tuple(next(iter(costs.as_table().table.values())).shape))
-        found = find(costs.as_table(), self._windows(), objective, near=True)
+        table = costs.as_table()
+        objective = generator.random(tuple(next(iter(table.table.values())).shape))
+        subsets = sorted(table.subsets)
+        if subsets:  # else the least sum would be that of no option at all
+            objective[subsets] -= objective[subsets].mean()
+        found = find(table, self._windows(), objective, gap=0.3, grouped=False)
         return None if found is None else space.architecture(found)
 
     def _windows(self) -> dict[str, Window]:

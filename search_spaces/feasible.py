@@ -29,7 +29,7 @@ def find(
     costs: TableCosts,
     windows: Mapping[str, Window],
     objective: Floats,
-    near: bool = False,
+    gap: float = 0.0,
     grouped: bool = True,
 ) -> tuple[int, ...] | None:
     """The option indices of an architecture whose exact costs lie in all windows; None if there is none.
@@ -37,23 +37,20 @@ def find(
     Args:
         costs: the table, and the options that survive.
         windows: for each resource the least and the greatest cost allowed; -inf and inf stand for no limit.
-        objective: shape (choices, most options of a choice); the architecture with the least sum is found. Layers that
-            are counted together go by their first one's row.
-        near: whether any architecture within 30 % of the least sum will do, which is found much sooner; no layers are
-            counted together then, and a subset's options count from their mean, as none would be taken otherwise.
-        grouped: whether layers may be counted together; not where the objective tells equal layers apart.
+        objective: shape (choices, most options of a choice); the architecture with the least sum of what it takes is
+            found.
+        gap: what share of the sum found may lie above the least sum; at 0.3 one is found much sooner.
+        grouped: whether layers are counted together, which then go by their first one's row; not where the objective
+            tells equal layers apart.
 
     Raises:
         UserError: if branch and bound gives up, which takes several windows of a few parts in 100,000.
     """
-    if near and costs.subsets:
-        objective = objective.copy()
-        objective[sorted(costs.subsets)] -= objective[sorted(costs.subsets)].mean()
-    groups = _groups(costs) if grouped and not near else [[choice] for choice in range(len(costs.surviving))]
-    found = _solve(costs, windows, objective, groups, near, widen=+1)
+    groups = _groups(costs) if grouped else [[choice] for choice in range(len(costs.surviving))]
+    found = _solve(costs, windows, objective, groups, gap, widen=+1)
     if found is None or _within(costs, windows, found):
         return found
-    found = _solve(costs, windows, objective, groups, near, widen=-1)
+    found = _solve(costs, windows, objective, groups, gap, widen=-1)
     if found is None or not _within(costs, windows, found):
         raise _unsettled(windows)
     return found
@@ -80,7 +77,7 @@ def _solve(
     windows: Mapping[str, Window],
     objective: Floats,
     groups: list[list[int]],
-    near: bool,
+    gap: float,
     widen: int,
 ) -> tuple[int, ...] | None:
     """`find` up to the solver's tolerance, the windows being wider (+1) or narrower (-1) by a little more than that."""
@@ -105,7 +102,7 @@ def _solve(
             integrality=np.ones(len(weights), dtype=np.int64),
             bounds=Bounds(0, np.repeat(layers, lengths)),
             constraints=constraints,
-            options={"node_limit": NODES, "mip_rel_gap": 0.3 if near else 0.0},
+            options={"node_limit": NODES, "mip_rel_gap": gap},
         )
     if solution.x is None:
         if solution.status == 2:  # the programme has no solution

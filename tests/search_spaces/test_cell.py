@@ -14,6 +14,7 @@ import search_spaces
 from search_spaces import Architecture, Budget, UserError
 from search_spaces.cell import CellSpace
 from search_spaces.cell_supernet import CellSupernet
+from search_spaces.feasible import find
 from search_spaces.graph import INPUT, OUTPUT, Link, vital
 
 SUBSETS = {"channels": 4, "resolution": 8, "num_classes": 5}
@@ -324,6 +325,27 @@ def test_budgets_of_subsets_are_settled_as_all_architectures_say() -> None:
             with pytest.raises(UserError, match=r"exclude each other|met by no"):
                 budget.check(costs)
     assert 3 < sum(verdicts) < 10
+
+
+def test_the_least_sum_is_that_of_all_architectures_even_where_equal_edges_differ_in_it() -> None:
+    space = few()
+    costs = space.costs()
+    every = list(product(*space.values()))
+    macs = costs.cost([space.architecture(values) for values in every])["macs"].numpy()
+    taken = np.array(every)[:, :, None] >> np.arange(3) & 1
+    generator = np.random.default_rng(0)
+    for _ in range(6):
+        objective = generator.random((14, 3))
+        sums = (taken * objective).sum(axis=(1, 2))
+        window = (float(np.quantile(macs, generator.uniform(0.2, 0.8))), np.inf)
+        least = sums[macs >= window[0]].min()
+        exact = find(costs, {"macs": window}, objective, grouped=False)
+        assert exact == every[int(np.flatnonzero((sums == least) & (macs >= window[0]))[0])]
+        for gap in (0.3, 0.05):
+            found = find(costs, {"macs": window}, objective, gap=gap, grouped=False)
+            assert found is not None
+            assert macs[every.index(found)] >= window[0]
+            assert sums[every.index(found)] * (1 - gap) <= least + 1e-9
 
 
 @pytest.mark.parametrize(
