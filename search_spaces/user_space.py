@@ -125,9 +125,13 @@ class SpaceFile:
                 return made
         raise UserError(f"{self._place(function)} returns {_called(made)}: it has to be {_EXAMPLE}.")
 
+    @property
+    def _module_name(self) -> str:
+        return f"raynas_space_{self.sha256[:16]}"
+
     def _module(self) -> ModuleType:
         """The file as a module, made once a process for equal text, so that its classes are the same."""
-        name = f"raynas_space_{self.sha256[:16]}"
+        name = self._module_name
         if name not in sys.modules:
             module = ModuleType(name)
             module.__file__ = self.shown
@@ -154,8 +158,9 @@ class SpaceFile:
             raise
         except (Exception, SystemExit) as error:
             line = error.lineno if isinstance(error, SyntaxError) else None
+            own = sys.modules[self._module_name].__file__  # another path, where an equal file was loaded before
             for frame in traceback.extract_tb(error.__traceback__):
-                line = frame.lineno if frame.filename == self.shown else line
+                line = frame.lineno if frame.filename == own else line
             said = " ".join(str(error).split()).rstrip(".")
             where = f"{self.shown}, line {line}" if line else self.shown
             raise UserError(f"{where}: {type(error).__name__}{f': {said}' if said else ''}.") from error

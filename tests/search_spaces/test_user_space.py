@@ -166,6 +166,12 @@ def test_equal_files_are_one_module(tmp_path: Path) -> None:
     assert vars(builtins).pop("raynas_test_count") == 1
 
 
+def test_the_line_is_told_of_the_second_of_equal_files(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py"):
+        with pytest.raises(UserError, match=rf"{name}, line 2: ZeroDivisionError"):
+            search_spaces.load(written(tmp_path, name, "def space(**settings):\n    1 / 0\n"))
+
+
 OWN_CLASSES = """
 from __future__ import annotations
 
