@@ -1,0 +1,297 @@
+"""Spaces of several choices a block (FP-NAS): kernel, activation, attention, expansion and channels.
+
+The rows of a table are searched with one set of choices a row or, of the fine kind, one a block. Choices are grouped:
+`row3.kernel`, `row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...), and the
+text form reads `k3 relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group, its other choices then mean nothing but
+the channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from torch import Tensor, nn
+
+from search_spaces.blocks import ACTIVATIONS, Place, conv_bn
+from search_spaces.chain_head import Head
+from search_spaces.chain_supernet import initialise
+from search_spaces.counting import conv_bn_cost
+from search_spaces.errors import UserError
+from search_spaces.graph import INPUT, OUTPUT, Link
+from search_spaces.latency import LatencyTable
+from search_spaces.sliced_costs import SlicedCosts, group_cost
+from search_spaces.sliced_network import build_block, network_state
+from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group
+from search_spaces.sliced_supernet import SlicedSupernet
+from search_spaces.slicing import SlicedConv
+from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+
+STEM_KERNEL = 3
+END_ACTIVATION = "silu"
+"""The stem's and the head's: swish, as MobileNetV3 has it there; FP-NAS prints none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of blocks in the network's table: the first has the stride.
+
+    Attributes:
+        channels, expansion: what can be chosen: (least, greatest, step). An expansion of 1 alone is a block without
+            expand convolution.
+    """
+
+    channels: tuple[int, int, int]
+    expansion: tuple[float, float, float] = (0.75, 4.5, 0.75)
+    repeats: int
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicedFamily:
+    """A space as its table, in plain data; calling it gives the space with settings of one's own.
+
+    Attributes:
+        attention: the words of the attention's options, which end in its splits: `se0`, `se1`, or `s0` to `s4`.
+        fine: choices are a block's own, not a row's.
+    """
+
+    name: str
+    paper: str
+    rows: tuple[Row, ...]
+    kernels: tuple[int, ...] = (0, 3, 5)
+    activations: tuple[str, ...] = ("relu", "swish")
+    attention: tuple[str, ...]
+    fine: bool = False
+    stem_channels: int = 16
+    stem_stride: int = 2
+    head_channels: int = 1984
+    resolution: int
+    num_classes: int = 1000
+
+    def __call__(
+        self,
+        *,
+        width: float = 1.0,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        stem_channels: int | None = None,
+        stem_stride: int | None = None,
+        stage_strides: Sequence[int] | None = None,
+        head_channels: int | None = None,
+    ) -> SlicedSpace:
+        """The space. What is not given is as published.
+
+        Args:
+            width: multiplies all channels, stem's and head's among them; the product is rounded. Options go by their
+                channels at width 1.
+            resolution: the images' height and width in pixels.
+            stage_strides: one number a row: the stride of its first block.
+
+        Raises:
+            UserError: if a number is not positive, there is not one a row, or the strides leave less than a pixel.
+        """
+        asked = {
+            "width": width,
+            "resolution": self.resolution if resolution is None else resolution,
+            "num_classes": self.num_classes if num_classes is None else num_classes,
+            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
+            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
+            "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
+            "head_channels": self.head_channels if head_channels is None else head_channels,
+        }
+        try:
+            settings = SlicedSettings.model_validate(asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"{self.name}: {'.'.join(map(str, first['loc']))} cannot be {first['input']!r}: {first['msg']}."
+            ) from error
+        if len(settings.stage_strides) != len(self.rows):
+            raise UserError(
+                f"{self.name} has {len(self.rows)} rows; stage_strides gives {len(settings.stage_strides)} numbers."
+            )
+        return SlicedSpace(self, settings)
+
+
+class SlicedSettings(BaseModel):
+    """The settings in full, in the types and ranges that they may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    width: PositiveFloat
+    resolution: PositiveInt
+    num_classes: PositiveInt
+    stem_channels: PositiveInt
+    stem_stride: PositiveInt
+    stage_strides: tuple[PositiveInt, ...]
+    head_channels: PositiveInt
+
+    def channels(self, channels: int) -> int:
+        """A layer's channels at this width."""
+        return max(1, round(channels * self.width))
+
+
+class SlicedSpace(SearchSpace):
+    """Five choices a group of blocks; a block's cost depends on the channels that the one before it gives."""
+
+    def __init__(self, family: SlicedFamily, settings: SlicedSettings) -> None:
+        """Raises UserError if the images are too small for the strides."""
+        self.name = family.name
+        self.paper = family.paper
+        self.settings = settings.model_dump(mode="json")
+        self.resolution = settings.resolution
+        self.num_classes = settings.num_classes
+        self._settings = settings
+        rows = [replace(row, stride=stride) for row, stride in zip(family.rows, settings.stage_strides, strict=True)]
+        if family.fine:
+            rows = [
+                replace(row, repeats=1, stride=row.stride if block == 0 else 1)
+                for row in rows
+                for block in range(row.repeats)
+            ]
+        kind = "block" if family.fine else "row"
+        named = [(f"{kind}{number}", row) for number, row in enumerate(rows, start=1)]
+        self._groups = [_group(name, row, family, settings) for name, row in named]
+        self.choices = tuple(choice for name, row in named for choice in _choices(name, row, family))
+        self.surviving = tuple(tuple(range(len(choice.options))) for choice in self.choices)
+        self._stem_channels = settings.channels(settings.stem_channels)
+        self._sizes(self.resolution)
+
+    def supernet(self, num_classes: int | None = None) -> SlicedSupernet:
+        widest = max(self._groups[-1].channels[option] for option in self.surviving[-1])
+        head = self._head(widest, self.resolution, num_classes)
+        built = head.build()
+        conv = built.get_submodule("conv")
+        conv.register_module("0", SlicedConv(widest, head.pooled, 1, bias=False))
+        return SlicedSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
+
+    def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
+        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        blocks: OrderedDict[str, nn.Module] = OrderedDict()
+        channels = self._stem_channels
+        for group, taken, size in zip(
+            self._groups, self._taken(architecture), self._sizes(self.resolution)[:-1], strict=True
+        ):
+            stride = group.stride
+            for name in group.blocks:
+                place = Place(channels, taken.channels, stride, size)
+                blocks[name] = build_block(group, taken, place)
+                channels, size, stride = place.out_channels, place.out_size, 1
+        head = self._head(channels, self.resolution, num_classes).build()
+        network = nn.Sequential(OrderedDict(stem=self._stem(), blocks=nn.Sequential(blocks), head=head))
+        initialise(network)
+        return network
+
+    def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            network = self.network(architecture, num_classes=len(supernet_state["head.classifier.bias"]))
+        return network_state(network, self._groups, self._taken(architecture), supernet_state)
+
+    def costs(
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> SlicedCosts:
+        """Exact costs; the papers count as `macs` does.
+
+        Raises:
+            UserError: also if a latency table is given.
+        """
+        if latency is not None:
+            raise UserError(
+                f"{self.name} takes no latency table, as its blocks have thousands of shapes; limit macs or params."
+            )
+        resolution = self.resolution if resolution is None else resolution
+        sizes = self._sizes(resolution)
+        arriving = [(self._stem_channels,), *(group.channels for group in self._groups)]
+        counts = [group_cost(*each) for each in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
+        stem = conv_bn_cost(3, self._stem_channels, STEM_KERNEL, (resolution - 1) // self._settings.stem_stride + 1)
+        heads = [self._head(channels, resolution, num_classes).cost() for channels in arriving[-1]]
+        ends = [stem + head for head in heads]
+        macs, params = ([count[i] for count in counts] for i in range(2))
+        macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
+        params[-1] = params[-1] + torch.tensor([end.params for end in ends])
+        return SlicedCosts(self.name, self.surviving, {"macs": macs, "params": params})
+
+    def links(self) -> list[Link]:
+        """A block is a row of its group's five choices, with a way past them where its shape can be kept."""
+        links, before, arriving = [Link(INPUT, "stem")], "stem", {self._stem_channels}
+        for number, (group, surviving) in enumerate(zip(self._groups, by_group(self.surviving), strict=True)):
+            positions = range(number * len(VARIABLES), (number + 1) * len(VARIABLES))
+            given = set(group.keep(surviving).channels)
+            for name in group.blocks:
+                nodes = [before, *(f"{name}.{variable}" for variable in VARIABLES)]
+                links += map(Link, nodes[:-1], nodes[1:], positions)
+                if name != group.blocks[0] or (group.stride == 1 and arriving & given):
+                    links.append(Link(before, nodes[-1]))
+                before = nodes[-1]
+            arriving = given
+        return [*links, Link(before, OUTPUT)]
+
+    def _taken(self, architecture: Architecture) -> list[Variables]:
+        return [group.take(five) for group, five in zip(self._groups, by_group(architecture.indices), strict=True)]
+
+    def _sizes(self, resolution: int) -> list[int]:
+        """The input's height of every group, and the head's, for images of this height and width."""
+        strides = [self._settings.stem_stride, *(group.stride for group in self._groups)]
+        if resolution < prod(strides):
+            raise UserError(
+                f"{self.name}: images of {resolution} pixels are too small for its strides; "
+                f"use at least {prod(strides)} pixels, or smaller stem_stride and stage_strides."
+            )
+        sizes = [resolution]
+        for stride in strides:
+            sizes.append((sizes[-1] - 1) // stride + 1)
+        return sizes[1:]
+
+    def _stem(self) -> nn.Module:
+        activation = ACTIVATIONS[END_ACTIVATION]
+        return conv_bn(3, self._stem_channels, STEM_KERNEL, self._settings.stem_stride, activation=activation)
+
+    def _head(self, in_channels: int, resolution: int, num_classes: int | None) -> Head:
+        return Head(
+            in_channels=in_channels,
+            size=self._sizes(resolution)[-1],
+            conv_channels=self._settings.channels(self._settings.head_channels),
+            linear_features=None,
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            activation=END_ACTIVATION,
+        )
+
+
+def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) -> Group:
+    expansions = _steps(*row.expansion)
+    return Group(
+        name=name,
+        kernels=family.kernels,
+        activations=family.activations,
+        splits=tuple(int(word[-1]) for word in family.attention),
+        expansions=expansions,
+        channels=tuple(settings.channels(int(channels)) for channels in _steps(*row.channels)),
+        repeats=row.repeats,
+        stride=row.stride,
+        expands=expansions != (1,),
+    )
+
+
+def _choices(name: str, row: Row, family: SlicedFamily) -> list[Choice]:
+    options = [
+        [f"k{kernel}" for kernel in family.kernels],
+        family.activations,
+        family.attention,
+        [f"e{expansion:g}" for expansion in _steps(*row.expansion)],
+        [f"c{channels:g}" for channels in _steps(*row.channels)],
+    ]
+    return [Choice(f"{name}.{variable}", tuple(words)) for variable, words in zip(VARIABLES, options, strict=True)]
+
+
+def _steps(least: float, greatest: float, step: float) -> tuple[float, ...]:
+    """(0.75, 4.5, 0.75) in full: 0.75, 1.5, ... 4.5."""
+    return tuple(least + step * number for number in range(round((greatest - least) / step) + 1))
