@@ -140,7 +140,8 @@ class Study:
             images = sum(self.data.counts[key] for key in ("train", "validation") if part in (key, "all-training"))
             if images < settings.batch_size:
                 raise UserError(
-                    f"A batch of {settings.batch_size} is more than the {images} {part} images of the step {name}."
+                    f"A batch of {settings.batch_size} is more than the {images} "
+                    f"{'validation' if part == 'validation' else 'training'} images of the step {name}."
                 )
         job = {
             "space": space.specification(),
