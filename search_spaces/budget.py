@@ -14,7 +14,8 @@ from torch import Tensor
 
 from search_spaces.costs import Costs
 from search_spaces.errors import UserError, nearest
-from search_spaces.feasible import Window, find
+from search_spaces.feasible import Window
+from search_spaces.settlement import settlement_of, window_text
 from search_spaces.space import Architecture, SearchSpace
 
 _SUFFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
@@ -76,93 +77,38 @@ class Budget(RootModel[dict[str, Limit]]):
         return met
 
     def check(self, costs: Costs) -> None:
-        """Settle, exactly, that some architecture of the space meets all limits.
+        """Settle that some architecture of the space meets all limits: exactly, where costs are a table.
 
         Raises:
-            UserError: if none does, or a limit is empty or on a resource that is not known; it says what is possible.
+            UserError: if none does, or is found by the search that has to do without a table; or if a limit is empty or
+                on a resource that is not known. It says what is possible.
         """
+        settlement = settlement_of(costs)
         for resource, limit in self.root.items():
             if resource not in costs.resources:
                 raise UserError(_unknown(resource, costs))
             low, high = limit.interval()
             if not low <= high or (low, high) == (-math.inf, math.inf):
-                wrong = "limits nothing" if low < high else f"is empty, being {_text(resource, (low, high))}"
-                raise UserError(f"The budget of {resource} {wrong}; {_range(resource, costs, {})}.")
+                wrong = "limits nothing" if low < high else f"is empty, being {window_text(resource, (low, high))}"
+                raise UserError(f"The budget of {resource} {wrong}; {settlement.possible(resource, {})}.")
         windows = self._windows()
-        if windows and not _possible(costs, windows):
+        if windows and settlement.find(windows) is None:
             for size in range(1, len(windows) + 1):
                 for names in combinations(windows, size):
                     asked = {name: windows[name] for name in names}
-                    if size == len(windows) or not _possible(costs, asked):
-                        raise UserError(_refusal(costs, asked))
+                    if size == len(windows) or settlement.find(asked) is None:
+                        raise UserError(settlement.refusal(asked))
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
-        """An architecture of the space that meets the budget, another one for each draw; None if there is none."""
-        table = costs.as_table()
-        objective = generator.random(tuple(next(iter(table.table.values())).shape))
-        subsets = sorted(table.subsets)
-        if subsets:  # else the least sum would be that of no option at all
-            objective[subsets] -= objective[subsets].mean()
-        found = find(table, self._windows(), objective, gap=0.3, grouped=False)
+        """An architecture of the space that meets the budget, another one for each draw; None if none is found."""
+        found = settlement_of(costs).find(self._windows(), generator)
         return None if found is None else space.architecture(found)
 
     def _windows(self) -> dict[str, Window]:
         return {resource: limit.interval() for resource, limit in self.root.items()}
 
 
-def _possible(costs: Costs, windows: Mapping[str, Window]) -> bool:
-    bounds = costs.bounds()
-    if any(high < bounds[name][0] or bounds[name][1] < low for name, (low, high) in windows.items()):
-        return False
-    table = costs.as_table()
-    return find(table, windows, np.zeros(next(iter(table.table.values())).shape)) is not None
-
-
-def _refusal(costs: Costs, windows: Mapping[str, Window]) -> str:
-    """Why no architecture meets these limits, any fewer of which can be met."""
-    *others, last = windows
-    given = {name: windows[name] for name in others}
-    low, high = windows[last]
-    below = _extreme(costs, last, {**given, last: (-math.inf, high)}, -1)
-    above = _extreme(costs, last, {**given, last: (low, math.inf)}, +1)
-    asked = " and ".join(_text(name, window) for name, window in windows.items())
-    problem = "exclude each other" if others else "is met by no architecture"
-    hole = ""
-    if below is not None and above is not None:
-        hole = f", but nothing between {_amount(last, below)} and {_amount(last, above)}"
-    return f"{asked} {problem}; {_range(last, costs, given)}{hole}."
-
-
-def _range(resource: str, costs: Costs, given: Mapping[str, Window]) -> str:
-    """What the resource can cost, the other limits being kept."""
-    least, greatest = costs.bounds()[resource]
-    if given:
-        least, greatest = (_extreme(costs, resource, given, sign) or end for sign, end in ((+1, least), (-1, greatest)))
-    where = (
-        f"with {' and '.join(_text(name, window) for name, window in given.items())}" if given else f"in {costs.space}"
-    )
-    return f"{where}, {resource} can be {_amount(resource, least)} to {_amount(resource, greatest)}"
-
-
-def _extreme(costs: Costs, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
-    """The least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
-    table = costs.as_table().table[resource].numpy()
-    found = find(costs.as_table(), windows, sign * table / np.nanmax(table))
-    return None if found is None else float(costs.total(torch.tensor([found]))[resource].item())
-
-
 def _unknown(resource: str, costs: Costs) -> str:
     if resource == "latency_ms":
         return "The budget limits latency_ms, but there is no latency table: give one, or limit macs or params."
     return f"The budget limits {resource!r}, which no architecture is measured by; {nearest(resource, costs.resources)}"
-
-
-def _text(resource: str, window: Window) -> str:
-    low, high = (_amount(resource, end) for end in window)
-    if math.isinf(window[0]):
-        return f"{resource} at most {high}"
-    return f"{resource} at least {low}" if math.isinf(window[1]) else f"{resource} from {low} to {high}"
-
-
-def _amount(resource: str, cost: float) -> str:
-    return f"{cost:,.4f}" if resource == "latency_ms" else f"{cost:,.0f}"

@@ -38,6 +38,10 @@ class Costs(ABC):
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The least and the greatest cost over the architectures of the surviving options."""
 
+    def extremes(self) -> Tensor:
+        """Architectures at the bounds, where they are known: option indices of shape (architectures, choices)."""
+        return torch.empty(0, len(self.surviving), dtype=torch.int64)
+
     def cost(self, architectures: Sequence[Architecture]) -> dict[str, Tensor]:
         """The exact cost of many architectures in the order given, each of shape (architectures,).
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,22 +42,38 @@ class SlicedCosts(Costs):
             for resource, tables in self.tables.items()
         }
 
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        return {
-            resource: (self._extreme(tables, torch.amin), self._extreme(tables, torch.amax))
-            for resource, tables in self.tables.items()
-        }
+    def extremes(self) -> Tensor:
+        """For each resource the architecture of least and that of greatest cost."""
+        return torch.tensor([self._least(tables, sign) for tables in self.tables.values() for sign in (+1, -1)])
 
-    def _extreme(self, tables: Sequence[Tensor], extreme: Callable[..., Tensor]) -> float:
-        """By dynamic programming: the extreme cost up to each group, for each option of the channels that it gives."""
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        extreme = self.total(self.extremes())
+        return {resource: (float(cost.min()), float(cost.max())) for resource, cost in extreme.items()}
+
+    def _least(self, tables: Sequence[Tensor], sign: int) -> list[int]:
+        """The architecture of least (sign +1) or greatest (-1) cost, by dynamic programming over the channels.
+
+        Forwards, the least up to each group for each option of the channels that it gives; backwards, what it took.
+        """
         reached = torch.zeros(1, dtype=torch.int64)
-        arriving: tuple[int, ...] = (0,)
+        arriving: Sequence[int] = (0,)
+        steps = []
         for table, own in zip(tables, by_group(self.surviving), strict=True):
             for dimension, kept in enumerate((arriving, *own)):
                 table = table.index_select(dimension, torch.tensor(kept))
-            reached = extreme(reached[:, None] + extreme(table, dim=(1, 2, 3, 4)), dim=0)
+            least, taken = (sign * table.flatten(1, 4)).min(dim=1)
+            reached, before = (reached[:, None] + least).min(dim=0)
+            steps.append((own, table.shape[1:5], before, taken))
             arriving = own[-1]
-        return float(extreme(reached, dim=0))
+        channels = int(reached.argmin())
+        indices: list[int] = []
+        for own, shape, before, taken in reversed(steps):
+            arrived = int(before[channels])
+            others = np.unravel_index(int(taken[arrived, channels]), shape)
+            positions = [*map(int, others), channels]
+            indices[:0] = [kept[position] for kept, position in zip(own, positions, strict=True)]
+            channels = arrived
+        return indices
 
 
 class Count(NamedTuple):

@@ -202,3 +202,82 @@ def test_settling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     space = search_spaces.load("proxylessnas")
     Budget.model_validate({"params": {"target": "4M", "tolerance": 0}}).check(space.costs())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def sliced() -> SearchSpace:
+    """A space whose costs are no table."""
+    return search_spaces.load("fbnetv2-f", width=0.25, resolution=32)
+
+
+def test_without_a_table_what_lies_beyond_the_bounds_is_refused_exactly(sliced: SearchSpace) -> None:
+    costs = sliced.costs()
+    least, greatest = costs.bounds()["macs"]
+    for limit in ({"max": least - 1}, {"min": greatest + 1}):
+        message = refusal(costs, macs=limit)
+        assert message.endswith(
+            f"is met by no architecture; in fbnetv2-f, macs can be {least:,.0f} to {greatest:,.0f}."
+        )
+    assert "is empty, being macs from 9 to 8; in fbnetv2-f, macs can be" in refusal(costs, macs={"min": 9, "max": 8})
+
+
+def test_without_a_table_architectures_are_found_up_to_the_bounds(sliced: SearchSpace) -> None:
+    """Beyond what random ones cost, step by step."""
+    costs = sliced.costs()
+    generator = np.random.default_rng(0)
+    for resource, (least, greatest) in costs.bounds().items():
+        for share in (0.0, 0.02, 0.3, 0.9, 0.98, 1.0):
+            cost = least + share * (greatest - least)
+            window = {"min": max(cost * 0.99, least), "max": min(cost * 1.01, greatest)}
+            budget = Budget.model_validate({resource: window})
+            budget.check(costs)
+            example = budget.example(sliced, costs, generator)
+            assert example is not None
+            assert example in sliced
+            assert budget.met(costs.cost([example])).all()
+
+
+@pytest.mark.parametrize("name", ["fbnetv2-f-fine", "fp-nas-l1"])
+def test_without_a_table_the_bounds_themselves_can_be_met(name: str) -> None:
+    """Single steps alone end before them in these spaces, where skipping costs more than it saves."""
+    space = search_spaces.load(name)
+    costs = space.costs()
+    for resource, (least, greatest) in costs.bounds().items():
+        for limit in ({"max": least}, {"min": greatest}):
+            budget = Budget.model_validate({resource: limit})
+            budget.check(costs)
+            example = budget.example(space, costs, np.random.default_rng(0))
+            assert example is not None
+            assert costs.cost([example])[resource].item() == (least if "max" in limit else greatest)
+
+
+def test_without_a_table_a_refusal_says_that_it_was_sampled(sliced: SearchSpace) -> None:
+    costs = sliced.costs()
+    (least, _), (_, most) = costs.bounds()["macs"], costs.bounds()["params"]
+    message = refusal(costs, macs={"max": least * 1.05}, params={"min": most * 0.95})
+    assert "are met by none of 10,000 random architectures, nor by what a search found from there" in message
+    assert (
+        Budget.model_validate({"macs": {"max": least * 1.05}, "params": {"min": most * 0.95}}).example(
+            sliced, costs, np.random.default_rng(0)
+        )
+        is None
+    )
+    pruned = sliced.restrict({choice.name: [choice.options[-1]] for choice in sliced.choices[:-5]}).costs()
+    low, high = pruned.bounds()["macs"]
+    inside = refusal(pruned, macs={"min": low + 1, "max": low + 2})
+    assert "is met by none of 10,000 random architectures" in inside
+    assert f"in fbnetv2-f, macs can be {low:,.0f} to {high:,.0f}" in inside
+
+
+def test_without_a_table_examples_vary_and_follow_the_generator(sliced: SearchSpace) -> None:
+    costs = sliced.costs()
+    least, greatest = costs.bounds()["macs"]
+    budget = Budget.model_validate({"macs": {"max": least + 0.1 * (greatest - least)}})
+    drawn, again = (
+        [budget.example(sliced, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(8)]
+        for _ in range(2)
+    )
+    assert drawn == again
+    examples = [architecture for architecture in drawn if architecture is not None]
+    assert len(set(examples)) == 8
+    assert budget.met(costs.cost(examples)).all()
