@@ -1,12 +1,17 @@
 """A mask resets what a block computes, and no more: by hand on networks that one can see through."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 import search_spaces
 from benchmarks.block_importance import PROBABILITIES, Masked, fitted, mask_blocks, plot, rows
 from benchmarks.plain_training import top1
+from raynas.recipe import Recipe
+from raynas.run_folder import RunFolder
 from search_spaces import SearchSpace, UserError
 
 SMALL = {"width": 0.25, "resolution": 16, "num_classes": 4}
@@ -89,6 +94,23 @@ def test_the_means_are_those_of_each_kind_by_hand() -> None:
     assert len(plot(measured, 95.0).axes[0].patches) == 9
 
 
-def test_a_folder_without_a_fitted_network_is_refused(tmp_path: object) -> None:
+def test_a_folder_without_a_fitted_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 0 networks"):
         fitted(str(tmp_path))
+
+
+@torch.no_grad()
+def test_a_network_that_raynas_fit_trained_comes_back_with_its_weights_and_images(tmp_path: Path) -> None:
+    recipe = Recipe.read({"method": "fit", "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16}})
+    whole = search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=10)
+    path = whole.parse("nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
+    supernet = whole.only(path).supernet().eval()
+    folder = RunFolder(tmp_path)
+    folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value()).encode())
+    folder.write_tensors("steps/fit-abc/weights.safetensors", supernet.state_dict(), {})
+    folder.write_json("fit-abc.json", {"architecture": str(path), "weights": "steps/fit-abc/weights.safetensors"})
+    space, network, images = fitted(str(tmp_path))
+    assert space.size() == 1
+    assert images.prepared.settings.name == "digits"
+    inputs = torch.randn(4, 3, 16, 16)
+    torch.testing.assert_close(network.eval()(inputs), supernet(inputs, path))
