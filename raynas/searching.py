@@ -16,23 +16,21 @@ from raynas.crossing import revive
 from raynas.evaluation.actors import Pool
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
-from raynas.recipe import ScaleSettings, Settings
+from raynas.recipe import ScaleSettings
 from raynas.results import EvaluationTable
 from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Search, Searcher
 from raynas.steps import StepFailed
-from raynas.tuning import Reports
+from raynas.tuning import TuneJob, run_trials
 from search_spaces import from_specification
 from search_spaces.budget import Budget
 
 
-class SearchJob(Settings):
+class SearchJob(TuneJob):
     """All that a trial needs, as plain JSON.
 
     Attributes:
-        run: the run folder's URI.
         step: the step's name.
-        folder: the step's folder in the run folder.
         searcher: a reference to the `Searcher`.
         latency: the rows of the latency table, where the run has one.
         actors: the names of the supernet actors.
@@ -40,10 +38,7 @@ class SearchJob(Settings):
         about: columns that every row of the evaluation table repeats.
     """
 
-    run: str
     step: str
-    folder: str
-    attempt: int
     space: dict[str, Any]
     latency: list[list[Any]] | None
     searcher: dict[str, Any]
@@ -63,24 +58,7 @@ def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, A
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    results = tune.Tuner(
-        tune.with_resources(_trial, {"cpu": 0.01}),
-        param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(len(job.seeds))))},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
-            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name=f"attempt-{job.attempt:03d}",
-            storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
-            failure_config=tune.FailureConfig(max_failures=scale.max_failures),
-            callbacks=[Reports(progress)],
-            verbose=0,
-        ),
-    ).fit()
-    if results.num_errors:
-        raise StepFailed(f"The search {job.step} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
+    run_trials(_trial, job, len(job.seeds), scale, progress)
     folder = RunFolder(job.run) / job.folder
     summaries = [folder.read_json(_state_file(trial))["summary"] for trial in range(len(job.seeds))]
     if not all(summary["ended"] for summary in summaries):

@@ -15,11 +15,10 @@ from ray import tune
 from raynas import lock
 from raynas.opening import plan
 from raynas.processes import prepare_process
-from raynas.recipe import Recipe, ScaleSettings, Settings
+from raynas.recipe import Recipe, ScaleSettings
 from raynas.run_folder import RunFolder
-from raynas.steps import StepFailed
 from raynas.study import opened
-from raynas.tuning import Reports
+from raynas.tuning import TuneJob, run_trials
 
 if TYPE_CHECKING:
     from raynas.study import Study
@@ -28,19 +27,15 @@ Trainable = Callable[["Study", dict[str, Any], RunFolder], dict[str, Any]]
 """Is given a study of its own, its setting and the folder of the run that sweeps; returns plain JSON."""
 
 
-class SweepJob(Settings):
+class SweepJob(TuneJob):
     """All that a trial needs, as plain JSON.
 
     Attributes:
-        folder: the step's folder in the run folder.
         recipe: the run's; a setting's `seed` replaces its seed.
         trainable: the import path of a `Trainable`.
         settings: one a trial.
     """
 
-    run: str
-    folder: str
-    attempt: int
     recipe: dict[str, Any]
     trainable: str
     settings: list[dict[str, Any]]
@@ -55,24 +50,7 @@ def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    results = tune.Tuner(
-        tune.with_resources(_trial, {"cpu": 0.01}),
-        param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(len(job.settings))))},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=scale.concurrent_trials,
-            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
-            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name=f"attempt-{job.attempt:03d}",
-            storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
-            failure_config=tune.FailureConfig(max_failures=scale.max_failures),
-            callbacks=[Reports(progress)],
-            verbose=0,
-        ),
-    ).fit()
-    if results.num_errors:
-        raise StepFailed(f"The sweep {job.folder} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
+    run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials)
     here = RunFolder(job.run) / job.folder
     return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
 
