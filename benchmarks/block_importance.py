@@ -26,7 +26,7 @@ import yaml
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.plain_training import read_images, testing_images, top1, train
+from benchmarks.plain_training import name_of, read_images, testing_images, top1, train
 from benchmarks.printing import heading, picture, table
 from raynas.data import Images, open_images
 from raynas.opening import plan
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with torch.no_grad():
         intact = top1(network.eval()(inputs), labels)
     heading("What a network keeps when one of its blocks is masked", str(given.seed))
-    name = images.prepared.settings.name
+    name = name_of(images)
     print(f"{space.name} on {name}, {len(labels):,} test images: {intact:.1f} % as trained. Top-1 in per cent that is")
     print(
         "left when each channel of one block's F(x) is reset to zero with probability p, and the input is still added"

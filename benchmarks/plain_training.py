@@ -21,6 +21,12 @@ def read_images(npz: Path | None, resolution: int, seed: int) -> Images:
     return open_images(prepare(settings, resolution, seed))
 
 
+def name_of(images: Images) -> str:
+    """`digits`, or the name of the .npz file without its ending."""
+    settings = images.prepared.settings
+    return settings.name if settings.path is None else settings.path.stem
+
+
 def train(
     network: nn.Module,
     images: Images,

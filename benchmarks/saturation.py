@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.plain_training import read_images, testing_images, top1, train
+from benchmarks.plain_training import name_of, read_images, testing_images, top1, train
 from benchmarks.printing import heading, picture, table
 from raynas.data import Images
 
@@ -120,7 +120,8 @@ def plot(curves: Curves) -> Figure:
     for panel, stage in zip(figure.subplots(1, 3, sharey=True), stages, strict=True):
         for layer, curve in curves.items():
             if stage_of(layer) == stage:
-                colour = "tab:red" if is_downsampling(layer) else None
+                block = int(layer.partition("-")[2][0])
+                colour = "tab:red" if is_downsampling(layer) else ("tab:blue", "tab:green", "tab:gray")[block - 1]
                 panel.plot(curve, label=_short(layer), color=colour, linestyle="--" if "second" in layer else "-")
         panel.set(title=stage, xlabel="epochs")
         panel.legend(fontsize="small")
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = read_images(given.npz, 16, given.seed)
     heading("How soon each layer comes to its final weights", str(given.seed))
     curves, reached = resnet20_curves(images, given.epochs, given.seed)
-    name = images.prepared.settings.name
+    name = name_of(images)
     print(
         f"ResNet-20, half as wide, on {name} at 16 x 16, {given.epochs} epochs: {reached:.1f} % top-1 on test images.\n"
     )
