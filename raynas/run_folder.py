@@ -38,7 +38,8 @@ class RunFolder:
         self.is_local = isinstance(self._files, fs.LocalFileSystem)
 
     def __truediv__(self, name: str) -> RunFolder:
-        return RunFolder(posixpath.join(self.uri, name))
+        path, mark, query = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
+        return RunFolder(f"{posixpath.join(path, name)}{mark}{query}")
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from raynas.data.images import Part
     from raynas.evaluation.evaluator import Question
-    from search_spaces import Architecture, SearchSpace
+    from search_spaces import Architecture, Costs, SearchSpace
 
 
 _TRAIN: Mapping[str, Part] = {"train": "train"}
@@ -117,6 +117,10 @@ class Study:
     def say(self, text: str) -> None:
         """Tell whoever watches the run."""
         self._reporter.say(text)
+
+    def costs_within(self, space: SearchSpace) -> Costs:
+        """The costs of this run's space, or of what has been left of it."""
+        return costs_of(space, self._latency)
 
     def train(
         self,
@@ -335,7 +339,7 @@ class Study:
         from raynas.evaluation.actors import Pool, evaluators
 
         with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as actors:
-            return Pool(actors, costs_of(space, self._latency), self.budget).evaluate(architectures)
+            return Pool(actors, self.costs_within(space), self.budget).evaluate(architectures)
 
     def _make_room(self, processes: int, cpus: float) -> None:
         """Wait until the cluster can hold so many processes, and see that they can all write into the run folder."""

@@ -57,7 +57,7 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=f"attempt-{job.attempt:03d}",
-            storage_path=f"{RunFolder(job.run).uri}/{job.folder}/ray",
+            storage_path=(RunFolder(job.run) / job.folder / "ray").uri,
             failure_config=tune.FailureConfig(max_failures=scale.max_failures),
             callbacks=[_Reports(progress)],
             verbose=0,

@@ -87,6 +87,13 @@ class PadNas(Method):
         ranks = non_domination_ranks(found.table["top1"], found.table[self.search.cost])
         frequencies = operation_frequencies(space, found.architectures, ranks, self.below_rank)
         pruned = prune(space, frequencies, self.prune_below)
+        try:
+            study.budget.check(study.costs_within(pruned))
+        except UserError as error:
+            raise UserError(
+                f"Pruning operations of at most {100 * self.prune_below:g} % leaves no architecture within the budget: "
+                "lower method.prune_below, or widen the budget."
+            ) from error
         study.say(
             f"best one-shot accuracy {found.table['top1'].max():.2f} %; "
             f"pruned {operations(space) - operations(pruned)} of {operations(space)} operations: "

@@ -33,7 +33,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int,
 
     from raynas.training.worker import work
 
-    run, folder = RunFolder(job.run), RunFolder(job.run) / job.step
+    folder = RunFolder(job.run) / job.step
     folder.delete("failure.json")
     trainer = TorchTrainer(
         work,
@@ -46,7 +46,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int,
         ),
         run_config=RunConfig(
             name=f"attempt-{job.attempt:03d}",
-            storage_path=f"{run.uri}/{job.step}/ray",
+            storage_path=(folder / "ray").uri,
             failure_config=FailureConfig(
                 max_failures=scale.max_failures,
                 controller_failure_limit=scale.max_failures,  # type: ignore[call-arg] # of Ray Train V2, unknown to mypy

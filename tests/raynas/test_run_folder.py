@@ -17,6 +17,14 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
+def test_folders_in_it_keep_what_its_uri_says_of_the_store(tmp_path: Path) -> None:
+    run = RunFolder("s3://bucket/run?region=eu-west-1&endpoint_override=localhost")
+    assert (run / "steps" / "01-supernet").uri == (
+        "s3://bucket/run/steps/01-supernet?region=eu-west-1&endpoint_override=localhost"
+    )
+    assert (RunFolder(tmp_path / "what?") / "steps").uri == str(tmp_path / "what?" / "steps")
+
+
 def test_json_comes_back(folder: RunFolder) -> None:
     value = {"a": 0.1 + 0.2, "b": [1, None, "ü"], "c": {"d": 2**70}}
     folder.write_json("deep/er/file.json", value)
