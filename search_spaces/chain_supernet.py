@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from search_spaces.blocks import Residual
 from search_spaces.errors import UserError
 from search_spaces.space import Architecture, Choice
-from search_spaces.supernet import Supernet
+from search_spaces.supernet import Supernet, gated
 
 
 class ChainSupernet(Supernet):
@@ -53,7 +53,7 @@ class ChainSupernet(Supernet):
         for position, option in enumerate(architecture.indices):
             features = self.block(position, option)(features)
             if gates is not None:
-                features = features * gates[position]
+                features = gated(features, gates[position])
         return cast(Tensor, self.head(features))
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:

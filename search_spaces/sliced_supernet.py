@@ -21,7 +21,7 @@ from search_spaces.sliced_plan import Group, Variables, by_group
 from search_spaces.slicing import SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
 from search_spaces.space import Architecture, Choice
 from search_spaces.split_attention import SplitAttention, squeezed
-from search_spaces.supernet import Supernet
+from search_spaces.supernet import Supernet, gated
 
 Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "swish": F.silu}
@@ -215,7 +215,7 @@ class SlicedSupernet(Supernet):
             for block in blocks:
                 features = block(features, taken)
                 if gate is not None:
-                    features = features * gate
+                    features = gated(features, gate)
         return cast(Tensor, self.head(features))
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class Supernet(nn.Module, ABC):
         """One path, at the memory and time of that one network.
 
         Args:
-            gates: shape (choices,); where given, what each choice decides is multiplied by its gate, so that gradients
-                reach architecture parameters.
+            gates: shape (choices,), none of them 0; where given, what each choice decides is multiplied by its gate, so
+                that gradients reach architecture parameters.
         """
 
     @abstractmethod
@@ -38,3 +39,24 @@ class Supernet(nn.Module, ABC):
     @abstractmethod
     def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
         """All modules that a path runs through."""
+
+
+def gated(features: Tensor, gate: Tensor) -> Tensor:
+    """Features times a gate, a scalar that is not 0, at no activation memory beside what follows keeps anyway."""
+    return cast(Tensor, _Gate.apply(features, gate))
+
+
+class _Gate(torch.autograd.Function):
+    """A product that keeps its result, which the next layer keeps too, and not what went into it."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, gate: Tensor) -> Tensor:
+        result = features * gate
+        ctx.save_for_backward(result, gate)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        result, gate = ctx.saved_tensors
+        (gradient,) = gradients
+        return gradient * gate, ((gradient * result).sum() / gate).to(gate)
