@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def check(
         drawn[space.sample(generator)] = None
     summed_ms: list[float] = costs.cost(list(drawn))["latency_ms"].tolist()
     image = (3, space.resolution, space.resolution)
-    networks = [TimedBlock(lambda one=one: space.network(one), image) for one in drawn]  # type: ignore[misc]
+    networks = [TimedBlock(partial(space.network, one), image) for one in drawn]
     reporter.begin("check", f"{count} networks of {space.name} on {bench.device_name}")
     measured_ms = np.median(_rounds_ms(networks, _CALLS, bench, reporter), axis=0).tolist()
     return [

@@ -286,18 +286,16 @@ class Study:
                 self._reporter.update(len(set(done)), len(settings), "trials")
 
             results = sweep(SweepJob.model_validate({**job, **here}), self.recipe.scale, progress)
-            for trial in range(len(settings)):
-                EvaluationTable(self.folder).adopt(self.folder / folder / trial_folder(trial), name, trial)
-            return {"folder": folder, "results": results}
+            folders = [f"{folder}/{trial_folder(trial)}" for trial in range(len(settings))]
+            for trial, there in enumerate(folders):
+                EvaluationTable(self.folder).adopt(self.folder / there, name, trial)
+            return {"folders": folders, "results": results}
 
         identity = {**needs, "trainable": trainable, "settings": job["settings"], "recipe": self.recipe.identity()}
         found = self._steps.do(
             name, f"sweeping {len(settings)} settings", identity, self.recipe.scale.train_workers, work
         )
-        from raynas.sweeping import trial_folder
-
-        folders = [f"{found['folder']}/{trial_folder(trial)}" for trial in range(len(settings))]
-        return [Trial(*one) for one in zip(settings, found["results"], folders, strict=True)]
+        return [Trial(*one) for one in zip(settings, found["results"], found["folders"], strict=True)]
 
     def adopt(self, name: str, run: RunFolder, weights: Weights) -> Weights:
         """Take weights from another run, such as the one that a trial's sweep belongs to, into this one."""
@@ -322,15 +320,8 @@ class Study:
 
         arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}
         figures = self._steps.do(f"{name}-test", "measuring it on the test images", arguments, 1, work)
-        return Fitted(
-            architecture=str(architecture),
-            top1=figures["top1"],
-            top5=figures["top5"],
-            loss=figures["loss"],
-            macs=figures["macs"],
-            params=figures["params"],
-            weights=weights.file,
-        )
+        measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params")}
+        return Fitted(architecture=str(architecture), **measured, weights=weights.file)
 
     def _ask(
         self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]

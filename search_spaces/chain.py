@@ -9,7 +9,7 @@ from functools import partial
 from math import nan, prod
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from search_spaces.blocks import Place, Style, conv_bn, multiple_of_8, parse
@@ -21,6 +21,7 @@ from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
 from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.validation import settings_of
 
 STEM_KERNEL = 3
 
@@ -113,13 +114,7 @@ class ChainFamily:
             "stage_strides": [s.stride for s in self.stages] if stage_strides is None else stage_strides,
             "head_channels": self.head_channels if head_channels is None else head_channels,
         }
-        try:
-            settings = ChainSettings.model_validate(asked)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(
-                f"{self.name}: {'.'.join(map(str, first['loc']))} cannot be {first['input']!r}: {first['msg']}."
-            ) from error
+        settings = settings_of(ChainSettings, asked, self.name)
         for setting, given in (("stage_channels", settings.stage_channels), ("stage_strides", settings.stage_strides)):
             if len(given) != len(self.stages):
                 raise UserError(f"{self.name} has {len(self.stages)} stages; {setting} gives {len(given)} numbers.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from search_spaces.blocks import ACTIVATIONS, Place, conv_bn
@@ -30,6 +30,7 @@ from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group
 from search_spaces.sliced_supernet import SlicedSupernet
 from search_spaces.slicing import SlicedConv
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.validation import settings_of
 
 STEM_KERNEL = 3
 END_ACTIVATION = "silu"
@@ -104,13 +105,7 @@ class SlicedFamily:
             "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
             "head_channels": self.head_channels if head_channels is None else head_channels,
         }
-        try:
-            settings = SlicedSettings.model_validate(asked)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(
-                f"{self.name}: {'.'.join(map(str, first['loc']))} cannot be {first['input']!r}: {first['msg']}."
-            ) from error
+        settings = settings_of(SlicedSettings, asked, self.name)
         if len(settings.stage_strides) != len(self.rows):
             raise UserError(
                 f"{self.name} has {len(self.rows)} rows; stage_strides gives {len(settings.stage_strides)} numbers."

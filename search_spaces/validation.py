@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +34,20 @@ def validated(model: type[M], content: Any, where: str) -> M:
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = message[:1].lower() + message[1:]
         raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
+
+
+def settings_of(model: type[M], asked: Mapping[str, Any], space: str) -> M:
+    """The settings of a space, given by name.
+
+    Raises:
+        UserError: naming the first value that cannot be.
+    """
+    try:
+        return model.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{space}: {where} cannot be {first['input']!r}: {first['msg']}.") from error
 
 
 def _sentence(text: str) -> str:

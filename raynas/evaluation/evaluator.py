@@ -151,7 +151,7 @@ class SupernetAnswers:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._space = from_specification(space)
         self._supernet = self._space.supernet()
-        self._supernet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._supernet.to(self._device).to(memory_format=torch.channels_last)
         self._evaluator = Evaluator(
             self._space, open_images(data), EvaluationSettings.model_validate(settings), self._device, part
         )

@@ -120,7 +120,7 @@ class Trainer:
             weights, _ = RunFolder(job.run).read_tensors(job.start)
             own = self.supernet.state_dict()
             self.supernet.load_state_dict({key: weights.get(key, value) for key, value in own.items()})
-        self.supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.supernet.to(self.device).to(memory_format=torch.channels_last)
         objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
         self.costs = costs_of(self.space, job.latency)
         self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)

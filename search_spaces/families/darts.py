@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from search_spaces.blocks import Place
 from search_spaces.cell import CellSpace
@@ -46,6 +46,7 @@ from search_spaces.cell_operations import (
 from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import NOTHING, Choice
+from search_spaces.validation import settings_of
 
 OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": Pool(greatest=True, norm=True),
@@ -142,12 +143,7 @@ class DartsSpace(CellSpace):
     def __init__(self, name: str, paper: str, asked: dict[str, object], imagenet: bool) -> None:
         self.name = name
         self.paper = paper
-        try:
-            given = DartsSettings.model_validate({**asked, "operations": self._names(asked["operations"])})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{name}: {where} cannot be {first['input']!r}: {first['msg']}.") from error
+        given = settings_of(DartsSettings, {**asked, "operations": self._names(asked["operations"])}, name)
         if given.subset and NOTHING in given.operations:
             raise UserError(
                 f"{name}: an edge that takes any number of operations can take no operation without {NOTHING!r}; "

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from search_spaces.blocks import Place
 from search_spaces.cell import CellSpace
@@ -33,6 +33,7 @@ from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.counting import Counting
 from search_spaces.errors import UserError
 from search_spaces.space import NOTHING, Architecture, Choice
+from search_spaces.validation import settings_of
 
 OPERATIONS: dict[str, Operation] = {
     "skip_connect": SkipConnect(),
@@ -93,12 +94,7 @@ class NatsBenchSpace(CellSpace):
     paper_counting = Counting(biases=True)
 
     def __init__(self, asked: dict[str, object]) -> None:
-        try:
-            given = NatsBenchSettings.model_validate(asked)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{self.name}: {where} cannot be {first['input']!r}: {first['msg']}.") from error
+        given = settings_of(NatsBenchSettings, asked, self.name)
         self.settings = given.model_dump(mode="json")
         self.resolution = given.resolution
         self.num_classes = given.num_classes

@@ -138,7 +138,7 @@ def test_residuals_are_added_where_the_shape_stays() -> None:
     features = torch.randn(2, 8, 6, 6)
     for place, residual in ((Place(8, 8, 1, 6), True), (Place(8, 8, 2, 6), False), (Place(8, 16, 1, 6), False)):
         block = parse("k3e3").build(place, RELU6).eval()
-        for parameter in block.project.parameters():  # type: ignore[union-attr]
+        for parameter in block.get_submodule("project").parameters():
             nn.init.zeros_(parameter)
         output = block(features)
         assert output.shape == (2, place.out_channels, place.out_size, place.out_size)
@@ -148,7 +148,7 @@ def test_residuals_are_added_where_the_shape_stays() -> None:
 def test_basic_blocks_pad_their_shortcut() -> None:
     features = torch.randn(2, 4, 5, 5)
     block = parse("basic3").build(Place(4, 6, 2, 5), RELU6).eval()
-    for parameter in block.second.parameters():  # type: ignore[union-attr]
+    for parameter in block.get_submodule("second").parameters():
         nn.init.zeros_(parameter)
     output = block(features)
     assert torch.equal(output[:, :4], features[:, :, ::2, ::2].clamp(0, 6))
