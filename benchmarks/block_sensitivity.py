@@ -2,7 +2,7 @@
 
     python -m benchmarks.block_sensitivity [--epochs 6] [--supernet-epochs 60] [--backbones k3e6 k5e6] [--npz FILE]
 
-The network is table 6's, at a quarter of the width and for images of 16 x 16. A backbone has one operation in all
+The network is table 6's, at a quarter of the width and for images of 8 x 8. A backbone has one operation in all
 blocks; a block then takes each of the seven operations while the others keep theirs, and every network so made is
 trained alone. The same networks are measured with the weights of one supernet, too. All six backbones make 12 x 7 x 6 =
 504 networks, the paper's number, of which 438 differ.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BACKBONES = tuple(f"k{kernel}e{expansion}" for kernel in (3, 5) for expansion in (1, 3, 6))
 OPERATIONS = (*BACKBONES, "skip")
 RATE = 0.1
-RESOLUTION = 16
+RESOLUTION = 8
 
 TABLE_6 = ChainFamily(
     name="sensitivity",
@@ -64,7 +64,7 @@ Accuracies = Mapping[tuple[str, str], Sequence[float]]
 
 
 def small(classes: int) -> SearchSpace:
-    """Table 6's network for images of 16 x 16: strides of the stem and the first stages are 1."""
+    """Table 6's network for images of 8 x 8: strides of the stem and the first stages are 1."""
     return TABLE_6(
         width=0.25, resolution=RESOLUTION, num_classes=classes, stem_stride=1, stage_strides=[1, 1, 2, 1, 1, 2, 1]
     )
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shared = {place: [known[one] for one in networks] for place, networks in places.items()}
     name = name_of(images)
     print(
-        f"{len(distinct)} networks on {name} at 16 x 16, each trained alone for {given.epochs} epochs; the supernet "
+        f"{len(distinct)} networks on {name} at 8 x 8, each trained alone for {given.epochs} epochs; the supernet "
         f"for {given.supernet_epochs}. Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n"
     )
     table(("others", "block", "", "trained alone", "one-shot"), rows(space, by_itself, shared))
