@@ -74,7 +74,7 @@ class Searching(Engine):
         return path
 
     def _updates(self) -> dict[str, Update]:
-        return {update.parameters: update for updates in self.learner.passes() for update in updates}
+        return {update.parameters: update for updates in self.learner.passes(0) for update in updates}
 
     def _step(self, seed: int) -> Step:
         return Step(self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy)

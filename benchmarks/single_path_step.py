@@ -63,7 +63,7 @@ class Engine:
         """One step on the path that the seed draws."""
         generator = np.random.default_rng(seed)
         step = Step(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
-        for (update,) in self.learner.passes():
+        for (update,) in self.learner.passes(0):
             carry_out(update, self.optimizers, RATE, step)
 
 

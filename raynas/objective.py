@@ -74,10 +74,11 @@ class Learner(nn.Module, ABC):
     """An objective at work. Its parameters and buffers are checkpointed with the supernet's."""
 
     @abstractmethod
-    def passes(self) -> Sequence[Sequence[Update]]:
-        """The passes of an epoch, each as the updates of one of its steps, in order.
+    def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
+        """The passes of epoch `epoch`, counted from 0, each as the updates of one of its steps, in order.
 
-        A pass has as many steps as the stream of its first update has batches; a shorter stream begins again.
+        A pass has as many steps as a stream has batches: that of the update that moves the weights or, where none does,
+        of the first. A shorter stream begins again. It is called again when an epoch goes on from a checkpoint.
         """
 
     def groups(self) -> dict[str, torch.optim.Optimizer]:
@@ -114,7 +115,7 @@ class UniformPath(Objective):
 
 
 class _UniformPath(Learner):
-    def passes(self) -> Sequence[Sequence[Update]]:
+    def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         return [[Update(WEIGHTS, "train", self._one_path)]]
 
     def _one_path(self, step: Step) -> Gradients:

@@ -68,7 +68,7 @@ class Proposals(Learner):
         self.pi = nn.Parameter(torch.zeros(settings.proposals))
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
-    def passes(self) -> Sequence[Sequence[Update]]:
+    def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         weights = Update(WEIGHTS, "train", self._move_weights)
         architecture = Update(ARCHITECTURE, "search", self._move_architecture)
         if self._settings.alternate == "batch":

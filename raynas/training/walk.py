@@ -26,11 +26,11 @@ class Walk:
     def __init__(self, passes: Sequence[Sequence[Update]], batches: Batches) -> None:
         self._passes = passes
         self._batches = batches
-        lengths = [len(batches[updates[0].stream]) for updates in passes]
-        moves = [
-            length if any(update.parameters == WEIGHTS for update in updates) else 0
-            for updates, length in zip(passes, lengths, strict=True)
+        moving = [[update for update in updates if update.parameters == WEIGHTS] for updates in passes]
+        lengths = [
+            len(batches[(weights or updates)[0].stream]) for weights, updates in zip(moving, passes, strict=True)
         ]
+        moves = [length if weights else 0 for weights, length in zip(moving, lengths, strict=True)]
         self._starts = [0, *accumulate(lengths)]
         self._moves = [0, *accumulate(moves)]
         self.steps = self._starts[-1]

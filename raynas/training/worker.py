@@ -134,7 +134,7 @@ class Trainer:
         first_epoch, first_step, means = self._resume()
         self.checkpointed = self.reported = time.monotonic()
         for epoch in range(first_epoch, self.job.training.epochs):
-            walk = Walk(self.learner.passes(), self._batches(epoch))
+            walk = Walk(self.learner.passes(epoch), self._batches(epoch))
             self.supernet.train()
             for step in range(first_step, walk.steps):
                 self._one_step(epoch, step, walk, means)

@@ -47,6 +47,15 @@ def test_both_in_each_step_the_shorter_stream_beginning_again() -> None:
     assert walk.weight_steps == 3
 
 
+def test_the_weights_say_how_many_steps_there_are() -> None:
+    walk = Walk([[SEARCH, TRAIN]], BATCHES)
+    assert walked(walk) == [
+        [("architecture", [10, 11]), ("weights", [0, 1])],
+        [("architecture", [12, 13]), ("weights", [2, 3])],
+        [("architecture", [10, 11]), ("weights", [4, 5])],
+    ]
+
+
 def test_weights_may_be_moved_after_another_group() -> None:
     walk = Walk([[SEARCH], [TRAIN]], BATCHES)
     assert [walk.weight_step(step) for step in range(5)] == [0, 0, 0, 1, 2]

@@ -44,7 +44,7 @@ class Bench:
         self.batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
 
     def step(self, which: int) -> dict[str, Tensor]:
-        (update,) = self.learner.passes()[which]
+        (update,) = self.learner.passes(0)[which]
         step = Step(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
         return carry_out(update, self.optimizers, 0.1, step)
 
@@ -107,7 +107,7 @@ def test_the_architecture_step_moves_theta_and_pi_and_no_weight(space: SearchSpa
 
 def test_the_distance_is_that_of_the_sampled_path(space: SearchSpace) -> None:
     bench = Bench(space, SampledPath(targets=TARGETS))
-    (update,) = bench.learner.passes()[1]
+    (update,) = bench.learner.passes(0)[1]
     step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
     gradients = update.accumulate(step)
     costs = space.costs().as_table()
@@ -121,7 +121,7 @@ def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> Non
     for parts in (1, 4):
         bench = Bench(space, SampledPath(targets=TARGETS, proposals=2), parts)
         bench.supernet.eval()
-        (update,) = bench.learner.passes()[1]
+        (update,) = bench.learner.passes(0)[1]
         step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
         update.accumulate(step)
         assert bench.learner.theta.grad is not None
