@@ -40,13 +40,20 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Step:
-    """What an update may use. `generator` is the same on every worker: it is seeded by (seed, epoch, step)."""
+    """What an update may use. `generator` is the same on every worker: it is seeded by (seed, epoch, step).
+
+    Attributes:
+        beside: the micro-batches of the update's second stream, where it names one.
+        weights: the optimizer of the supernet's weights, at this step's learning rate.
+    """
 
     space: SearchSpace
     supernet: Supernet
     micro_batches: Sequence[MicroBatch]
     generator: np.random.Generator
     loss: Callable[[Tensor, Tensor], Tensor]
+    beside: Sequence[MicroBatch] = ()
+    weights: torch.optim.Optimizer | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Gradients:
     """What an update did: the paths whose parameters now have gradients, and this worker's share of its metrics.
 
     A metric is a sum over micro-batches of a mean times the micro-batch's share, so that adding up over workers gives
-    the mean over the global batch. There are always `loss`, which the loop watches, and `top1` in per cent.
+    the mean over the global batch. There are always `loss`, which the loop watches, and `top1` in per cent; an update
+    that leaves out its turn has neither gradients nor metrics.
     """
 
     paths: Sequence[Architecture]
@@ -63,11 +71,16 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Update:
-    """One move of one group of parameters (`weights`), from one stream of images (`train`, `search`)."""
+    """One move of one group of parameters (`weights`), from one stream of images (`train`, `search`).
+
+    Attributes:
+        beside: a second stream, where the move also depends on the step that the weights would take on its batch.
+    """
 
     parameters: str
     stream: str
     accumulate: Callable[[Step], Gradients]
+    beside: str | None = None
 
 
 class Learner(nn.Module, ABC):

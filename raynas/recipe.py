@@ -51,6 +51,7 @@ class TrainingSettings(Settings):
     """How weights are trained, in a supernet or alone.
 
     Attributes:
+        steps: how many steps an epoch has at most; without it, as many as the images fill.
         batch_size: images a step over all workers.
         learning_rate: the rate after warm-up, whatever the number of workers.
         schedule: how the rate falls to zero over the steps after warm-up.
@@ -62,6 +63,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: int = Field(default=240, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=1024, ge=1)
     optimizer: Literal["sgd", "rmsprop"] = "sgd"
     learning_rate: float = Field(default=0.5, gt=0)

@@ -24,12 +24,11 @@ def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -
     them. Other groups stand still, and no gradient is worked out for them.
 
     Args:
-        rate: the learning rate, if it is the supernet's weights that are moved; other groups keep their own.
+        rate: the learning rate of the supernet's weights; other groups keep their own.
     """
     optimizer = optimizers[update.parameters]
-    if update.parameters == WEIGHTS:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for group in optimizers[WEIGHTS].param_groups:
+        group["lr"] = rate
     others = [one for name, one in optimizers.items() if name != update.parameters]
     with _frozen(others), _autocast(step.micro_batches[0].images.device):
         gradients = update.accumulate(step)

@@ -23,12 +23,13 @@ class Walk:
         weight_steps: how many of them move the supernet's weights.
     """
 
-    def __init__(self, passes: Sequence[Sequence[Update]], batches: Batches) -> None:
+    def __init__(self, passes: Sequence[Sequence[Update]], batches: Batches, most: int | None = None) -> None:
+        """`most` is how many steps a pass has at most."""
         self._passes = passes
         self._batches = batches
         moving = [[update for update in updates if update.parameters == WEIGHTS] for updates in passes]
         lengths = [
-            len(batches[(weights or updates)[0].stream]) for weights, updates in zip(moving, passes, strict=True)
+            len(batches[(weights or updates)[0].stream][:most]) for weights, updates in zip(moving, passes, strict=True)
         ]
         moves = [length if weights else 0 for weights, length in zip(moving, lengths, strict=True)]
         self._starts = [0, *accumulate(lengths)]
@@ -36,11 +37,14 @@ class Walk:
         self.steps = self._starts[-1]
         self.weight_steps = self._moves[-1]
 
-    def at(self, step: int) -> list[tuple[Update, NDArray[np.int64]]]:
-        """The updates of a step, each with the images of its batch, shape (batch_size,)."""
+    def at(self, step: int) -> list[tuple[Update, NDArray[np.int64], NDArray[np.int64] | None]]:
+        """The updates of a step, each with the images of its batch and of that beside it, shape (batch_size,)."""
         number, place = self._place(step)
-        updates = self._passes[number]
-        return [(update, _round(self._batches[update.stream], place)) for update in updates]
+        batches = {stream: _round(self._batches[stream], place) for stream in self._batches}
+        return [
+            (update, batches[update.stream], batches[update.beside] if update.beside else None)
+            for update in self._passes[number]
+        ]
 
     def weight_step(self, step: int) -> int:
         """How many steps of the epoch have moved the weights before this one."""

@@ -134,7 +134,7 @@ class Trainer:
         first_epoch, first_step, means = self._resume()
         self.checkpointed = self.reported = time.monotonic()
         for epoch in range(first_epoch, self.job.training.epochs):
-            walk = Walk(self.learner.passes(epoch), self._batches(epoch))
+            walk = Walk(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
             self.supernet.train()
             for step in range(first_step, walk.steps):
                 self._one_step(epoch, step, walk, means)
@@ -182,9 +182,10 @@ class Trainer:
             training, epoch * walk.weight_steps + walk.weight_step(step), training.epochs * walk.weight_steps
         )
         generator = np.random.default_rng([self.job.seed, epoch, step])
-        for update, rows in walk.at(step):
+        for update, rows, beside in walk.at(step):
             batches = list(self._micro_batches(rows, (epoch, step)))
-            given = Step(self.space, self.supernet, batches, generator, self.loss)
+            others = [] if beside is None else list(self._micro_batches(beside, (epoch, step)))
+            given = Step(self.space, self.supernet, batches, generator, self.loss, others, self.optimizers[WEIGHTS])
             metrics = carry_out(update, self.optimizers, rate, given)
             means.add(metrics, prefix="" if update.parameters == WEIGHTS else f"{update.parameters}_")
 

@@ -21,7 +21,7 @@ BATCHES = {"train": np.arange(6).reshape(3, 2), "search": np.arange(10, 14).resh
 
 
 def walked(walk: Walk) -> list[list[tuple[str, list[int]]]]:
-    return [[(update.parameters, rows.tolist()) for update, rows in walk.at(step)] for step in range(walk.steps)]
+    return [[(update.parameters, rows.tolist()) for update, rows, _ in walk.at(step)] for step in range(walk.steps)]
 
 
 def test_one_pass_after_the_other_as_hournas_walks() -> None:
@@ -54,6 +54,19 @@ def test_the_weights_say_how_many_steps_there_are() -> None:
         [("architecture", [12, 13]), ("weights", [2, 3])],
         [("architecture", [10, 11]), ("weights", [4, 5])],
     ]
+
+
+def test_a_second_stream_is_handed_in_beside_the_first() -> None:
+    walk = Walk([[Update("architecture", "search", unused, beside="train"), TRAIN]], BATCHES)
+    (_, rows, beside), (_, train, none) = walk.at(2)
+    assert beside is not None
+    assert (rows.tolist(), beside.tolist(), train.tolist(), none) == ([10, 11], [4, 5], [4, 5], None)
+
+
+def test_an_epoch_may_have_fewer_steps_than_batches() -> None:
+    walk = Walk([[SEARCH, TRAIN]], BATCHES, most=1)
+    assert walked(walk) == [[("architecture", [10, 11]), ("weights", [0, 1])]]
+    assert (walk.steps, walk.weight_steps) == (1, 1)
 
 
 def test_weights_may_be_moved_after_another_group() -> None:
