@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.cell_operations import Operation
-from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
+from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.cell_supernet import CellNetwork, CellSupernet, taken_operations
 from search_spaces.costs import TableCosts
 from search_spaces.counting import FREE, PLAIN, Counting
 from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
-from search_spaces.latency import LatencyTable
+from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.space import NOTHING, Architecture, CountingMode, SearchSpace
 
 
@@ -23,6 +23,7 @@ class CellSpace(SearchSpace):
     """An edge's operations are a choice, shared by the cells of a kind; each cell has weights of its own.
 
     An operation costs the same whatever else is taken: costs are a table, an option's being summed over its cells.
+    Latency is that of the operations alone: what it takes to add them up at a node is left out.
 
     Attributes:
         operations: what the choices' options stand for; `none` stands for no operation.
@@ -98,28 +99,47 @@ class CellSpace(SearchSpace):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> TableCosts:
-        if latency is not None:
-            raise UserError(
-                f"{self.name} has no latency: tables hold the blocks of spaces of layers, not those of cells."
-            )
         plan = self.plan(resolution, num_classes)
         count = PLAIN if counting == "macs" else self.paper_counting
         shape = (len(self.choices), max(len(choice.options) for choice in self.choices))
         options = [[FREE] * shape[1] for _ in self.choices]
-        for edge in (edge for cell in plan.cells for edge in cell.edges):
-            for i, name in enumerate(self.choices[edge.choice].options):
-                if name != NOTHING:
-                    options[edge.choice][i] += self.operations[name].cost(edge.place, self.affine)
+        for choice, option, part in self._edge_parts(plan):
+            options[choice][option] += part.cost()
         fixed = FREE
-        for part in (*plan.stem, *(part for cell in plan.cells for part in cell.inputs), plan.head):
+        for part in plan.always():
             fixed += part.cost()
         table = {
             "macs": torch.tensor([[count.macs(cost) for cost in row] for row in options], dtype=torch.float64),
             "params": torch.tensor([[count.params(cost) for cost in row] for row in options], dtype=torch.float64),
         }
         fixed_costs = {"macs": float(count.macs(fixed)), "params": float(count.params(fixed))}
+        if latency is not None:
+            table["latency_ms"] = torch.zeros(shape, dtype=torch.float64)
+            for choice, option, part in self._edge_parts(plan):
+                needed = option in self.surviving[choice]
+                table["latency_ms"][choice, option] += latency.option_ms(part.latency_key(), needed)
+            always = (part.latency_key() for part in plan.always())
+            fixed_costs["latency_ms"] = sum(latency.option_ms(key, needed=True) for key in always)
         subsets = frozenset(position for position, choice in enumerate(self.choices) if choice.subset)
         return TableCosts(self.name, self.surviving, table, fixed_costs, subsets)
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        """The operations, what prepares the cells' inputs, the stem and the head; nodes' sums are not among them."""
+        plan = self.plan()
+        options = [part for choice, i, part in self._edge_parts(plan) if i in self.surviving[choice]]
+        timed: dict[LatencyKey, TimedBlock] = {}
+        for part in (*plan.always(), *options):
+            key, place = part.latency_key(), part.place
+            if key is not None:
+                timed.setdefault(key, TimedBlock(part.build, (place.in_channels, place.size, place.size)))
+        return timed
+
+    def _edge_parts(self, plan: NetworkPlan) -> Iterator[tuple[int, int, Part]]:
+        """Every choice's options, by index, at every edge that they are for; `none` is no operation."""
+        for edge in (edge for cell in plan.cells for edge in cell.edges):
+            for option, name in enumerate(self.choices[edge.choice].options):
+                if name != NOTHING:
+                    yield edge.choice, option, Part(self.operations[name], edge.place, self.affine)
 
     def links(self) -> list[Link]:
         """Nodes are `stem0`, `cell0.2` (a cell's node) and `cell0` (what it gives); all cells' edges are there."""

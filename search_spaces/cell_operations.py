@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from search_spaces.blocks import Place
 from search_spaces.counting import FREE, Cost, linear_cost
+from search_spaces.latency import LatencyKey
 
 
 class Operation(ABC):
@@ -24,6 +25,10 @@ class Operation(ABC):
     @abstractmethod
     def cost(self, place: Place, affine: bool) -> Cost:
         """What one image costs here."""
+
+    @abstractmethod
+    def latency_key(self, place: Place) -> LatencyKey | None:
+        """Under which key a latency table knows it here, `affine` or not; None where nothing is computed."""
 
     @abstractmethod
     def build(self, place: Place, affine: bool) -> nn.Module:
@@ -41,6 +46,9 @@ class ConvNorm(Operation):
         cost = _conv_cost(place.in_channels, place.out_channels, self.kernel, place.out_size)
         cost += _norm_cost(place.out_channels, affine)
         return cost + _relu_cost(place.in_channels, place.size) if self.activation else cost
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("relu-conv" if self.activation else "conv", place, self.kernel)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -76,6 +84,10 @@ class SeparableConv(Operation):
             )
         return cost
 
+    def latency_key(self, place: Place) -> LatencyKey:
+        op = f"sep-conv-{self.times}x" + (f"-dilation-{self.dilation}" if self.dilation > 1 else "")
+        return _key(op, place, self.kernel)
+
     def build(self, place: Place, affine: bool) -> nn.Module:
         built = [self._build(one, affine) for one in self._places(place)]
         return built[0] if len(built) == 1 else nn.Sequential(*built)
@@ -102,6 +114,10 @@ class Pool(Operation):
     def cost(self, place: Place, affine: bool) -> Cost:
         return FREE
 
+    def latency_key(self, place: Place) -> LatencyKey:
+        op = ("max-pool" if self.greatest else "avg-pool") + ("-norm" if self.norm else "")
+        return _key(op, place, kernel=3)
+
     def build(self, place: Place, affine: bool) -> nn.Module:
         pool: nn.Module = (
             nn.MaxPool2d(3, place.stride, padding=1)
@@ -120,6 +136,9 @@ class SkipConnect(Operation):
     def cost(self, place: Place, affine: bool) -> Cost:
         return FREE if place.keeps_shape else FactorizedReduce().cost(place, affine)
 
+    def latency_key(self, place: Place) -> LatencyKey | None:
+        return None if place.keeps_shape else FactorizedReduce().latency_key(place)
+
     def build(self, place: Place, affine: bool) -> nn.Module:
         return nn.Identity() if place.keeps_shape else FactorizedReduce().build(place, affine)
 
@@ -131,6 +150,9 @@ class FactorizedReduce(Operation):
     def cost(self, place: Place, affine: bool) -> Cost:
         convolutions = _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
         return _relu_cost(place.in_channels, place.size) + convolutions + _norm_cost(place.out_channels, affine)
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("factorized-reduce", place, kernel=1)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
         return _FactorizedReduce(place, affine)
@@ -164,6 +186,9 @@ class ResidualReduction(Operation):
         first, second = (ConvNorm(3).cost(one, affine) for one in self._places(place))
         return first + second + _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
 
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("residual-reduction", place, kernel=3)
+
     def build(self, place: Place, affine: bool) -> nn.Module:
         first, second = (ConvNorm(3).build(one, affine) for one in self._places(place))
         return _ResidualReduction(first, second, place)
@@ -195,6 +220,9 @@ class Classifier(Operation):
             return linear
         return _norm_cost(place.in_channels, affine) + _relu_cost(place.in_channels, place.size) + linear
 
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("norm-pool-classifier" if self.norm else "pool-classifier", place, kernel=1)
+
     def build(self, place: Place, affine: bool) -> nn.Module:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if self.norm:
@@ -204,6 +232,10 @@ class Classifier(Operation):
         layers["flatten"] = nn.Flatten()
         layers["classifier"] = nn.Linear(place.in_channels, place.out_channels)
         return nn.Sequential(layers)
+
+
+def _key(op: str, place: Place, kernel: int) -> LatencyKey:
+    return LatencyKey(op, place.size, place.in_channels, place.out_channels, kernel, 0, place.stride)
 
 
 def _conv(

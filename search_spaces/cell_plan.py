@@ -9,6 +9,7 @@ from torch import nn
 from search_spaces.blocks import Place
 from search_spaces.cell_operations import Operation
 from search_spaces.counting import Cost
+from search_spaces.latency import LatencyKey
 
 
 class Part(NamedTuple):
@@ -20,6 +21,9 @@ class Part(NamedTuple):
 
     def cost(self) -> Cost:
         return self.operation.cost(self.place, self.affine)
+
+    def latency_key(self) -> LatencyKey | None:
+        return self.operation.latency_key(self.place)
 
     def build(self) -> nn.Module:
         return self.operation.build(self.place, self.affine)
@@ -63,6 +67,10 @@ class NetworkPlan(NamedTuple):
     stem: tuple[Part, ...]
     cells: tuple[CellPlan, ...]
     head: Part
+
+    def always(self) -> list[Part]:
+        """What is there whatever the edges take: the stem, what prepares the cells' inputs, the head."""
+        return [*self.stem, *(part for cell in self.cells for part in cell.inputs), self.head]
 
     @property
     def stride(self) -> int:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import nan, prod
+from math import prod
 
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
@@ -232,7 +232,7 @@ class ChainSpace(SearchSpace):
         if latency is not None:
             table["latency_ms"] = _table(
                 [
-                    [_latency_ms(block.latency_key(place, style), latency, i in kept) for i, block in enumerate(blocks)]
+                    [latency.option_ms(block.latency_key(place, style), i in kept) for i, block in enumerate(blocks)]
                     for (blocks, place, style), kept in zip(layers, self.surviving, strict=True)
                 ]
             )
@@ -307,9 +307,3 @@ def _table(rows: Sequence[Sequence[float]]) -> Tensor:
     """Float64 of shape (choices, most options of a choice), 0 beyond a choice's options."""
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=torch.float64)
-
-
-def _latency_ms(key: LatencyKey | None, latency: LatencyTable, needed: bool) -> float:
-    if key is None:
-        return 0.0
-    return latency.latency_ms(key) if needed else latency.entries_ms.get(key, nan)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from search_spaces.errors import UserError, nearest
 
@@ -19,16 +21,18 @@ if TYPE_CHECKING:
 class LatencyKey(NamedTuple):
     """What a measured block's time depends on: its shape, so that one table serves every space with such blocks.
 
-    It leaves out activations and a squeeze's width: measure a table anew for a space that differs in these.
+    It leaves out a family's activation and a squeeze's width: measure a table anew for a space that differs in these.
 
     Attributes:
         op: what it is: `stem`, `mbconv`, `mbconv-expand` (expansion 1 that keeps its 1x1 expand convolution, as
             HourNAS's do), `skip` (where it is a 1x1 convolution), `head` (a 1x1 convolution with the pooling behind
-            it), `classifier`, or a space's own name.
+            it), `classifier`, a cell's operation (`relu-conv`, `sep-conv-2x`, `max-pool-norm`), or a space's own name.
         size: the input's height and width in pixels; 1 for the classifier.
-        expansion: hidden over input channels; 0 for what has no hidden layer.
-        se: whether squeeze-and-excitation follows the depthwise convolution.
+        expansion: hidden over input channels, to four decimals; 0 for what has no hidden layer.
+        se: whether squeeze-and-excitation, or split attention, follows the depthwise convolution.
         groups: of the 1x1 convolutions.
+        splits: of split attention; 1 is squeeze-and-excitation.
+        activation: `swish` where a block chooses it over ReLU (FP-NAS); empty for ReLU and for a family's own.
     """
 
     op: str
@@ -40,6 +44,8 @@ class LatencyKey(NamedTuple):
     stride: int
     se: bool = False
     groups: int = 1
+    splits: int = 1
+    activation: str = ""
 
     def __str__(self) -> str:
         return (
@@ -47,6 +53,8 @@ class LatencyKey(NamedTuple):
             f"kernel {self.kernel}, expansion {self.expansion:g}, stride {self.stride}"
             + (", se" if self.se else "")
             + (f", groups {self.groups}" if self.groups > 1 else "")
+            + (f", splits {self.splits}" if self.splits > 1 else "")
+            + (f", {self.activation}" if self.activation else "")
         )
 
 
@@ -62,11 +70,11 @@ class LatencyTable:
 
     The project's own form is a CSV file with a header, or a YAML list of mappings, with these names:
 
-        op, size, in_channels, out_channels, kernel, expansion, stride, se, groups, latency_ms
-        mbconv, 56, 24, 24, 5, 6, 1, false, 1, 14.131
+        op, size, in_channels, out_channels, kernel, expansion, stride, se, groups, splits, activation, latency_ms
+        mbconv, 56, 24, 24, 5, 6, 1, false, 1, 1, , 14.131
 
     where the names are `LatencyKey`'s. What is left out or empty is kernel 1, expansion 0, stride 1, se false,
-    groups 1. An op that no space asks for is kept and never used.
+    groups 1, splits 1, no activation. An op that no space asks for is kept and never used.
     """
 
     def __init__(self, entries_ms: Mapping[LatencyKey, float], origin: str) -> None:
@@ -82,6 +90,16 @@ class LatencyTable:
         if key not in self.entries_ms:
             raise UserError(f"{self.origin} has no latency for {key}; add that row, or choose a space that it covers.")
         return self.entries_ms[key]
+
+    def option_ms(self, key: LatencyKey | None, needed: bool) -> float:
+        """What an option takes: 0 where nothing is computed (no key), nan where it was not measured nor is needed.
+
+        Raises:
+            UserError: as `latency_ms`, if it is needed.
+        """
+        if key is None:
+            return 0.0
+        return self.latency_ms(key) if needed else self.entries_ms.get(key, nan)
 
     def write(self, path: Path) -> None:
         """The table in the project's CSV form; a file that is there is replaced whole or, in an error, not at all."""
@@ -135,10 +153,12 @@ class _Row(BaseModel):
     in_channels: PositiveInt
     out_channels: PositiveInt
     kernel: PositiveInt = 1
-    expansion: NonNegativeFloat = 0
+    expansion: Annotated[NonNegativeFloat, AfterValidator(partial(round, ndigits=4))] = 0
     stride: PositiveInt = 1
     se: bool = False
     groups: PositiveInt = 1
+    splits: PositiveInt = 1
+    activation: str = ""
     latency_ms: NonNegativeFloat
 
 

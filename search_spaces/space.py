@@ -263,9 +263,11 @@ class SearchSpace(ABC):
         """Every block that a latency table of this space needs, ready to be built and measured.
 
         Raises:
-            UserError: if the space's networks are no row of blocks that could be measured one by one.
+            UserError: if the space does not say which blocks it has, as one of a user's own may not.
         """
-        raise UserError(f"{self.name} does not say which blocks a latency table of it would hold; spaces of layers do.")
+        raise UserError(
+            f"{self.name} does not say which blocks a latency table of it would hold; its class needs latency_blocks()."
+        )
 
 
 @cache

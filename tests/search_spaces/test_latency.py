@@ -82,7 +82,8 @@ def test_yaml_says_the_same_as_csv(tmp_path: Path, table: LatencyTable) -> None:
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: LatencyTable) -> None:
-    table.entries_ms[LatencyKey("Sep conv", 8, 16, 16, 3, 16 / 3, 2, se=True, groups=2)] = 0.1 + 0.2
+    table.entries_ms[LatencyKey("Sep conv", 8, 16, 16, 3, 5.3333, 2, se=True, groups=2)] = 0.1 + 0.2
+    table.entries_ms[LatencyKey("mbconv", 8, 16, 16, 3, 0.75, 1, se=True, splits=4, activation="swish")] = 0.5
     path = tmp_path / "written.csv"
     path.write_text("what was there before")
     table.write(path)
@@ -90,7 +91,19 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: LatencyTable) 
     assert list(tmp_path.glob("*written*")) == [path]
 
 
-@pytest.mark.parametrize("name", ["fbnet", "mnasnet", "mobilenetv3", "nas-bench-macro", "proxylessnas", "resnet20"])
+def test_expansions_are_told_apart_to_four_decimals(tmp_path: Path) -> None:
+    path = tmp_path / "phone.csv"
+    path.write_text("op,size,in_channels,out_channels,expansion,latency_ms\nmbconv,8,24,16,0.66666,1\n")
+    assert list(LatencyTable.read(path).entries_ms) == [LatencyKey("mbconv", 8, 24, 16, 1, 0.6667, 1)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("darts", "darts-imagenet", "fbnet", "mnasnet", "mobilenetv3", "nas-bench-macro", "nats-bench"),
+        *("proxylessnas", "resnet20"),
+    ],
+)
 def test_blocks_to_be_measured_are_those_of_the_networks(name: str) -> None:
     """One by one they compute what the whole network is counted to compute."""
     space = search_spaces.load(name, width=0.25, resolution=64)
