@@ -23,8 +23,9 @@ from search_spaces.chain_supernet import initialise
 from search_spaces.counting import conv_bn_cost
 from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
-from search_spaces.latency import LatencyTable
+from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.sliced_costs import SlicedCosts, group_cost
+from search_spaces.sliced_latency import blocks_of, group_latency, of_kinds, timed_blocks
 from search_spaces.sliced_network import build_block, network_state
 from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group
 from search_spaces.sliced_supernet import SlicedSupernet
@@ -194,15 +195,7 @@ class SlicedSpace(SearchSpace):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> SlicedCosts:
-        """Exact costs; the papers count as `macs` does.
-
-        Raises:
-            UserError: also if a latency table is given.
-        """
-        if latency is not None:
-            raise UserError(
-                f"{self.name} takes no latency table, as its blocks have thousands of shapes; limit macs or params."
-            )
+        """Exact costs; the papers count as `macs` does. Latency is as exact as the table: see `sliced_latency`."""
         resolution = self.resolution if resolution is None else resolution
         sizes = self._sizes(resolution)
         arriving = [(self._stem_channels,), *(group.channels for group in self._groups)]
@@ -213,7 +206,49 @@ class SlicedSpace(SearchSpace):
         macs, params = ([count[i] for count in counts] for i in range(2))
         macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
         params[-1] = params[-1] + torch.tensor([end.params for end in ends])
-        return SlicedCosts(self.name, self.surviving, {"macs": macs, "params": params})
+        tables = {"macs": macs, "params": params}
+        if latency is not None:
+            tables["latency_ms"] = self._latency_ms(resolution, num_classes, latency)
+        return SlicedCosts(self.name, self.surviving, tables)
+
+    def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
+        """A table a group, as `SlicedCosts` has them."""
+        arriving: Sequence[int] = (self._stem_channels,)
+        arrived: Sequence[int] = (0,)
+        tables = []
+        for group, kept, size in zip(self._groups, by_group(self.surviving), self._sizes(resolution), strict=False):
+            tables.append(group_latency(group, arriving, size, latency, [arrived, *kept]))
+            arriving, arrived = group.channels, kept[-1]
+        stem = latency.latency_ms(self._stem_key(resolution))
+        ends = [
+            [
+                stem,
+                *(
+                    latency.option_ms(key, i in arrived)
+                    for key in self._head(channels, resolution, num_classes).timed()
+                ),
+            ]
+            for i, channels in enumerate(arriving)
+        ]
+        tables[-1] = tables[-1] + torch.tensor([sum(end) for end in ends], dtype=torch.float64)
+        return tables
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        """Of a group's blocks those at the ends and in the middle of its ranges: see `sliced_latency`."""
+        arriving: Sequence[int] = (self._stem_channels,)
+        timed = {self._stem_key(self.resolution): TimedBlock(self._stem, (3, self.resolution, self.resolution))}
+        for group, kept, size in zip(
+            self._groups, by_group(self.surviving), self._sizes(self.resolution), strict=False
+        ):
+            for blocks in blocks_of(group, arriving, size):
+                timed = timed_blocks(of_kinds(group, *kept[:3]), blocks) | timed
+            arriving = group.channels
+        for option in self.surviving[-1]:
+            timed |= self._head(arriving[option], self.resolution, None).timed()
+        return timed
+
+    def _stem_key(self, resolution: int) -> LatencyKey:
+        return LatencyKey("stem", resolution, 3, self._stem_channels, STEM_KERNEL, 0, self._settings.stem_stride)
 
     def links(self) -> list[Link]:
         """A block is a row of its group's five choices, with a way past them where its shape can be kept."""

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
-from search_spaces import Architecture, LatencyTable, SearchSpace, UserError
+from search_spaces import Architecture, SearchSpace, UserError
 from search_spaces.sliced import Row, SlicedFamily
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
@@ -96,9 +96,7 @@ def test_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
     assert costs.cost([])["macs"].shape == (0,)
 
 
-def test_there_is_no_table_of_options_and_none_of_latencies() -> None:
+def test_there_is_no_table_of_options() -> None:
     space = search_spaces.load("fbnetv2-f")
     with pytest.raises(UserError, match="depends on the channels"):
         space.costs().as_table()
-    with pytest.raises(UserError, match="fbnetv2-f takes no latency table"):
-        space.costs(latency=LatencyTable({}, "a table"))
