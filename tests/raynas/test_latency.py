@@ -4,12 +4,16 @@ import csv
 import json
 import math
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
 import search_spaces
 from raynas import latency
@@ -17,6 +21,7 @@ from raynas.cli import main
 from raynas.latency import agreement
 from raynas.progress import Quiet
 from search_spaces import LatencyTable, SearchSpace, UserError
+from search_spaces.latency import LatencyKey, TimedBlock
 
 SPACE = ["nas-bench-macro", "--resolution", "16", "--set", "width=0.25"]
 
@@ -146,10 +151,77 @@ def test_what_is_wrong_is_said_in_one_sentence(raynas: Command, arguments: list[
     assert [path.name for path in Path().iterdir()] == ["taken.csv"]
 
 
-def test_a_space_that_is_no_row_of_blocks_is_refused(raynas: Command) -> None:
-    status, _, err = raynas("measure", "nats-bench")
-    assert status == 2
-    assert "nats-bench does not say which blocks a latency table of it would hold" in err
+SLICED = """
+from search_spaces.sliced import Row, SlicedFamily
+
+ROWS = (
+    Row(channels=(4, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
+    Row(channels=(8, 24, 4), repeats=2, stride=2),
+)
+space = SlicedFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2"), resolution=16, num_classes=3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "rows"),
+    [
+        # stem, cells' inputs, head; in two cells seven operations at stride 2, and at stride 1 all but the identity
+        ("darts", ["resolution=8", "channels=4", "cells=2"], 1 + 3 + 1 + 2 * (7 + 6)),
+        ("darts-imagenet", ["resolution=32", "channels=4", "cells=2", "num_classes=10"], 3 + 4 + 1 + 2 * (7 + 6)),
+        ("nats-bench", ["resolution=8", "channels=4", "cells=1"], 1 + 2 + 1 + 3 * 3),
+        # stem, classifier, heads; skips; kernels x activations x splits, by channels in and out and by expansions
+        ("few.py", [], 1 + 1 + 5 + 2 + 2 * 3 + 2 * 2 * 3 * (2 + 2 * 3 * 3 + 3 * 3)),
+    ],
+)
+def test_spaces_of_cells_and_of_searchable_channels(raynas: Command, name: str, settings: list[str], rows: int) -> None:
+    Path("few.py").write_text(SLICED)
+    changed = [word for setting in settings for word in ("--set", setting)]
+    status, out, _ = raynas("measure", name, *changed, "--out", "t.csv", "--repeats", "2", "--json")
+    assert (status, json.loads(out)["rows"]) == (0, rows)
+    status, out, err = raynas("check", name, "t.csv", *changed, "--architectures", "4", "--repeats", "2", "-q")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == WORDS
+
+
+@pytest.mark.slow
+def test_the_largest_space_is_measured_a_part_at_a_time(raynas: Command) -> None:
+    tiny = ["--set", "width=0.1", "--resolution", "32", "--set", "num_classes=2"]
+    status, out, err = raynas("measure", "fp-nas-l2", *tiny, "--repeats", "1", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["rows"] > 1000
+    status, out, _ = raynas("check", "fp-nas-l2", "fp-nas-l2-cpu.csv", *tiny, "--architectures", "2", "--json")
+    assert (status, len(json.loads(out)["networks"])) == (0, 2)
+
+
+def test_every_block_is_timed_once_a_round_wherever_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are told apart by how long they take; seven of them in parts of three."""
+    monkeypatch.setattr(latency, "_TOGETHER", 3)
+
+    class Sleeps(nn.Module):
+        def __init__(self, milliseconds: int) -> None:
+            super().__init__()
+            self.milliseconds = milliseconds
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            time.sleep(self.milliseconds / 1e3)
+            return images
+
+    class Row(type(search_spaces.load("nas-bench-macro"))):  # type: ignore[misc]
+        name = "row"
+
+        def __init__(self) -> None: ...
+
+        def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+            return {LatencyKey("op", 1, n, 1, 1, 0, 1): TimedBlock(partial(Sleeps, 3 * n), (n,)) for n in range(1, 8)}
+
+    table, _ = latency.measure(Row(), latency.Bench(rounds=3), Quiet())
+    assert [round(ms / 3) for ms in table.entries_ms.values()] == [key.in_channels for key in table.entries_ms]
+
+
+def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(space), "latency_blocks", SearchSpace.latency_blocks)
+    with pytest.raises(UserError, match=r"nas-bench-macro does not say which blocks .* its class needs latency_blocks"):
+        latency.measure(space, latency.Bench(), Quiet())
 
 
 def test_more_architectures_than_there_are_cannot_be_drawn(space: SearchSpace) -> None:
