@@ -1,0 +1,128 @@
+"""DARTS's second-order gradient against exact autograd through the unrolled step, in float64."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+import search_spaces
+from raynas.objective import MicroBatch, Step
+from search_spaces import Architecture
+from search_spaces.supernet import Supernet
+from tuners import unrolled
+from tuners.mixture import add_gradients
+from tuners.unrolled import unrolled_gradient
+
+RATE, MOMENTUM, DECAY = 0.3, 0.9, 0.01
+
+
+class Tiny(Supernet):
+    """Two choices of two smooth operations each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = nn.ModuleList([nn.Linear(12, 12) for _ in range(4)])
+        self.unused = nn.Linear(2, 2)
+        self.head = nn.Linear(12, 3)
+
+    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
+        features = images.flatten(1)
+        for choice in range(2):
+            there = self.operations[2 * choice : 2 * choice + 2]
+            features = sum(
+                (torch.tanh(run(features)) * weights[choice, i] for i, run in enumerate(there)), torch.zeros(())
+            )
+        logits: Tensor = self.head(features)
+        return logits
+
+    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
+        raise NotImplementedError
+
+
+class Mixed(nn.Module):
+    def __init__(self, supernet: Tiny) -> None:
+        super().__init__()
+        self.supernet = supernet
+
+    def forward(self, images: Tensor, weights: Tensor) -> Tensor:
+        return self.supernet.mixed(images, weights)
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[None]:
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def batch(count: int) -> MicroBatch:
+    return MicroBatch(torch.randn(count, 3, 2, 2), torch.arange(count) % 3, 1.0)
+
+
+def halves(whole: MicroBatch) -> list[MicroBatch]:
+    half = len(whole.labels) // 2
+    return [MicroBatch(whole.images[part], whole.labels[part], 0.5) for part in (slice(half), slice(half, None))]
+
+
+def exact(supernet: Tiny, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch) -> Tensor:
+    """Equation 7 without approximation: the step is differentiated through."""
+    model = Mixed(supernet)
+    own = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
+    weights: dict[str, Tensor] = {name: weight.detach().clone().requires_grad_() for name, weight in own.items()}
+    alpha = mixture.detach().clone().requires_grad_()
+    loss = functional.cross_entropy(functional_call(model, weights, (train.images, alpha)), train.labels)
+    gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    there = {}
+    for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+        buffer = sgd.state[own[name]].get("momentum_buffer", torch.zeros(()))
+        there[name] = weight - RATE * (gradient + DECAY * weight + MOMENTUM * buffer)
+    outer = functional.cross_entropy(functional_call(model, there, (search.images, alpha)), search.labels)
+    (gradient,) = torch.autograd.grad(outer, alpha)
+    return gradient
+
+
+@pytest.mark.parametrize("steps_before", [0, 2])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_it_is_the_gradient_through_the_unrolled_step(
+    steps_before: int, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet = Tiny()
+    sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    mixture = torch.softmax(torch.randn(2, 2), dim=1)
+    train, search = batch(6), batch(4)
+    space = search_spaces.load("nats-bench")
+    micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
+    step = Step(space, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
+    for _ in range(steps_before):
+        add_gradients(step, step.beside, mixture)
+        sgd.step()
+        sgd.zero_grad()
+    for weight in supernet.parameters():
+        weight.requires_grad_(False)
+    before = [weight.clone() for weight in supernet.parameters()]
+    expected = exact(supernet, sgd, mixture, train, search)
+
+    for distance, tolerance in ((0.01, 1e-4), (1e-4, 1e-8)):
+        monkeypatch.setattr(unrolled, "_DISTANCE", distance)
+        leaf = mixture.clone().requires_grad_()
+        metrics = unrolled_gradient(step, leaf, add_gradients)
+        assert leaf.grad is not None
+        torch.testing.assert_close(leaf.grad, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+    assert metrics.keys() == {"loss", "top1"}
+
+    first_order = mixture.clone().requires_grad_()
+    add_gradients(step, [search], first_order)
+    assert first_order.grad is not None
+    assert (first_order.grad - expected).abs().max() > 0.05 * expected.abs().max()
+    for weight, was in zip(supernet.parameters(), before, strict=True):
+        assert torch.equal(weight, was)
+        assert weight.grad is None
+        assert not weight.requires_grad
