@@ -67,6 +67,7 @@ def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
     if settings.inherit:
         if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):
             raise UserError("fit.inherit needs the run of a supernet that still holds every operation of the network.")
+        from_specification(outcome.space).network_state(architecture, {})  # raises where nothing can be inherited
         start = Weights(outcome.weights, "inherited", [])
     name = f"fit-{digest([text, settings.json_value()])[:6]}"
     fitted = asdict(study.fit(name, architecture, settings, start))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from torch import Tensor, nn
@@ -44,6 +44,10 @@ class Place:
     @property
     def keeps_shape(self) -> bool:
         return self.stride == 1 and self.in_channels == self.out_channels
+
+    def part(self, of: int) -> Place:
+        """The same place for one channel in so many."""
+        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,13 @@ class CellSpace(SearchSpace):
     Attributes:
         operations: what the choices' options stand for; `none` stands for no operation.
         affine: whether batch norm within cells has a trainable scale and shift.
+        partial: in the supernet alone, an edge's operations run on one channel in this many.
         paper_counting: how the paper counts.
     """
 
     operations: Mapping[str, Operation]
     affine: bool
+    partial: int = 1
     paper_counting: Counting = PLAIN
 
     @abstractmethod
@@ -61,7 +63,8 @@ class CellSpace(SearchSpace):
             for choice, options in zip(self.choices, self.surviving, strict=True)
         ]
         plan = self.plan(num_classes=num_classes)
-        return CellSupernet(plan, [self._build(cell, surviving) for cell in plan.cells], self.choices)
+        edges = [self._build(cell, surviving, self.partial) for cell in plan.cells]
+        return CellSupernet(plan, edges, self.choices, self.partial)
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> CellNetwork:
         """The network without the operations and edges that the architecture leaves out."""
@@ -71,6 +74,11 @@ class CellSpace(SearchSpace):
         return CellNetwork(plan, [{edge: built for edge, built in cell.items() if built} for cell in edges])
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.partial > 1:
+            raise UserError(
+                f"A supernet of {self.name} with partial: {self.partial} has weights for a part of a network's "
+                "channels: nothing can be inherited from it."
+            )
         taken = taken_operations(self.choices, architecture)
         kept = {
             ("cells", str(number), "edges", edge.key, name)
@@ -85,10 +93,12 @@ class CellSpace(SearchSpace):
             if parts[name][2:3] != ("edges",) or parts[name][:5] in kept
         }
 
-    def _build(self, cell: CellPlan, taken: list[list[str]]) -> dict[Edge, dict[str, nn.Module]]:
-        """The operations of a cell's edges where the choices take these."""
+    def _build(self, cell: CellPlan, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:
+        """The operations of a cell's edges where the choices take these, on one channel in `partial`."""
         return {
-            edge: {name: self.operations[name].build(edge.place, self.affine) for name in taken[edge.choice]}
+            edge: {
+                name: self.operations[name].build(edge.place.part(partial), self.affine) for name in taken[edge.choice]
+            }
             for edge in cell.edges
         }
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
 from search_spaces.errors import UserError
+from search_spaces.partial_channels import joined, parted
 from search_spaces.space import NOTHING, Architecture, Choice
 from search_spaces.supernet import Supernet
 
@@ -77,13 +78,18 @@ class CellNetwork(Cells):
 
 
 class CellSupernet(Cells, Supernet):
-    """Every surviving operation of every edge."""
+    """Every surviving operation of every edge; they run on one channel in `partial`."""
 
     def __init__(
-        self, plan: NetworkPlan, edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]], choices: Sequence[Choice]
+        self,
+        plan: NetworkPlan,
+        edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
+        choices: Sequence[Choice],
+        partial: int = 1,
     ) -> None:
         super().__init__(plan, edges)
         self.choices = tuple(choices)
+        self.partial = partial
 
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
         """The network of one architecture: an edge is the sum of the operations that it takes, times its gate.
@@ -96,7 +102,9 @@ class CellSupernet(Cells, Supernet):
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
             if not taken[choice]:
                 return None
-            output = _sum([self._operation(choice, operations, name)(features) for name in taken[choice]])
+            through, by = parted(features, self.partial)
+            output = _sum([self._operation(choice, operations, name)(through) for name in taken[choice]])
+            output = output if by is None else joined(output, by, self.partial)
             return output if gates is None else output * gates[choice]
 
         return self.run(images, run_edge)
@@ -107,15 +115,19 @@ class CellSupernet(Cells, Supernet):
         Args:
             weights: shape (choices, most options of a choice). Where operations and edges have weights of their own
                 (HM-NAS equations 1 and 2) these are their products. Where the weights need no gradient, an operation
-                whose weight is exactly 0 is not run: a masked mixture costs what the masks leave of it.
+                whose weight is exactly 0 is not run: a masked mixture costs what the masks leave of it. Channels that
+                pass by are multiplied by the sum of the choice's weights, which is the edge's.
         """
         masked = torch.zeros(weights.shape) if weights.requires_grad else weights == 0
         left_out = masked.tolist()
 
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
             columns = [(self.choices[choice].options.index(name), run) for name, run in operations.items()]
-            outputs = [run(features) * weights[choice, i] for i, run in columns if not left_out[choice][i]]
-            return _sum(outputs) if outputs else None
+            through, by = parted(features, self.partial)
+            outputs = [run(through) * weights[choice, i] for i, run in columns if not left_out[choice][i]]
+            if by is None or not outputs:
+                return _sum(outputs) if outputs else None
+            return joined(_sum(outputs), by * weights[choice].sum(), self.partial)
 
         return self.run(images, run_edge)
 

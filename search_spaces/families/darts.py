@@ -22,13 +22,13 @@
 HM-NAS takes any number of the seven operations on an edge, the same in all cells (`subset: true`, `cell_types: one`).
 DARTS and FTSO take one of eight, with choices of their own for the two reduction cells: `operations: 8`,
 `subset: false`, `cell_types: two`, 8 cells of C = 16 to search, 20 of C = 36 (`darts`) or 14 of C = 48
-(`darts-imagenet`) with `affine: true` to train.
+(`darts-imagenet`) with `affine: true` to train. PC-DARTS and FTSO search with `partial: 4`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -45,7 +45,7 @@ from search_spaces.cell_operations import (
 )
 from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.errors import UserError, nearest
-from search_spaces.space import NOTHING, Choice
+from search_spaces.space import NOTHING, Architecture, Choice
 from search_spaces.validation import settings_of
 
 OPERATIONS: dict[str, Operation] = {
@@ -69,6 +69,7 @@ def darts(
     cell_types: str = "one",
     subset: bool = True,
     affine: bool = False,
+    partial: int = 1,
     width: float = 1.0,
     resolution: int = 32,
     num_classes: int = 10,
@@ -83,6 +84,8 @@ def darts(
         cell_types: `one` set of choices for all cells, or `two`, of which one is the reduction cells'.
         subset: whether an edge takes any number of its operations, or one.
         affine: whether batch norm within cells has a trainable scale and shift; DARTS's search does without.
+        partial: K of PC-DARTS: in the supernet an edge's operations run on one channel in K, and the others pass by. An
+            architecture's network and its costs are those of all channels.
         width: multiplies the channels; the product is rounded to an even number.
         resolution: the images' height and width in pixels.
         stem_stride: the stem's stride.
@@ -101,6 +104,7 @@ def darts_imagenet(
     cell_types: str = "one",
     subset: bool = True,
     affine: bool = False,
+    partial: int = 1,
     width: float = 1.0,
     resolution: int = 224,
     num_classes: int = 1000,
@@ -129,6 +133,7 @@ class DartsSettings(BaseModel):
     cell_types: Literal["one", "two"]
     subset: bool
     affine: bool
+    partial: PositiveInt
     width: PositiveFloat
     resolution: PositiveInt
     num_classes: PositiveInt
@@ -155,6 +160,7 @@ class DartsSpace(CellSpace):
         self.resolution = given.resolution
         self.num_classes = given.num_classes
         self.affine = given.affine
+        self.partial = given.partial
         self._settings = given
         self._imagenet = imagenet
         self._edges = [(source, target) for target in range(2, NODES) for source in range(target)]
@@ -164,7 +170,19 @@ class DartsSpace(CellSpace):
             for source, target in self._edges
         )
         self.surviving = (tuple(range(len(given.operations))),) * len(self.choices)
-        self.plan()
+        channels = self.plan().cells[0].edges[0].place.in_channels
+        if channels % self.partial:
+            raise UserError(
+                f"{name}: {channels} channels have no part of one in {self.partial}: use a multiple of "
+                f"{self.partial} channels, or another partial."
+            )
+
+    def only(self, architecture: Architecture) -> Self:
+        """The space whose one architecture is this one; trained alone, it has all its channels."""
+        fixed = super().only(architecture)
+        fixed.partial = 1
+        fixed.settings = {**self.settings, "partial": 1}
+        return fixed
 
     def _names(self, operations: object) -> list[str]:
         """The operations asked for, in the order asked for."""
