@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.latency_command import app as latency
+from raynas.latency_command import app as latency_app
 from raynas.printing import print_json, print_table
 from search_spaces.errors import UserError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find small, accurate image networks under a budget, on Ray.",
 )
-app.add_typer(latency, name="latency")
+app.add_typer(latency_app, name="latency")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
@@ -175,12 +175,18 @@ def describe(
     ],
     architecture: Annotated[str | None, typer.Option(help="An architecture of the space, by its text.")] = None,
     resolution: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
+    latency: Annotated[str | None, typer.Option(help="A latency table: a CSV or YAML file.")] = None,
+    name: Annotated[str | None, typer.Option("--table", help="Which table, where the file holds several.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a space holds, or what an architecture is made of and costs."""
     from raynas.describing import described
+    from search_spaces import LatencyTable
 
-    description = described(what, architecture, resolution)
+    if name is not None and latency is None:
+        raise UserError(f"--table {name} says which table of a file is meant: give the file, too, by --latency.")
+    measured = None if latency is None else LatencyTable.read(latency, name)
+    description = described(what, architecture, resolution, measured)
     if as_json:
         print_json(description.json_value())
     else:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from raynas.printing import print_table
-from search_spaces import Architecture, Published, SearchSpace, load, names, published, published_names
+from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
 from search_spaces.errors import UserError, nearest
 from search_spaces.loading import is_file
 
@@ -43,7 +43,9 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
     print_table(columns, cells)
 
 
-def described(what: str, text: str | None, resolution: int | None) -> SpaceDescription | ArchitectureDescription:
+def described(
+    what: str, text: str | None, resolution: int | None, latency: LatencyTable | None = None
+) -> SpaceDescription | ArchitectureDescription:
     """What there is to say of a space or of an architecture.
 
     A space of a single architecture is described by it.
@@ -52,17 +54,18 @@ def described(what: str, text: str | None, resolution: int | None) -> SpaceDescr
         what: a space's name or file; an architecture's text; or a published architecture's name.
         text: of an architecture of that space; it may leave the space's name out.
         resolution: of the images; the space's own where none is given.
+        latency: the table that its latency is summed from.
 
     Raises:
-        UserError: if there is no such thing; it names the nearest.
+        UserError: if there is no such thing; it names the nearest. Or if the table lacks a block.
     """
     space, architecture = _found(what, text)
     if architecture is None and space.size() == 1:
         architecture = space.architecture([values[0] for values in space.values()])
     pixels = space.resolution if resolution is None else resolution
     if architecture is None:
-        return SpaceDescription(space, pixels)
-    return ArchitectureDescription(space, architecture, pixels, _printed(space, architecture, pixels))
+        return SpaceDescription(space, pixels, latency)
+    return ArchitectureDescription(space, architecture, pixels, latency, _printed(space, architecture, pixels))
 
 
 def _found(what: str, text: str | None) -> tuple[SearchSpace, Architecture | None]:
@@ -98,29 +101,33 @@ class SpaceDescription:
 
     space: SearchSpace
     resolution: int
+    latency: LatencyTable | None
 
     def json_value(self) -> dict[str, Any]:
         """What an architecture's description holds, ranges in place of costs, and what only a space has."""
-        space = self.space
-        bounds = space.costs(self.resolution).bounds()
-        ranges = {key: {"min": int(low), "max": int(high)} for key, (low, high) in bounds.items()}
+        space, bounds = self.space, self._bounds()
+        ranges = {key: {"min": int(bounds[key][0]), "max": int(bounds[key][1])} for key in _COSTS}
         about = {"space": space.name, "architecture": None, "resolution": self.resolution, **ranges}
+        latency = dict(zip(("min", "max"), bounds["latency_ms"], strict=True)) if self.latency else None
         return {
             **about,
-            **{"latency_ms": None, "printed": None, "counted": None},
+            **{"latency_ms": latency, "printed": None, "counted": None},
             **{"size": str(space.size()), "paper": space.paper},
             "choices": {choice.name: list(choice.options) for choice in space.choices},
             "vital": [choice.name for choice in space.vital()],
         }
 
+    def _bounds(self) -> dict[str, tuple[float, float]]:
+        return self.space.costs(self.resolution, latency=self.latency).bounds()
+
     def print(self) -> None:
-        space, vital = self.space, self.space.vital()
-        bounds = space.costs(self.resolution).bounds()
+        space, vital, bounds = self.space, self.space.vital(), self._bounds()
+        times = f", {bounds['latency_ms'][0]:.3f} - {bounds['latency_ms'][1]:.3f} ms" if self.latency else ""
         print(
             f"{space.name}: {_count(space.size())} architectures of {len(space.choices)} choices, "
             f"{self.resolution} pixels{space.paper and f'; {space.paper}'}"
         )
-        print(f"{_range(*bounds['macs'])} M multiply-adds, {_range(*bounds['params'])} M parameters")
+        print(f"{_range(*bounds['macs'])} M multiply-adds, {_range(*bounds['params'])} M parameters{times}")
         print_table(
             ["choice", "vital", "options"],
             [[one.name, _yes(one in vital), " ".join(one.options)] for one in space.choices],
@@ -134,6 +141,7 @@ class ArchitectureDescription:
     space: SearchSpace
     architecture: Architecture
     resolution: int
+    latency: LatencyTable | None
     printed: Published | None
 
     def json_value(self) -> dict[str, Any]:
@@ -142,7 +150,7 @@ class ArchitectureDescription:
         return {
             **about,
             **self._cost("macs"),
-            "latency_ms": None,
+            "latency_ms": self._latency_ms(),
             "printed": None if printed is None else {"macs_m": printed.macs_m, "params_m": printed.params_m},
             "counted": None if printed is None else self._cost("paper"),
         }
@@ -151,9 +159,16 @@ class ArchitectureDescription:
         costs = self.space.costs(self.resolution, counting=counting).cost([self.architecture])
         return {key: int(costs[key][0]) for key in _COSTS}
 
+    def _latency_ms(self) -> float | None:
+        if self.latency is None:
+            return None
+        alone = self.space.only(self.architecture)
+        return alone.costs(self.resolution, latency=self.latency).cost([self.architecture])["latency_ms"].item()
+
     def print(self) -> None:
         told = self.json_value()
-        print(f"{self.space.name}, {self.resolution} pixels: {_millions(told['macs'], told['params'])}")
+        time = "" if told["latency_ms"] is None else f", {told['latency_ms']:.3f} ms"
+        print(f"{self.space.name}, {self.resolution} pixels: {_millions(told['macs'], told['params'])}{time}")
         if (printed := self.printed) is not None:
             counted = told["counted"]
             print(

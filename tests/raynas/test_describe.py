@@ -15,6 +15,7 @@ import pytest
 
 import search_spaces
 from raynas.cli import main
+from search_spaces import LatencyTable
 
 KEYS = ["space", "architecture", "resolution", "macs", "params", "latency_ms", "printed", "counted"]
 README = Path(__file__).parents[2] / "README.md"
@@ -64,6 +65,29 @@ def test_every_space(told: Describe, name: str) -> None:
         for resource in ("macs", "params"):
             assert about[resource]["min"] <= described[resource] <= about[resource]["max"]
     assert len(told(name)) > len(space.choices)
+
+
+@pytest.mark.parametrize("name", search_spaces.names())
+def test_every_space_with_a_latency_table(told: Describe, name: str) -> None:
+    """A table in which every block takes as many milliseconds as it has rows before it."""
+    space = search_spaces.load(name)
+    table = LatencyTable({key: float(row) for row, key in enumerate(space.latency_blocks())}, "The table")
+    table.write(Path("t.csv"))
+    about = told(name, "--latency", "t.csv", "--json")
+    costs = space.costs(latency=table)
+    low, high = costs.bounds()["latency_ms"]
+    drawn = space.sample(np.random.default_rng(0))
+    exact = costs.cost([drawn])["latency_ms"].item()
+    assert low <= exact <= high
+    assert about["latency_ms"] == ({"min": low, "max": high} if space.size() > 1 else exact)
+    assert told(str(drawn), "--latency", "t.csv")[0].endswith(f" M parameters, {exact:.3f} ms")
+
+
+def test_ranges_of_latency_are_printed(told: Describe) -> None:
+    space = search_spaces.load("nas-bench-macro")
+    LatencyTable(dict.fromkeys(space.latency_blocks(), 0.5), "The table").write(Path("t.csv"))
+    # stem, three strided skips, head, classifier; or eight blocks in place of the skips
+    assert told("nas-bench-macro", "--latency", "t.csv")[1].endswith(" M parameters, 3.000 - 5.500 ms")
 
 
 @pytest.mark.parametrize("name", search_spaces.published_names())
@@ -117,6 +141,9 @@ def test_a_file_of_ones_own(told: Describe) -> None:
         (["my-space.yaml", "--architecture", "k5e6 k5e6 k5e6"], "only.1 of my-space cannot be 'k5e6'; it can be k3e3."),
         (["my-space.yaml", "--resolution", "1"], "images of 1 pixels are too small"),
         (["my-space.yaml", "--resolution", "0"], "'--resolution'"),
+        (["my-space.yaml", "--latency", "none.csv"], "The latency table none.csv cannot be read"),
+        (["my-space.yaml", "--latency", "my-space.yaml"], "The latency table my-space.yaml holds no rows"),
+        (["my-space.yaml", "--table", "pixel"], "--table pixel says which table of a file is meant"),
     ],
 )
 def test_what_there_is_not(
