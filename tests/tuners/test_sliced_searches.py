@@ -5,21 +5,23 @@ import pytest
 
 import search_spaces
 from raynas.searcher import Evaluation
-from search_spaces import Budget
+from search_spaces import Budget, LatencyTable
 from tuners.generations import GenerationalSearcher
 from tuners.nsga2 import ConstrainedNsga2
 from tuners.random_search import RandomSearch
 
 
 @pytest.mark.parametrize("searcher", [RandomSearch, ConstrainedNsga2])
+@pytest.mark.parametrize("resource", ["macs", "latency_ms"])
 @pytest.mark.parametrize("share", [0.3, 0.02])
-def test_generations_are_feasible_and_full(searcher: type[GenerationalSearcher], share: float) -> None:
+def test_generations_are_feasible_and_full(searcher: type[GenerationalSearcher], resource: str, share: float) -> None:
     space = search_spaces.load("fbnetv2-f", width=0.25, resolution=32)
-    costs = space.costs()
-    least, greatest = costs.bounds()["macs"]
-    budget = Budget.model_validate({"macs": {"max": least + share * (greatest - least)}})
+    table = LatencyTable({key: key.kernel * key.expansion + 1 for key in space.latency_blocks()}, "The table")
+    costs = space.costs(latency=table)
+    least, greatest = costs.bounds()[resource]
+    budget = Budget.model_validate({resource: {"max": least + share * (greatest - least)}})
     budget.check(costs)
-    search = searcher(population=8, generations=3).begin(space, costs, budget, seed=0)
+    search = searcher(population=8, generations=3, cost=resource).begin(space, costs, budget, seed=0)
     generator = np.random.default_rng(1)
     asked = set()
     for _ in range(3):
@@ -28,7 +30,7 @@ def test_generations_are_feasible_and_full(searcher: type[GenerationalSearcher],
         assert len(architectures) == 8
         assert budget.met(cost).all()
         asked |= set(architectures)
-        costs_of = [{"macs": macs} for macs in cost["macs"].tolist()]
+        costs_of = [{resource: amount} for amount in cost[resource].tolist()]
         search.tell(
             [
                 Evaluation(one, top1, top1, 0.0, 1, cost_of_one, 0.0, True)
