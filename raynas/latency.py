@@ -78,7 +78,7 @@ def measure(space: SearchSpace, bench: Bench, reporter: Reporter) -> tuple[Laten
 
     On a CPU a block is called once a round: in a network, too, its weights have left the innermost caches when its turn
     comes. Blocks called on end sum to 12 to 16 % less than what networks take, so called to -3 to +6 % (measured), and
-    those of cells, whose nodes' sums are left out, to -15 %. A GPU begins one call while it ends another, and there
+    those of cells, whose nodes' sums are left out, to -18 %. A GPU begins one call while it ends another, and there
     they are called on end.
 
     The spread is how far apart a quarter and three quarters of a block's rounds lie, for the middle one of the blocks.
