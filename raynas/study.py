@@ -308,14 +308,27 @@ class Study:
         arguments = {"file": weights.file, "version": weights.version}
         return Weights(**self._steps.do(name, f"taking the weights {weights.version}", arguments, 0, work))
 
-    def fit(self, name: str, architecture: Architecture, settings: FitSettings, start: Weights | None = None) -> Fitted:
-        """Train one network alone on all training images; its accuracy is that on the test images, read only here."""
+    def fit(
+        self,
+        name: str,
+        architecture: Architecture,
+        settings: FitSettings,
+        start: Weights | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Fitted:
+        """Train one network alone on all training images; its accuracy is that on the test images, read only here.
+
+        With `notes`, columns of the method's own, it is a row of the evaluation table, of the step `NAME-test`.
+        """
         space = self.space.only(architecture)
         weights = self.train(name, space, UniformPath(), settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:
             (tested,) = self._ask(f"{name}-test", asked, space, [architecture])
+            if notes is not None:
+                about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
+                EvaluationTable(self.folder).write(f"{name}-test", 0, 0, [tested], about)
             return {"top1": tested.top1, "top5": tested.top5, "loss": tested.loss, **tested.costs}
 
         arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}

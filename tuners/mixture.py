@@ -19,7 +19,7 @@ from search_spaces.space import NOTHING
 from tuners.unrolled import unrolled_gradient
 
 if TYPE_CHECKING:
-    from search_spaces import Architecture, Choice, Costs, SearchSpace
+    from search_spaces import Architecture, Costs, SearchSpace
 
 ARCHITECTURE = "architecture"
 _SPREAD = 1e-3
@@ -31,11 +31,12 @@ class Mixture(Objective):
 
     Attributes:
         operations: whether alpha is learnt, the weights of an edge's operations (HM-NAS equation 1); else all weigh the
-            same.
+            same, and `none` nothing.
         edges: how beta, the weights of the edges, is learnt: `softmax` over the edges that arrive at a node (HM-NAS
             equation 2), or `none`: an edge then counts in full.
         inputs: how many inputs a node of the discrete architecture keeps; without it every edge takes its strongest
             option, be it `none`.
+        rank: what an input's strength is: its strongest operation's weight times its edge's, or the edge's alone.
         order: 2 moves alpha and beta by the loss after the weights' next step (DARTS equation 7), 1 by the loss now.
         warm_epochs: the first epochs, in which only the weights move.
         trigger_epochs: by which epoch, counted with the warm ones, the chance that a step moves alpha and beta has
@@ -48,6 +49,7 @@ class Mixture(Objective):
     operations: bool = True
     edges: Literal["none", "softmax"] = "none"
     inputs: int | None = Field(default=2, ge=1)
+    rank: Literal["operations", "edges"] = "operations"
     order: Literal[1, 2] = 1
     warm_epochs: int = Field(default=0, ge=0)
     trigger_epochs: int | None = Field(default=None, ge=1)
@@ -106,7 +108,8 @@ class MixtureLearner(Learner):
 
     def operation_weights(self) -> Tensor:
         """Equation 1: the softmax of alpha over each choice's surviving options, shape (choices, options)."""
-        return torch.softmax(self.alpha.masked_fill(~surviving(self._space).to(self.alpha.device), -math.inf), dim=-1)
+        kept = surviving(self._space) if self._settings.operations else operations(self._space)
+        return torch.softmax(self.alpha.masked_fill(~kept.to(self.alpha.device), -math.inf), dim=-1).nan_to_num(0)
 
     def edge_weights(self) -> Tensor:
         """Equation 2: the softmax of beta over the surviving edges into each node, shape (choices,)."""
@@ -123,7 +126,9 @@ class MixtureLearner(Learner):
 
     def likeliest(self) -> Architecture:
         """The discrete architecture: the strongest operation of each edge, and each node's strongest inputs."""
-        return discrete(self._space, self.weights().detach(), self._settings.inputs)
+        weights = self.weights().detach()
+        strengths = self.edge_weights().detach() if self._settings.rank == "edges" else strongest(self._space, weights)
+        return discrete(self._space, weights, strengths, self._settings.inputs)
 
     def notes(self) -> dict[str, Any]:
         """`skips`: the share of skip connections among the edges that the discrete architecture keeps."""
@@ -157,27 +162,30 @@ def add_gradients(step: Step, batches: Sequence[MicroBatch], weights: Tensor) ->
     return metrics
 
 
-def discrete(space: SearchSpace, weights: Tensor, inputs: int | None) -> Architecture:
+def discrete(space: SearchSpace, weights: Tensor, strengths: Tensor, inputs: int | None) -> Architecture:
     """The discrete architecture of a mixture.
 
     Args:
         weights: shape (choices, most options of a choice).
-        inputs: how many inputs a node keeps, those whose strongest operation weighs most; the others take nothing.
-            Without it every choice takes its strongest option, and `none` is one as any other.
+        strengths: of the edges, shape (choices,).
+        inputs: how many inputs a node keeps, the strongest, each with its strongest operation; the other edges take
+            nothing. Without it every choice takes its strongest option, and `none` is one as any other.
     """
-    values = [
-        _value(choice, _strongest(choice, row, kept, nothing_too=inputs is None))
-        for choice, row, kept in zip(space.choices, weights.tolist(), space.surviving, strict=True)
-    ]
-    if inputs is not None:
-        strength = [
-            max((row[i] for i in kept if choice.options[i] != NOTHING), default=0.0)
-            for choice, row, kept in zip(space.choices, weights.tolist(), space.surviving, strict=True)
-        ]
-        for edges in nodes(space):
-            for edge in sorted(edges, key=lambda edge: -strength[edge])[inputs:]:
-                values[edge] = _nothing(space.choices[edge])
+    values = []
+    for choice, row, kept in zip(space.choices, weights.tolist(), space.surviving, strict=True):
+        operations = [option for option in kept if inputs is None or choice.options[option] != NOTHING]
+        option = max(operations or kept, key=lambda option: row[option])
+        values.append(1 << option if choice.subset else option)
+    for edges in nodes(space) if inputs is not None else ():
+        for edge in sorted(edges, key=lambda edge: -float(strengths[edge]))[inputs:]:
+            choice = space.choices[edge]
+            values[edge] = 0 if choice.subset else choice.options.index(NOTHING)
     return space.architecture(values)
+
+
+def strongest(space: SearchSpace, weights: Tensor) -> Tensor:
+    """The weight of each choice's strongest operation that is not `none`, shape (choices,)."""
+    return weights.masked_fill(~operations(space).to(weights.device), 0).amax(dim=1)
 
 
 def nodes(space: SearchSpace) -> list[list[int]]:
@@ -189,22 +197,18 @@ def nodes(space: SearchSpace) -> list[list[int]]:
     return list(edges.values())
 
 
+def operations(space: SearchSpace) -> Tensor:
+    """Which options survive and are not `none`, bool of shape (choices, most options of a choice)."""
+    kept = surviving(space)
+    for row, choice in zip(kept, space.choices, strict=True):
+        if NOTHING in choice.options:
+            row[choice.options.index(NOTHING)] = False
+    return kept
+
+
 def surviving(space: SearchSpace) -> Tensor:
     """Which options survive, bool of shape (choices, most options of a choice)."""
     kept = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices), dtype=torch.bool)
     for row, options in zip(kept, space.surviving, strict=True):
         row[list(options)] = True
     return kept
-
-
-def _strongest(choice: Choice, row: Sequence[float], kept: Sequence[int], nothing_too: bool) -> int:
-    possible = [option for option in kept if nothing_too or choice.options[option] != NOTHING]
-    return max(possible or kept, key=lambda option: row[option])
-
-
-def _value(choice: Choice, option: int) -> int:
-    return 1 << option if choice.subset else option
-
-
-def _nothing(choice: Choice) -> int:
-    return 0 if choice.subset else choice.options.index(NOTHING)

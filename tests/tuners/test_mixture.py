@@ -15,7 +15,7 @@ import search_spaces
 from raynas.objective import WEIGHTS, MicroBatch, Step, Update
 from raynas.training.update import carry_out
 from search_spaces import SearchSpace
-from tuners.mixture import ARCHITECTURE, Mixture, MixtureLearner, discrete, nodes
+from tuners.mixture import ARCHITECTURE, Mixture, MixtureLearner, discrete, nodes, strongest
 
 SKIP, CONV = 1, 3
 """Of the options none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3."""
@@ -71,7 +71,7 @@ def test_the_weights_are_those_of_equations_1_and_2(space: SearchSpace) -> None:
 def test_without_beta_every_edge_counts_in_full_and_without_alpha_all_operations_the_same(space: SearchSpace) -> None:
     assert Mixture().begin(space, space.costs(), 0).weights().sum(dim=1).tolist() == pytest.approx([1] * 6)
     edges_alone = Mixture(operations=False, edges="softmax").begin(space, space.costs(), 0)
-    assert edges_alone.operation_weights().flatten().tolist() == pytest.approx([0.2] * 30)
+    assert edges_alone.operation_weights().flatten().tolist() == pytest.approx([0, *[0.25] * 4] * 6)
     assert not torch.allclose(edges_alone.edge_weights()[3:], torch.tensor(1 / 3), atol=1e-5)
 
 
@@ -161,11 +161,15 @@ def test_a_node_keeps_its_two_strongest_inputs_and_each_edge_its_strongest_opera
     weights[:, 0] = 0.9  # `none` is no operation: it keeps no edge
     weights[0, CONV], weights[1, SKIP], weights[2, CONV] = 0.2, 0.3, 0.2
     weights[3, CONV], weights[4, SKIP], weights[5, 4] = 0.5, 0.3, 0.4
-    assert str(discrete(space, weights, inputs=2)) == (
+    assert str(discrete(space, weights, strongest(space, weights), inputs=2)) == (
         "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
     )
+    by_edge = torch.tensor([0, 0, 0, 0.1, 0.2, 0.3])
+    assert str(discrete(space, weights, by_edge, inputs=1)) == (
+        "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|avg_pool_3x3~2|"
+    )
     weights[1:5, 0] = 0
-    assert str(discrete(space, weights, inputs=None)) == (
+    assert str(discrete(space, weights, by_edge, inputs=None)) == (
         "nats-bench: |none~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|skip_connect~1|none~2|"
     )
 
