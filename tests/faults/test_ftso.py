@@ -1,0 +1,45 @@
+"""FTSO is killed while it searches the topology and while the network that it found is trained: the same table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.runs import Command, Result
+from tests.faults.test_kills import Commands, attempts, training
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+SHORT = (
+    "method.topology_epochs=4",
+    "space.cells=3",
+    "space.channels=4",
+    "space.resolution=8",
+    "data.classes=4",
+    "training.batch_size=16",
+    "fit.epochs=4",
+)
+
+
+def ftso(command: Commands, name: str) -> Command:
+    return replace(command(name, *SHORT), recipe=Path("ftso-digits"))
+
+
+def test_it_goes_on_in_either_training(command: Commands) -> None:
+    undisturbed = ftso(command, "undisturbed")
+    undisturbed.finish()
+    killed = ftso(command, "killed")
+    for step in ("topology", "network"):
+        killed.kill_when(training(step))
+    killed.finish()
+    assert attempts(killed.out) == {"topology": 2, "topology-accuracy": 2, "network": 3, "network-test": 3}
+    expected = Result.of(undisturbed.out)
+    Result.of(killed.out).must_equal(expected)
+
+    of_step = dict(list(expected.table.groupby("step")))
+    assert of_step["topology"]["iteration"].tolist() == [0, 1, 2, 3]
+    assert of_step["topology"]["skips"].tolist() == [1.0] * 4
+    assert of_step["topology-accuracy"]["accuracy_of"].tolist() == ["topology"]
+    (found,) = of_step["network-test"].to_dict("records")
+    assert found["accuracy_of"] == "network"
+    words = found["architecture"].removeprefix("darts: ").replace("|", "").split()
+    assert sorted(words) == ["none"] * 12 + ["sep_conv_3x3"] * 16
