@@ -27,7 +27,7 @@ class Darts(Method):
     """A mixture of all operations on all edges, trained for `training.epochs`; then the strongest alone.
 
     Attributes:
-        order: 2 looks at the loss after the weights' next step, at about four times the time; 1 does not.
+        order: 2 looks at the loss after the weights' next step, at three times the multiply-adds; 1 does not.
         inputs: how many inputs a node keeps; without it every edge takes its strongest option, as on `nats-bench`.
         warm_epochs: the first epochs, in which only the weights move.
         architecture_learning_rate: Adam's, of the architecture parameters.
