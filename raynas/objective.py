@@ -40,9 +40,12 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Step:
-    """What an update may use. `generator` is the same on every worker: it is seeded by (seed, epoch, step).
+    """What an update may use.
 
     Attributes:
+        generator: seeded by (seed, epoch, step), so that all workers draw the same; a step's updates share it.
+        rank, workers: which of how many workers this is.
+        sum_over_workers: adds up a tensor of one shape over the workers; all of them must call it.
         beside: the micro-batches of the update's second stream, where it names one.
         weights: the optimizer of the supernet's weights, at this step's learning rate.
     """
@@ -54,6 +57,9 @@ class Step:
     loss: Callable[[Tensor, Tensor], Tensor]
     beside: Sequence[MicroBatch] = ()
     weights: torch.optim.Optimizer | None = None
+    rank: int = 0
+    workers: int = 1
+    sum_over_workers: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,15 @@ class Update:
 
     Attributes:
         beside: a second stream, where the move also depends on the step that the weights would take on its batch.
+        spread: each worker is given all images of the batch, not its share of them, and leaves gradients of what it
+            has run: workers share the work in another way.
     """
 
     parameters: str
     stream: str
     accumulate: Callable[[Step], Gradients]
     beside: str | None = None
+    spread: bool = False
 
 
 class Learner(nn.Module, ABC):
@@ -97,6 +106,13 @@ class Learner(nn.Module, ABC):
     def groups(self) -> dict[str, torch.optim.Optimizer]:
         """The optimizer of each group of parameters that this learner holds; `weights` are the loop's."""
         return {}
+
+    def networks(self, epoch: int) -> int | None:
+        """How many networks the workers share in the next step, one of epoch `epoch`; None where they share images.
+
+        More workers than that are given back to the cluster.
+        """
+        return None
 
     def likeliest(self) -> Architecture | None:
         """The architecture that the learner would now choose, where it would choose one."""

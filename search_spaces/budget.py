@@ -76,6 +76,17 @@ class Budget(RootModel[dict[str, Limit]]):
             met &= (low <= cost) & (cost <= high)
         return met
 
+    def excess(self, costs: Mapping[str, Tensor]) -> Tensor:
+        """How far beyond the limits architectures are, summed over the limits in shares of each; 0 where all are met.
+
+        Float64 of shape (architectures,).
+        """
+        excess = torch.zeros_like(next(iter(costs.values())), dtype=torch.float64)
+        for resource, (low, high) in self._windows().items():
+            cost = costs[resource].double()
+            excess += (low - cost).clamp(min=0) / max(low, 1e-9) + (cost - high).clamp(min=0) / max(high, 1e-9)
+        return excess
+
     def check(self, costs: Costs) -> None:
         """Settle that some architecture of the space meets all limits: exactly, where costs are a table.
 

@@ -26,6 +26,24 @@ def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, T
     return dict(zip(sorted(metrics), (total.squeeze() for total in summed[len(gradients) :]), strict=True))
 
 
+def sum_over_workers(tensor: Tensor) -> Tensor:
+    """The sum of one tensor a worker, all of one shape."""
+    if several_workers():
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def fill_in(parameters: Iterable[nn.Parameter]) -> None:
+    """Give each parameter that has a gradient on some worker one on every worker: zeros where it had none."""
+    if not several_workers():
+        return
+    each = list(parameters)
+    present = torch.tensor([float(parameter.grad is not None) for parameter in each], device=each[0].device)
+    for parameter, somewhere in zip(each, sum_over_workers(present).tolist(), strict=True):
+        if somewhere and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
 def from_first_worker(value: int) -> int:
     """The first worker's value, on every worker."""
     if not several_workers():

@@ -28,24 +28,42 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int,
     Raises:
         StepFailed: if the loss diverged, or the workers died more often than `scale.max_failures`.
     """
+    folder = RunFolder(job.run) / job.step
+    folder.delete("failure.json")
+    workers = 0
+    with _watched(folder, progress), _interruptible():
+        while (enough := _workers(folder, scale.train_workers)) != workers:
+            workers = enough
+            _train(job, scale, workers, folder)
+    rows: list[dict[str, Any]] = folder.read_json("history.json")["epochs"]
+    return rows
+
+
+def _workers(folder: RunFolder, asked: int) -> int:
+    """How many workers to go on with: as many as asked for, until that was too many."""
+    from raynas.training.worker import WORKERS
+
+    return min(asked, folder.read_json(WORKERS)["workers"]) if folder.exists(WORKERS) else asked
+
+
+def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
+    """Train to the end, or until fewer workers are enough."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from raynas.training.worker import work
 
-    folder = RunFolder(job.run) / job.step
-    folder.delete("failure.json")
     trainer = TorchTrainer(
         work,
         train_loop_config=job.json_value(),
         torch_config=TorchConfig(timeout_s=_PROCESS_GROUP_SECONDS),
         scaling_config=ScalingConfig(
-            num_workers=scale.train_workers,
+            num_workers=workers,
             use_gpu=scale.gpus > 0,
             resources_per_worker={"CPU": 1, **({"GPU": scale.gpus} if scale.gpus else {})},
         ),
         run_config=RunConfig(
-            name=f"attempt-{job.attempt:03d}",
+            name=f"attempt-{job.attempt:03d}-workers-{workers}",
             storage_path=(folder / "ray").uri,
             failure_config=FailureConfig(
                 max_failures=scale.max_failures,
@@ -53,15 +71,12 @@ def launch(job: TrainingJob, scale: ScaleSettings, progress: Callable[[int, int,
             ),
         ),
     )
-    with _watched(folder, progress), _interruptible():
-        try:
-            trainer.fit()
-        except Exception as error:
-            raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
+    try:
+        trainer.fit()
+    except Exception as error:
+        raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
     if folder.exists("failure.json"):
         raise StepFailed(folder.read_json("failure.json")["message"])
-    rows: list[dict[str, Any]] = folder.read_json("history.json")["epochs"]
-    return rows
 
 
 @contextmanager

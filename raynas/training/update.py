@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from raynas.objective import WEIGHTS, Step, Update
 from raynas.recipe import TrainingSettings
-from raynas.training.gradients import add_over_workers
+from raynas.training.gradients import add_over_workers, fill_in
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 """The optimizer of each group of parameters; `weights` are the supernet's."""
@@ -32,6 +32,8 @@ def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -
     others = [one for name, one in optimizers.items() if name != update.parameters]
     with _frozen(others), _autocast(step.micro_batches[0].images.device):
         gradients = update.accumulate(step)
+    if update.spread:
+        fill_in(_parameters(optimizer))
     metrics = add_over_workers(_parameters(optimizer), gradients.metrics)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -30,7 +30,7 @@ from raynas.recipe import EvaluationSettings, FitSettings, Settings
 from raynas.results import EvaluationTable
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
-from raynas.training.gradients import from_first_worker
+from raynas.training.gradients import from_first_worker, sum_over_workers
 from raynas.training.means import Means
 from raynas.training.schedule import epoch_batches, learning_rate
 from raynas.training.update import carry_out, optimizer_of
@@ -40,6 +40,8 @@ from search_spaces.supernet import Supernet
 
 TRAINED, LEARNT = "weights.safetensors", "learner.safetensors"
 """What a finished training leaves in its step's folder."""
+WORKERS = "workers.json"
+"""How many workers a training that began with more goes on with."""
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
 _SHUFFLE, _VALIDATION = 1, 2
@@ -48,6 +50,14 @@ _SHUFFLE, _VALIDATION = 1, 2
 
 class Divergence(ArithmeticError):
     """The loss is not a number any more."""
+
+
+class TooManyWorkers(Exception):
+    """The steps to come keep fewer workers busy; the training goes on with them from its checkpoint."""
+
+    def __init__(self, enough: int) -> None:
+        super().__init__()
+        self.enough = enough
 
 
 class TrainingJob(Settings):
@@ -99,8 +109,11 @@ def work(config: dict[str, Any]) -> None:
     except Divergence as fault:
         if trainer.is_first:
             trainer.folder.write_json("failure.json", {"message": str(fault)})
-        return
-    trainer.finish()
+    except TooManyWorkers as end:
+        if trainer.is_first:
+            trainer.folder.write_json(WORKERS, {"workers": end.enough})
+    else:
+        trainer.finish()
 
 
 class Trainer:
@@ -108,8 +121,9 @@ class Trainer:
 
     def __init__(self, job: TrainingJob) -> None:
         self.job = job
-        self.context = train.get_context()
-        self.is_first = self.context.get_world_rank() == 0
+        context = train.get_context()
+        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+        self.is_first = self.rank == 0
         self.folder = RunFolder(job.run) / job.step
         self.device = _device()
         self.space: SearchSpace = search_spaces.from_specification(job.space)
@@ -134,12 +148,16 @@ class Trainer:
         first_epoch, first_step, means = self._resume()
         self.checkpointed = self.reported = time.monotonic()
         for epoch in range(first_epoch, self.job.training.epochs):
+            networks = self.learner.networks(epoch)
+            if networks is not None and networks < self.workers:
+                raise TooManyWorkers(networks)
+            begun = time.monotonic()
             walk = Walk(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
             self.supernet.train()
             for step in range(first_step, walk.steps):
                 self._one_step(epoch, step, walk, means)
                 self._between_steps(epoch, step, walk.steps, means)
-            row = self._epoch_row(epoch, means)
+            row = {**self._epoch_row(epoch, means), "workers": self.workers, "seconds": time.monotonic() - begun}
             self.history.append(row)
             means, first_step = Means(), 0
             self._checkpoint(epoch + 1, 0, means)
@@ -183,16 +201,30 @@ class Trainer:
         )
         generator = np.random.default_rng([self.job.seed, epoch, step])
         for update, rows, beside in walk.at(step):
-            batches = list(self._micro_batches(rows, (epoch, step)))
-            others = [] if beside is None else list(self._micro_batches(beside, (epoch, step)))
-            given = Step(self.space, self.supernet, batches, generator, self.loss, others, self.optimizers[WEIGHTS])
+            batches = list(self._micro_batches(rows, (epoch, step), update.spread))
+            others = [] if beside is None else list(self._micro_batches(beside, (epoch, step), update.spread))
+            given = Step(
+                self.space,
+                self.supernet,
+                batches,
+                generator,
+                self.loss,
+                others,
+                self.optimizers[WEIGHTS],
+                self.rank,
+                self.workers,
+                sum_over_workers,
+            )
             metrics = carry_out(update, self.optimizers, rate, given)
             means.add(metrics, prefix="" if update.parameters == WEIGHTS else f"{update.parameters}_")
 
-    def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int]) -> Iterator[MicroBatch]:
-        """This worker's share of a global batch, in `accumulate` parts; augmented the same whoever computes it."""
-        shares = np.linspace(0, len(row), self.context.get_world_size() + 1).astype(int)
-        first, last = shares[self.context.get_world_rank() :][:2]
+    def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int], whole: bool) -> Iterator[MicroBatch]:
+        """This worker's share of a global batch, or the whole of it, in `accumulate` parts.
+
+        They are augmented the same whoever computes them.
+        """
+        shares = np.linspace(0, len(row), self.workers + 1).astype(int)
+        first, last = (0, len(row)) if whole else shares[self.rank :][:2]
         bounds = np.linspace(first, last, self.job.training.accumulate + 1).astype(int)
         for begin, end in pairwise(bounds):
             if begin < end:
@@ -262,9 +294,10 @@ class Trainer:
         weights = f"{self.job.step}/{checkpoints.path(self.file)}"
         evaluations = pool.evaluate([likeliest], weights)
         about = {**self.job.about, "weights": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
-        EvaluationTable(RunFolder(self.job.run)).write(
-            self.job.name, 0, epoch, evaluations, {**about, **self.learner.notes()}
-        )
+        notes = self.learner.notes()
+        if self.learner.networks(epoch) is not None:
+            notes["workers"] = self.workers
+        EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
         self.likeliest_top1 = evaluations[0].top1
 
 
