@@ -158,16 +158,19 @@ def plot(space: SearchSpace, found: Accuracies) -> Figure:
 
     vital = {choice.name for choice in space.vital()}
     backbones = list(dict.fromkeys(backbone for backbone, _ in found))
-    figure = Figure(figsize=(6 * len(backbones), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
-    for panel, backbone in zip(panels, backbones, strict=True):
+    columns = min(3, len(backbones))
+    rows = -(-len(backbones) // columns)
+    figure = Figure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, backbone in zip(panels, backbones, strict=False):
         blocks = [choice.name for choice in space.choices]
         values = [found[backbone, block] for block in blocks]
         colours = ["tab:red" if block in vital else "tab:green" for block in blocks]
         panel.bar(blocks, [np.mean(one) for one in values], yerr=[np.std(one) for one in values], color=colours)
         panel.set(title=f"others {backbone}", ylabel="top-1 (per cent)")
         panel.tick_params(axis="x", rotation=60)
-        panel.set_ylim(bottom=min(map(min, values)) - 1)
+        low, high = (sign(np.mean(one) + side * np.std(one) for one in values) for sign, side in ((min, -1), (max, 1)))
+        panel.set_ylim(low - 1, high + 1)
     return figure
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from search_spaces.blocks import ACTIVATIONS, Place, conv_bn
@@ -84,6 +84,7 @@ class SlicedFamily:
         stem_channels: int | None = None,
         stem_stride: int | None = None,
         stage_strides: Sequence[int] | None = None,
+        repeats: Sequence[int] | None = None,
         head_channels: int | None = None,
     ) -> SlicedSpace:
         """The space. What is not given is as published.
@@ -93,9 +94,11 @@ class SlicedFamily:
                 channels at width 1.
             resolution: the images' height and width in pixels.
             stage_strides: one number a row: the stride of its first block.
+            repeats: one number a row: its blocks; 0 leaves the row out.
 
         Raises:
-            UserError: if a number is not positive, there is not one a row, or the strides leave less than a pixel.
+            UserError: if a number is not positive, there is not one a row, no row is left, or the strides leave less
+                than a pixel.
         """
         asked = {
             "width": width,
@@ -104,13 +107,16 @@ class SlicedFamily:
             "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
             "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
             "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
+            "repeats": [row.repeats for row in self.rows] if repeats is None else repeats,
             "head_channels": self.head_channels if head_channels is None else head_channels,
         }
         settings = settings_of(SlicedSettings, asked, self.name)
-        if len(settings.stage_strides) != len(self.rows):
-            raise UserError(
-                f"{self.name} has {len(self.rows)} rows; stage_strides gives {len(settings.stage_strides)} numbers."
-            )
+        for name in ("stage_strides", "repeats"):
+            given = len(getattr(settings, name))
+            if given != len(self.rows):
+                raise UserError(f"{self.name} has {len(self.rows)} rows; {name} gives {given} numbers.")
+        if not any(settings.repeats):
+            raise UserError(f"{self.name}: repeats leaves no row; one number at least is 1 or more.")
         return SlicedSpace(self, settings)
 
 
@@ -125,6 +131,7 @@ class SlicedSettings(BaseModel):
     stem_channels: PositiveInt
     stem_stride: PositiveInt
     stage_strides: tuple[PositiveInt, ...]
+    repeats: tuple[NonNegativeInt, ...]
     head_channels: PositiveInt
 
     def channels(self, channels: int) -> int:
@@ -143,15 +150,16 @@ class SlicedSpace(SearchSpace):
         self.resolution = settings.resolution
         self.num_classes = settings.num_classes
         self._settings = settings
-        rows = [replace(row, stride=stride) for row, stride in zip(family.rows, settings.stage_strides, strict=True)]
+        given = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
+        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in given]
+        named = [(f"row{number}", row) for number, row in enumerate(rows, start=1) if row.repeats]
         if family.fine:
-            rows = [
+            blocks = [
                 replace(row, repeats=1, stride=row.stride if block == 0 else 1)
                 for row in rows
                 for block in range(row.repeats)
             ]
-        kind = "block" if family.fine else "row"
-        named = [(f"{kind}{number}", row) for number, row in enumerate(rows, start=1)]
+            named = [(f"block{number}", row) for number, row in enumerate(blocks, start=1)]
         self._groups = [_group(name, row, family, settings) for name, row in named]
         self.choices = tuple(choice for name, row in named for choice in _choices(name, row, family))
         self.surviving = tuple(tuple(range(len(choice.options))) for choice in self.choices)
