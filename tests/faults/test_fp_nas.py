@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.faults.runs import Command, Result
+from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
