@@ -126,7 +126,8 @@ def _print_front(outcome: Outcome, reporter: Reporter) -> None:
         [f"{row['top1']:.2f}", *(f"{row[key] * scale[key]:.3f}" for key in shown), row["architecture"]]
         for row in front.to_dict("records")
     ]
-    reporter.table("Pareto front", ["one-shot top-1 %", *(costs[key] for key in shown), "architecture"], rows)
+    accuracy = "test top-1 %" if outcome.is_tested else "one-shot top-1 %"
+    reporter.table("Pareto front", [accuracy, *(costs[key] for key in shown), "architecture"], rows)
 
 
 @app.command()
@@ -143,7 +144,7 @@ def spaces(as_json: Json = False) -> None:
 
 @app.command()
 def methods(as_json: Json = False) -> None:
-    """List the methods with their papers and settings."""
+    """List the methods, the spaces that they work on and their papers; with --json their settings, too."""
     from raynas import method
 
     rows: list[dict[str, Any]] = []
@@ -158,10 +159,7 @@ def methods(as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table(
-        ["method", "works on", "settings", "paper"],
-        [[r["name"], r["spaces"], ", ".join(r["settings"]), r["paper"]] for r in rows],
-    )
+    print_table(["method", "works on", "paper"], [[row["name"], row["spaces"], row["paper"]] for row in rows])
 
 
 @app.command()

@@ -167,6 +167,12 @@ class Outcome:
         return pareto_front(self.table[self.table["step"] == self.final], self.cost).reindex(columns=columns)
 
     @property
+    def is_tested(self) -> bool:
+        """Whether the final step's accuracies are those of networks trained alone, on the test images."""
+        final = self.table[self.table["step"] == self.final]
+        return bool("accuracy_of" in final and (final["accuracy_of"] == "network").all())
+
+    @property
     def best(self) -> dict[str, Any]:
         """The most accurate architecture of the front: `architecture`, `top1`, `macs`, `params`, `latency_ms`."""
         front = json_rows(self.front)
