@@ -27,7 +27,7 @@ from raynas.products import Weights
 from raynas.progress import Live
 from raynas.recipe import Recipe
 from raynas.run_folder import RunFolder
-from raynas.study import opened
+from raynas.running import opened
 from search_spaces import Architecture, SearchSpace, from_specification
 from tuners.evolution import SposEvolution
 

@@ -23,7 +23,8 @@ from raynas.opening import plan
 from raynas.products import Weights
 from raynas.recipe import Recipe
 from raynas.run_folder import RunFolder
-from raynas.study import Study, opened
+from raynas.running import opened
+from raynas.study import Study
 
 REPEATS = 5
 NO_WEIGHTS = Weights(file="none", version="none", history=[])

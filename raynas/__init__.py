@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raynas.results import Outcome, load
-    from raynas.study import run
+    from raynas.running import run
     from search_spaces.errors import UserError
 
 __version__ = metadata.version("raynas")
@@ -22,7 +22,7 @@ _HOMES = {
     "Outcome": "raynas.results",
     "UserError": "search_spaces.errors",
     "load": "raynas.results",
-    "run": "raynas.study",
+    "run": "raynas.running",
 }
 
 

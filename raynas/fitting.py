@@ -15,7 +15,8 @@ from raynas.progress import Reporter
 from raynas.recipe import Recipe
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder, digest
-from raynas.study import Study, opened
+from raynas.running import opened
+from raynas.study import Study
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 

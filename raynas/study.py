@@ -1,31 +1,24 @@
-"""One run: a method, carried out as durable steps in a run folder.
-
-Running the same recipe in the same folder again replays what is finished and goes on from the last checkpoint of what
-is not: that is the whole of resuming, after any crash.
-"""
+"""The durable steps that a method is written in: each is done once, and replayed when the run goes on."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raynas import lock, resources
+from raynas import resources
 from raynas.crossing import reference
 from raynas.curves import write_curves
-from raynas.method import of_recipe
 from raynas.objective import Objective, UniformPath
-from raynas.opening import Plan, begin_folder, costs_of, default_folder, plan, refuse_strangers
+from raynas.opening import Plan, costs_of
 from raynas.products import Fitted, Trial, Weights
-from raynas.progress import Logged, Quiet, Reporter
-from raynas.recipe import FitSettings, Recipe, TrainingSettings
-from raynas.results import EvaluationTable, Found, Outcome, load
+from raynas.progress import Reporter
+from raynas.recipe import FitSettings, TrainingSettings
+from raynas.results import EvaluationTable, Found, Outcome
 from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation, Searcher
 from raynas.steps import Steps
@@ -36,56 +29,12 @@ if TYPE_CHECKING:
 
     from raynas.data.images import Part
     from raynas.evaluation.evaluator import Question
+    from raynas.judging import Judge
     from search_spaces import Architecture, Costs, SearchSpace
 
 
 _TRAIN: Mapping[str, Part] = {"train": "train"}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def run(
-    recipe: str | Path | dict[str, Any] | Recipe,
-    out: str | Path | None = None,
-    changes: Iterable[str] = (),
-    reporter: Reporter | None = None,
-    verbose: bool = False,
-) -> Outcome:
-    """Carry out a recipe, or go on with it where `out` holds its unfinished run.
-
-    Args:
-        recipe: a file, the name of a recipe that ships with raynas, or the recipe itself.
-        out: the run folder, a path or a URI; by default a folder under runs/ that follows from the recipe.
-        changes: `PATH=VALUE` each, applied to the recipe first.
-
-    Raises:
-        UserError: for what the user can mend, before anything is trained.
-        StepFailed: for what cannot go on; what was finished is kept.
-    """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
-    method = of_recipe(recipe)
-    planned = plan(recipe, out)
-    method.check(planned)
-    folder = RunFolder(out or default_folder(planned.recipe))
-    with opened(planned, folder, reporter, verbose) as study:
-        if folder.exists("outcome.json"):
-            return load(folder.uri)
-        for note in recipe.notes:
-            study.say(note)
-        outcome = method.run(study)
-        outcome.write()
-        return outcome
-
-
-@contextmanager
-def opened(
-    planned: Plan, folder: RunFolder, reporter: Reporter | None = None, verbose: bool = False
-) -> Iterator[Study]:
-    """Hold a run folder and the study in it; Ray is joined or started when a step first needs it."""
-    refuse_strangers(folder)
-    with lock.held(folder) as attempt, ExitStack() as stack:
-        begin_folder(folder, planned)
-        cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(resources.connected(verbose)))
-        yield Study(planned, folder, attempt, Logged(reporter or Quiet(), folder), cluster)
 
 
 class Study:
@@ -107,11 +56,12 @@ class Study:
         attempt: int,
         reporter: Reporter,
         cluster: Callable[[], resources.Cluster],
+        judge: Judge | None,
     ) -> None:
         self.folder, self.recipe, self.budget = folder, planned.recipe, planned.recipe.budget
         self.space, self.data, self.costs = planned.space, planned.data, planned.costs
         self._latency, self._attempt = planned.latency, attempt
-        self._reporter, self._cluster = reporter, cluster
+        self._reporter, self._cluster, self._judge = reporter, cluster, judge
         self._steps = Steps(folder, attempt, planned.recipe.scale.gpus, reporter)
 
     def say(self, text: str) -> None:
@@ -168,12 +118,13 @@ class Study:
             here = {"run": self.folder.uri, "step": folder, "name": name, "attempt": self._attempt}
             about = {"budget": self.budget, "about": self._about(), "data": self.data.model_dump(mode="json")}
             with self._advisers(name, space, objective) as actors:
-                full = TrainingJob.model_validate({**job, **here, **about, "actors": actors})
+                judge = self._judge if objective.chooses else None
+                full = TrainingJob.model_validate({**job, **here, **about, "actors": actors, "judge": judge})
                 history = launch(full, scale, self._reporter.update)
             write_curves(self.folder, name, history)
             last = history[-1]
             self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
-            return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{settings.epochs}", "history": history}
+            return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{last['epoch']}", "history": history}
 
         what = f"training {space.size():.3g} architectures for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
         arguments = {**job, "data": self._data_identity(), "train_workers": scale.train_workers}
@@ -261,7 +212,12 @@ class Study:
         return Found.read(self.folder, name, space)
 
     def sweep(
-        self, name: str, trainable: str, settings: Sequence[Mapping[str, Any]], needs: Mapping[str, Any] = _NOTHING
+        self,
+        name: str,
+        trainable: str,
+        settings: Sequence[Mapping[str, Any]],
+        needs: Mapping[str, Any] = _NOTHING,
+        scheduler: Mapping[str, Any] | None = None,
     ) -> list[Trial]:
         """Carry out `trainable(study, setting, run)` for each setting, as the trials of one Ray Tune run.
 
@@ -271,8 +227,14 @@ class Study:
         Args:
             trainable: the import path of a `raynas.sweeping.Trainable`.
             needs: what else decides the results, as plain JSON.
+            scheduler: the import path of a `raynas.judging.JudgingScheduler` (`path`) and its settings.
         """
-        job = {"recipe": self.recipe.json_value(), "trainable": trainable, "settings": [dict(one) for one in settings]}
+        job = {
+            "recipe": self.recipe.json_value(),
+            "trainable": trainable,
+            "settings": [dict(one) for one in settings],
+            "scheduler": scheduler and dict(scheduler),
+        }
 
         def work(folder: str) -> dict[str, Any]:
             self._make_room(self.recipe.scale.train_workers, cpus=1)
@@ -282,8 +244,9 @@ class Study:
             done = []
 
             def progress(report: dict[str, Any]) -> None:
-                done.append(report["trial"])
-                self._reporter.update(len(set(done)), len(settings), "trials")
+                if "epoch" not in report:
+                    done.append(report["trial"])
+                    self._reporter.update(len(set(done)), len(settings), "trials")
 
             results = sweep(SweepJob.model_validate({**job, **here}), self.recipe.scale, progress)
             folders = [f"{folder}/{trial_folder(trial)}" for trial in range(len(settings))]
@@ -291,7 +254,7 @@ class Study:
                 EvaluationTable(self.folder).adopt(self.folder / there, name, trial)
             return {"folders": folders, "results": results}
 
-        identity = {**needs, "trainable": trainable, "settings": job["settings"], "recipe": self.recipe.identity()}
+        identity = {**needs, **job, "recipe": self.recipe.identity()}
         found = self._steps.do(
             name, f"sweeping {len(settings)} settings", identity, self.recipe.scale.train_workers, work
         )

@@ -10,14 +10,16 @@ import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from raynas import lock
+from raynas.judging import Judge, Verdicts
 from raynas.opening import plan
 from raynas.processes import prepare_process
 from raynas.recipe import Recipe, ScaleSettings
-from raynas.run_folder import RunFolder
-from raynas.study import opened
+from raynas.run_folder import RunFolder, digest
+from raynas.running import opened
 from raynas.tuning import TuneJob, run_trials
 
 if TYPE_CHECKING:
@@ -34,11 +36,18 @@ class SweepJob(TuneJob):
         recipe: the run's; a setting's `seed` replaces its seed.
         trainable: the import path of a `Trainable`.
         settings: one a trial.
+        scheduler: the import path of a `JudgingScheduler` and its settings, where trainings may end early.
     """
 
     recipe: dict[str, Any]
     trainable: str
     settings: list[dict[str, Any]]
+    scheduler: dict[str, Any] | None
+
+    @property
+    def judge(self) -> str:
+        """The name of the actor that holds the scheduler's verdicts."""
+        return f"verdicts-{digest([self.run, self.folder, self.attempt])[:12]}"
 
 
 def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
@@ -50,7 +59,13 @@ def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials)
+    scheduler = None
+    if job.scheduler is not None:
+        verdicts = Verdicts.options(name=job.judge).remote()  # type: ignore[attr-defined] # made by ray.remote
+        ray.get(verdicts.__ray_ready__.remote())
+        settings = {key: value for key, value in job.scheduler.items() if key != "path"}
+        scheduler = pkgutil.resolve_name(job.scheduler["path"])(job.judge, **settings)
+    run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler)
     here = RunFolder(job.run) / job.folder
     return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
 
@@ -69,7 +84,8 @@ def _trial(config: dict[str, Any]) -> None:
     lock.note_process(RunFolder(job.run), job.attempt)
     folder = RunFolder(job.run) / job.folder / trial_folder(trial)
     trainable: Trainable = pkgutil.resolve_name(job.trainable)
-    with opened(plan(recipe, job.run), folder) as study:
+    judge = Judge(actor=job.judge, trial=trial) if job.scheduler else None
+    with opened(plan(recipe, job.run), folder, judge=judge) as study:
         result = trainable(study, setting, RunFolder(job.run))
     folder.write_json("result.json", result)
     tune.report({"trial": trial, **result})

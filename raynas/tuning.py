@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 
 from raynas.recipe import ScaleSettings, Settings
 from raynas.run_folder import RunFolder
@@ -36,12 +37,14 @@ def run_trials(
     scale: ScaleSettings,
     progress: Report,
     concurrent: int | None = None,
+    scheduler: TrialScheduler | None = None,
 ) -> None:
     """Run `trial({"job": ..., "trial": number})` for each number below `count`, each in a process.
 
     Args:
         progress: called with what trials report.
         concurrent: how many run side by side; as many as fit where it is not given.
+        scheduler: Ray Tune's; trials run in their order where it is not given.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
@@ -52,6 +55,7 @@ def run_trials(
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             max_concurrent_trials=concurrent,
+            scheduler=scheduler,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
             trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
         ),

@@ -69,6 +69,7 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
                 max_failures=scale.max_failures,
                 controller_failure_limit=scale.max_failures,  # type: ignore[call-arg] # of Ray Train V2, unknown to mypy
             ),
+            callbacks=[_to_tune()] if job.judge else None,
         ),
     )
     try:
@@ -77,6 +78,13 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
         raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
     if folder.exists("failure.json"):
         raise StepFailed(folder.read_json("failure.json")["message"])
+
+
+def _to_tune() -> Any:
+    """A callback that passes on to the Tune trial around the training what the training reports."""
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    return TuneReportCallback()  # type: ignore[no-untyped-call] # Ray's
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from raynas import lock
 from raynas.crossing import revive
 from raynas.data import Images, open_images, training_batch
 from raynas.data.images import Part
+from raynas.judging import Judge
 from raynas.objective import WEIGHTS, MicroBatch, Objective, Step
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
@@ -73,6 +74,7 @@ class TrainingJob(Settings):
             architecture that the learner would choose.
         name, about: the step's name, and the columns that its rows of the evaluation table share.
         parts: the part of the data that each stream reads (`{"train": "train"}`).
+        judge: who says after each epoch, in a sweep with a scheduler, whether it was enough.
         start: the file of the weights to begin with, if not from scratch.
         seed: what every draw is seeded by, with epoch and step.
     """
@@ -85,6 +87,7 @@ class TrainingJob(Settings):
     latency: list[list[Any]] | None
     budget: Budget
     actors: list[str]
+    judge: Judge | None
     name: str
     about: dict[str, Any]
     training: FitSettings
@@ -105,7 +108,9 @@ def work(config: dict[str, Any]) -> None:
     trainer = Trainer(job)
     try:
         for row in trainer.epochs():
-            train.report({key: value for key, value in row.items() if isinstance(value, int | float)})
+            train.report({**row, "step": job.name, **trainer.learner.notes()})
+            if trainer.is_enough(row["epoch"]):
+                break
     except Divergence as fault:
         if trainer.is_first:
             trainer.folder.write_json("failure.json", {"message": str(fault)})
@@ -144,8 +149,13 @@ class Trainer:
         self.likeliest_top1: float | None = None
 
     def epochs(self) -> Iterator[dict[str, Any]]:
-        """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe."""
+        """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe.
+
+        Begins with the row of the last epoch before, where it goes on from that one's end.
+        """
         first_epoch, first_step, means = self._resume()
+        if self.history and not first_step:
+            yield self.history[-1]
         self.checkpointed = self.reported = time.monotonic()
         for epoch in range(first_epoch, self.job.training.epochs):
             networks = self.learner.networks(epoch)
@@ -164,10 +174,17 @@ class Trainer:
             self._ask_for_likeliest(epoch)
             yield row
 
+    def is_enough(self, epoch: int) -> bool:
+        """Whether the training may end with this epoch, which has been reported."""
+        if self.job.judge is None:
+            return False
+        enough = self.job.judge.says_enough(self.job.name, epoch) if self.is_first else False
+        return bool(from_first_worker(int(enough)))
+
     def finish(self) -> None:
         """Write what was trained and the epochs' metrics: what the study reads when all workers have ended."""
         if self.is_first:
-            about = {"epochs": self.job.training.epochs, "space": self.job.space}
+            about = {"epochs": len(self.history), "space": self.job.space}
             self.folder.write_tensors(LEARNT, self.learner.state_dict(), about)
             self.folder.write_tensors(TRAINED, self.supernet.state_dict(), about)
             self.folder.write_json("history.json", {"epochs": self.history})

@@ -1,0 +1,98 @@
+"""How many samples, of which distribution? FP-NAS's search for several schedules as one Ray Tune run (figures 3, 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from raynas.products import Weights
+from raynas.results import EvaluationTable, Outcome
+from tuners.drawn_paths import Schedule
+from tuners.fp_nas import FpNas, epochs_of
+from tuners.samples import Samples
+
+if TYPE_CHECKING:
+    from raynas.run_folder import RunFolder
+    from raynas.study import Study
+
+TABLE, ENTROPIES = "schedules.csv", "entropies.csv"
+
+
+class Setting(BaseModel):
+    """What a trial changes of the method; what is left out is the method's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    samples: Samples | None = None
+    distribution: Schedule | None = None
+    joint_from: int | None = Field(default=None, ge=0)
+
+
+class FpNasSweep(FpNas):
+    """One trial a schedule and seed; each is a search of its own, which ends early once its entropy is low enough.
+
+    The run folder's `schedules.csv` has a row a trial: architectures drawn, epochs, seconds of training, worker-seconds
+    taken and saved, last entropy (nats), and the one-shot accuracy and costs of what it found. `entropies.csv` has a
+    row an epoch of each trial.
+
+    Attributes:
+        sweep: the schedules.
+        seeds: with each of which every schedule is searched.
+        converged_nats: a distribution of no more entropy has converged.
+        fit_each: train each trial's architecture alone, too.
+    """
+
+    sweep: tuple[Setting, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    converged_nats: float = Field(default=0.1, ge=0)
+    fit_each: bool = False
+
+    def run(self, study: Study) -> Outcome:
+        own = self.model_dump(mode="json", exclude={"sweep", "seeds", "converged_nats", "fit_each"})
+        settings = []
+        for setting in self.sweep:
+            changes = setting.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+            settings += [
+                {"name": setting.name, "method": {**own, **changes}, "seed": seed, "fit": self.fit_each}
+                for seed in self.seeds
+            ]
+        scheduler = {"path": "tuners.entropy_scheduler:EntropyScheduler", "converged_nats": self.converged_nats}
+        trials = study.sweep("schedules", "tuners.fp_nas_sweep:one_search", settings, scheduler=scheduler)
+        results = [{key: value for key, value in trial.result.items() if key != "epochs"} for trial in trials]
+        table = pd.DataFrame(results)
+        study.folder.write(TABLE, table.to_csv(index=False).encode())
+        epochs = [
+            {"schedule": trial.result["schedule"], "seed": trial.result["seed"], **row}
+            for trial in trials
+            for row in trial.result["epochs"]
+        ]
+        study.folder.write(ENTROPIES, pd.DataFrame(epochs).to_csv(index=False).encode())
+        best = trials[int(table["top1"].argmax())]
+        weights = Weights(f"{best.folder}/{best.result['weights']}", best.result["schedule"], [])
+        return study.outcome("schedules", study.space, next(iter(study.budget.root), "macs"), weights)
+
+
+def one_search(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, Any]:
+    """One trial: a search with its schedule."""
+    method = FpNas.model_validate(setting["method"])
+    weights = method.learn(study)
+    chosen = method.choose(study, weights)
+    epochs = epochs_of(weights, study.recipe.scale.train_workers)
+    (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
+    told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "drawn", "entropy")}
+    if setting["fit"]:
+        told["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
+    return {
+        "schedule": setting["name"],
+        "seed": setting["seed"],
+        **told,
+        "search_epochs": len(epochs),
+        "seconds": float(epochs["seconds"].sum()),
+        "worker_seconds": float((epochs["seconds"] * epochs["workers"]).sum()),
+        "worker_seconds_saved": float(epochs["worker_seconds_saved"].sum()),
+        "weights": weights.file,
+        "epochs": epochs.astype(object).where(epochs.notna(), None).to_dict("records"),
+    }
