@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from pydantic import BaseModel, ConfigDict
@@ -44,7 +44,7 @@ class Judge(BaseModel):
         verdicts = ray.get_actor(self.actor)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            (verdict,) = ray.get([verdicts.read.remote(self.trial, step, epoch)])
+            verdict = cast("bool | None", ray.get(verdicts.read.remote(self.trial, step, epoch)))
             if verdict is not None:
                 return verdict
             time.sleep(_POLL_SECONDS)
