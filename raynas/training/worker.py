@@ -313,7 +313,7 @@ class Trainer:
         about = {**self.job.about, "weights": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
         notes = self.learner.notes()
         if self.learner.networks(epoch) is not None:
-            notes["workers"] = self.workers
+            notes["workers"] = self.history[-1]["workers"]
         EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
         self.likeliest_top1 = evaluations[0].top1
 
