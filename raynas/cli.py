@@ -145,17 +145,16 @@ def spaces(as_json: Json = False) -> None:
 @app.command()
 def methods(as_json: Json = False) -> None:
     """List the methods, the spaces that they work on and their papers; with --json their settings, too."""
+    from pydantic_core import to_jsonable_python
+
     from raynas import method
 
     rows: list[dict[str, Any]] = []
     for name in method.names():
         kind = method.kind(name)
         settings = {key: field.get_default(call_default_factory=True) for key, field in kind.model_fields.items()}
-        values = {
-            key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-            for key, value in settings.items()
-        }
-        rows.append({"name": name, "paper": kind.paper, "spaces": kind.spaces, "settings": values})
+        described = {"name": name, "paper": kind.paper, "spaces": kind.spaces, "settings": to_jsonable_python(settings)}
+        rows.append(described)
     if as_json:
         print_json(rows)
         return

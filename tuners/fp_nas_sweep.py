@@ -11,7 +11,7 @@ from raynas.products import Weights
 from raynas.results import EvaluationTable, Outcome
 from tuners.drawn_paths import Schedule
 from tuners.fp_nas import FpNas, epochs_of
-from tuners.samples import Samples
+from tuners.samples import EntropySamples, FixedSamples, Samples
 
 if TYPE_CHECKING:
     from raynas.run_folder import RunFolder
@@ -31,6 +31,15 @@ class Setting(BaseModel):
     joint_from: int | None = Field(default=None, ge=0)
 
 
+PAPER = (
+    Setting(name="FS K=14", samples=FixedSamples(count=14), distribution="joint"),
+    Setting(name="FS K=4", samples=FixedSamples(count=4), distribution="joint"),
+    Setting(name="AS 1/4, joint", samples=EntropySamples(per_nat=0.25), distribution="joint"),
+    Setting(name="AS 1/4, mixed", samples=EntropySamples(per_nat=0.25), distribution="mixed"),
+)
+"""Figures 3 and 4."""
+
+
 class FpNasSweep(FpNas):
     """One trial a schedule and seed; each is a search of its own, which ends early once its entropy is low enough.
 
@@ -39,13 +48,13 @@ class FpNasSweep(FpNas):
     row an epoch of each trial.
 
     Attributes:
-        sweep: the schedules.
+        sweep: the schedules; by default the paper's.
         seeds: with each of which every schedule is searched.
         converged_nats: a distribution of no more entropy has converged.
         fit_each: train each trial's architecture alone, too.
     """
 
-    sweep: tuple[Setting, ...] = Field(min_length=1)
+    sweep: tuple[Setting, ...] = Field(default=PAPER, min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     converged_nats: float = Field(default=0.1, ge=0)
     fit_each: bool = False
