@@ -146,8 +146,8 @@ def main() -> None:
     mixtures = [mixture for _, mixture, _ in measured.values()]
     spread, growth = max(every) / min(every), mixtures[-1] / mixtures[0]
     print(
-        f"Eight layers at 16 x 16, batches of {BATCH}; megabytes. Over all options and K the greatest is {spread:.3f} times "
-        f"the least; a mixture of {OPTIONS[-1]} options keeps {growth:.1f} times what one of {OPTIONS[0]} does.\n"
+        f"Eight layers at 16 x 16, batches of {BATCH}; megabytes. Over all options and K the greatest is {spread:.3f} "
+        f"times the least; a mixture of {OPTIONS[-1]} options keeps {growth:.1f} times what one of {OPTIONS[0]} does.\n"
     )
     columns = ("options a choice", *(f"K = {count}" for count in SAMPLES), "a mixture", "weights")
     table(columns, rows(measured))

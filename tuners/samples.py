@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 
 class FixedSamples(BaseModel):
@@ -31,4 +34,17 @@ class EntropySamples(BaseModel):
         return max(1, int(self.per_nat * entropy))
 
 
-Samples = FixedSamples | EntropySamples
+def _read(value: Any) -> Any:
+    """A schedule from `{count: 14}` or `{per_nat: 0.25}`."""
+    if isinstance(value, BaseModel):
+        return value
+    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= {"count", "per_nat"}:
+        raise ValueError("samples are either {count: K} or {per_nat: lambda}")
+    try:
+        return (FixedSamples if "count" in value else EntropySamples).model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{first['loc'][0]} {first['msg'].removeprefix('Input ')}") from error
+
+
+Samples = Annotated[FixedSamples | EntropySamples, BeforeValidator(_read)]

@@ -69,6 +69,24 @@ def test_an_unknown_key_or_name(refusal: Refusal, changes: list[str], said: list
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("method.samples={per_nat: 0}", "per_nat should be greater than 0"),
+        ("method.samples={count: 0}", "count should be greater than or equal to 1"),
+        ("method.samples={count: 1, per_nat: 2}", "either {count: K} or {per_nat: lambda}"),
+        ("method.samples=14", "either {count: K} or {per_nat: lambda}"),
+        ("method.joint_from=90", "the last of 90"),
+        ("method.warmup_epochs=90", "none would be left"),
+        ("budget.macs={max: 100k}", "macs can be 407,744 to 1,581,628"),
+        ("budget.macs={min: 500k}", "give budget.macs a max or a target"),
+        ("training.epochs=3", "method.epochs"),
+    ],
+)
+def test_what_fp_nas_cannot_do(refusal: Refusal, change: str, said: str) -> None:
+    assert said in refusal("run", "fp-nas-digits", "--out", "out", f"--set={change}")
+
+
+@pytest.mark.parametrize(
     "arguments", [["run", "recipe.yaml", "--frobnicate"], ["run"], ["runs"], ["demo", "--log-format=xml"]]
 )
 def test_an_unknown_option_or_command(refusal: Refusal, arguments: list[str]) -> None:
