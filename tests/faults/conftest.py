@@ -29,7 +29,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         return {number: told(number, "cmdline")[:80] for number in (*marked, *noted)}
 
     yield make
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while remaining := left():
         if time.monotonic() > deadline:
             for number in remaining:
