@@ -14,6 +14,8 @@ from raynas.run_folder import RunFolder
 from raynas.steps import StepFailed
 
 Report = Callable[[dict[str, Any]], None]
+_TRIAL = {"memory": float(2**20)}
+"""What a trial asks of the cluster, bytes: no part of a core, as the workers that it waits for may need them all."""
 
 
 class TuneJob(Settings):
@@ -50,7 +52,7 @@ def run_trials(
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
     results = tune.Tuner(
-        tune.with_resources(trial, {"cpu": 0.01}),
+        tune.with_resources(trial, tune.PlacementGroupFactory([_TRIAL])),
         param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(count)))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
