@@ -6,6 +6,7 @@ Exit status: 0 done; 2 the user can mend it; 1 a fault of ours or of the machine
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,10 +37,13 @@ Changes = Annotated[
 ]
 
 
-def main() -> None:
-    """Run the command line; what the user can mend becomes one sentence and exit status 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, the process's own where none is given.
+
+    What the user can mend becomes one sentence and exit status 2.
+    """
     try:
-        app(standalone_mode=False)
+        app(arguments, prog_name="raynas", standalone_mode=False)
     except UserError as error:
         _fail(2, str(error))
     except typer.Abort:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import pkgutil
-from typing import Any, TypeVar
+from abc import ABC
+from typing import Any, Self
 
-from pydantic import BaseModel
-
-T = TypeVar("T")
-
-
-def reference(settings: BaseModel) -> dict[str, Any]:
-    """What `revive` rebuilds an equal object from, in any process that can import its class."""
-    kind = type(settings)
-    return {"type": f"{kind.__module__}:{kind.__qualname__}", "settings": settings.model_dump(mode="json")}
+from pydantic import BaseModel, ConfigDict
 
 
-def revive(given: dict[str, Any], kind: type[T]) -> T:
-    """The object that `reference` described.
+class Crossing(BaseModel, ABC):
+    """Settings that another process rebuilds by the import path of their class, which must be importable there."""
 
-    Raises:
-        TypeError: if the reference names something else than a `kind`.
-    """
-    value = pkgutil.resolve_name(given["type"])(**given["settings"])
-    if not isinstance(value, kind):
-        raise TypeError(f"{given['type']} is not a {kind.__name__}")
-    return value
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def reference(self) -> dict[str, Any]:
+        """What `revive` rebuilds an equal object from, in any process that can import its class."""
+        kind = type(self)
+        return {"type": f"{kind.__module__}:{kind.__qualname__}", "settings": self.model_dump(mode="json")}
+
+    @classmethod
+    def revive(cls, given: dict[str, Any]) -> Self:
+        """The object that `reference` described.
+
+        Raises:
+            TypeError: if the reference names something else than one of these.
+        """
+        value = pkgutil.resolve_name(given["type"])(**given["settings"])
+        if not isinstance(value, cls):
+            raise TypeError(f"{given['type']} is not a {cls.__name__}")
+        return value

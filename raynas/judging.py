@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from pydantic import BaseModel, ConfigDict
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from raynas.evaluation.actors import NAMESPACE
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -41,7 +45,7 @@ class Judge(BaseModel):
         Raises:
             TimeoutError: if it does not come, as when the actor that held it has died: report the epoch again.
         """
-        verdicts = ray.get_actor(self.actor)
+        verdicts = ray.get_actor(self.actor, NAMESPACE)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             verdict = cast("bool | None", ray.get(verdicts.read.remote(self.trial, step, epoch)))
@@ -51,25 +55,40 @@ class Judge(BaseModel):
         raise TimeoutError(f"No verdict on epoch {epoch} of {step} in trial {self.trial}.")
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Verdicts:
-    """What was said of each epoch."""
+    """What was said of each epoch; an actor."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[int, str, int], bool] = {}
 
+    @ray.method
     def write(self, trial: int, step: str, epoch: int, enough: bool) -> None:
         self._said[trial, step, epoch] = enough
 
+    @ray.method
     def read(self, trial: int, step: str, epoch: int) -> bool | None:
         return self._said.get((trial, step, epoch))
+
+
+@contextmanager
+def verdicts(name: str) -> Iterator[None]:
+    """Keep the actor of one sweep, which any process of the run finds by its name."""
+    remote = ray.remote(Verdicts)
+    actor: Any = remote.options(
+        name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=-1, max_task_retries=-1
+    ).remote()
+    try:
+        yield
+    finally:
+        ray.kill(actor)
 
 
 class JudgingScheduler(FIFOScheduler):
     """Runs trials in their order, lets all go on, and says of each epoch that one reports whether it is enough."""
 
     def __init__(self, actor: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # Ray's
+        initialise: Callable[[], None] = super().__init__
+        initialise()
         self._actor = actor
 
     @abstractmethod
@@ -79,6 +98,6 @@ class JudgingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         if "epoch" in result:
             number = int(trial.config["trial"])
-            verdicts = ray.get_actor(self._actor)
+            verdicts = ray.get_actor(self._actor, NAMESPACE)
             ray.get(verdicts.write.remote(number, result["step"], result["epoch"], self.enough(result)))
         return str(TrialScheduler.CONTINUE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -26,14 +26,6 @@ _CALLS = 10
 _WARM_UP = 2
 """How many rounds come first and do not count."""
 
-_TOGETHER = 64
-"""How many blocks are built at a time and timed in turn: somewhat more than a network has.
-
-With more of them a block's weights have left all caches when its turn comes: the 2,052 of `fbnetv2-f` in one turn sum
-to 14 % more than networks take, 64 in turn to 3 % more, `fbnet`'s 105 to 17 % and to 6 % (measured). Nor would those
-of FP-NAS-L2, 10 GB, fit into many machines.
-"""
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -42,14 +34,19 @@ class Bench:
     Attributes:
         device: `cpu`, `cuda`, or one of several GPUs, `cuda:1`.
         threads: of torch, on the CPU.
-        rounds: how often each is timed; a round visits 64 of them in turn, from everywhere in the network, so that a
-            slow minute of the machine falls on all alike. The median of the rounds counts.
+        rounds: how often each is timed; the median counts.
+        together: how many blocks are built at a time and visited in turn in each round, from everywhere in the network,
+            so that a slow minute of the machine falls on all alike: somewhat more than a network has. With more of them
+            a block's weights have left all caches when its turn comes: the 2,052 of `fbnetv2-f` in one turn sum to 14 %
+            more than networks take, 64 in turn to 3 % more, `fbnet`'s 105 to 17 % and to 6 % (measured). Nor would
+            those of FP-NAS-L2, 10 GB, fit into many machines.
     """
 
     device: str = "cpu"
     threads: int = 1
     batch_size: int = 1
     rounds: int = 100
+    together: int = 64
 
     def __post_init__(self) -> None:
         """Refuse what cannot be timed on.
@@ -73,8 +70,8 @@ class Bench:
         return {**asdict(self), "device_name": self.device_name, "torch": str(torch.__version__), "date": now}
 
 
-def measure(space: SearchSpace, bench: Bench, reporter: Reporter) -> tuple[LatencyTable, float]:
-    """The time of every block that a table of the space needs, in milliseconds a batch, and the rounds' spread in %.
+def measure(blocks: Mapping[LatencyKey, TimedBlock], bench: Bench, reporter: Reporter) -> tuple[LatencyTable, float]:
+    """The time of every block (`space.latency_blocks()`), in milliseconds a batch, and the rounds' spread in %.
 
     On a CPU a block is called once a round: in a network, too, its weights have left the innermost caches when its turn
     comes. Blocks called on end sum to 12 to 16 % less than what networks take, so called to -3 to +6 % (measured), and
@@ -82,12 +79,8 @@ def measure(space: SearchSpace, bench: Bench, reporter: Reporter) -> tuple[Laten
     they are called on end.
 
     The spread is how far apart a quarter and three quarters of a block's rounds lie, for the middle one of the blocks.
-
-    Raises:
-        UserError: if the space does not say which blocks it has.
     """
-    blocks = space.latency_blocks()
-    reporter.begin("measure", f"{len(blocks)} blocks of {space.name} on {bench.device_name}")
+    reporter.begin("measure", f"{len(blocks)} blocks on {bench.device_name}")
     rounds_ms = _rounds_ms(list(blocks.values()), 1 if bench.device == "cpu" else _CALLS, bench, reporter)
     low, middle, high = np.quantile(rounds_ms, [0.25, 0.5, 0.75], axis=0)
     entries: dict[LatencyKey, float] = dict(zip(blocks, np.round(middle, 6).tolist(), strict=True))
@@ -173,7 +166,7 @@ def _rounds_ms(
 
     begun, threads = time.perf_counter(), torch.get_num_threads()
     inputs = {block.input_shape: _images(block.input_shape, bench) for block in blocks}
-    parts = -(-len(blocks) // _TOGETHER)
+    parts = -(-len(blocks) // bench.together)
     rounds_ms = np.empty((_WARM_UP + bench.rounds, len(blocks)))
     torch.set_num_threads(bench.threads)
     try:

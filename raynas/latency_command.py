@@ -59,7 +59,7 @@ def measure(
     begun = time.perf_counter()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table, spread = measured(loaded, bench, _reporter(quiet or as_json))
+        table, spread = measured(loaded.latency_blocks(), bench, _reporter(quiet or as_json))
         table.write(path)
         about = {"space": loaded.specification(), **bench.about(), "spread_percent": round(spread, 2)}
         path.with_suffix(".about.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
+
+from raynas.crossing import Crossing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,10 +124,8 @@ class Learner(nn.Module, ABC):
         return {}
 
 
-class Objective(BaseModel, ABC):
-    """The settings of an objective; found in other processes by its import path, so it must be importable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Objective(Crossing):
+    """The settings of an objective."""
 
     chooses: ClassVar[bool] = False
     """Whether its learners choose an architecture (`Learner.likeliest`)."""

@@ -81,7 +81,8 @@ def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: flo
     from ray.util.placement_group import placement_group, remove_placement_group
 
     bundle = {key: float(value) for key, value in {"CPU": cpus, "GPU": scale.gpus}.items() if value}
-    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: Callable[[], dict[str, float]] = ray.cluster_resources
+    has = resources()
     needs = {key: processes * value for key, value in bundle.items()}
     lacking = [f"{needs[key]:g} {key}s, has {has.get(key, 0):g}" for key in needs if has.get(key, 0) < needs[key]]
     if not bundle or (cluster.ours and not lacking):
@@ -113,8 +114,8 @@ def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    others = {node["NodeID"]: node["NodeName"] for node in nodes if node["Alive"] and node["NodeID"] != here}
+    nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
+    others = {node["NodeID"]: node["NodeName"] for node in nodes() if node["Alive"] and node["NodeID"] != here}
     look = ray.remote(_lock_seen_in)
     seen = [
         look.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from raynas.crossing import Crossing
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
@@ -69,10 +69,8 @@ class Search(ABC):
         """Go on from a state that an equal searcher wrote."""
 
 
-class Searcher(BaseModel, ABC):
-    """The settings of a search. A subclass is found in other processes by its import path, so it must be importable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Searcher(Crossing):
+    """The settings of a search."""
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:

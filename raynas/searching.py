@@ -12,7 +12,6 @@ from typing import Any
 from ray import tune
 
 from raynas import lock
-from raynas.crossing import revive
 from raynas.evaluation.actors import Pool
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
@@ -74,7 +73,7 @@ def _trial(config: dict[str, Any]) -> None:
     lock.note_process(run, job.attempt)
     space = from_specification(job.space)
     costs = costs_of(space, job.latency)
-    searcher = revive(job.searcher, Searcher)  # type: ignore[type-abstract]
+    searcher = Searcher.revive(job.searcher)
     searching = searcher.begin(space, costs, job.budget, job.seeds[trial])
     state, done = _resume(run / job.folder, trial, searching)
     if done["ended"]:

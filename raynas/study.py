@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raynas import resources
-from raynas.crossing import reference
 from raynas.curves import write_curves
 from raynas.objective import Objective, UniformPath
 from raynas.opening import Plan, costs_of
@@ -99,7 +98,7 @@ class Study:
                 )
         job = {
             "space": space.specification(),
-            "objective": reference(objective),
+            "objective": objective.reference(),
             "latency": self._latency,
             "training": FitSettings(**settings.json_value()).json_value(),
             "evaluation": self.recipe.evaluation.json_value(),
@@ -155,7 +154,7 @@ class Study:
             "step": name,
             "space": space.specification(),
             "latency": self._latency,
-            "searcher": reference(searcher),
+            "searcher": searcher.reference(),
             "budget": self.budget.model_dump(mode="json"),
             "seeds": [self.seed_of(name, trial) for trial in range(trials)],
             "threads": scale.threads,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import ray
 from ray import tune
 
 from raynas import lock
-from raynas.judging import Judge, Verdicts
+from raynas.judging import Judge, verdicts
 from raynas.opening import plan
 from raynas.processes import prepare_process
 from raynas.recipe import Recipe, ScaleSettings
@@ -59,13 +59,13 @@ def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    scheduler = None
-    if job.scheduler is not None:
-        verdicts = Verdicts.options(name=job.judge).remote()  # type: ignore[attr-defined] # made by ray.remote
-        ray.get(verdicts.__ray_ready__.remote())
-        settings = {key: value for key, value in job.scheduler.items() if key != "path"}
-        scheduler = pkgutil.resolve_name(job.scheduler["path"])(job.judge, **settings)
-    run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler)
+    with ExitStack() as stack:
+        scheduler = None
+        if job.scheduler is not None:
+            stack.enter_context(verdicts(job.judge))
+            settings = {key: value for key, value in job.scheduler.items() if key != "path"}
+            scheduler = pkgutil.resolve_name(job.scheduler["path"])(job.judge, **settings)
+        run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler)
     here = RunFolder(job.run) / job.folder
     return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
 

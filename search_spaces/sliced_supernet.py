@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from search_spaces.chain_supernet import initialise
 from search_spaces.errors import UserError
 from search_spaces.sliced_plan import Group, Variables, by_group
-from search_spaces.slicing import SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
+from search_spaces.slicing import LoadHook, SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
 from search_spaces.space import Architecture, Choice
 from search_spaces.split_attention import SplitAttention, squeezed
 from search_spaces.supernet import Supernet, gated
@@ -200,7 +200,8 @@ class SlicedSupernet(Supernet):
         self.head = head
         for module in self.modules():
             if isinstance(module, SlicedConv | SlicedNorm):
-                module.register_load_state_dict_pre_hook(cut_what_is_loaded)  # type: ignore[no-untyped-call]
+                before_loading: Callable[[LoadHook], object] = module.register_load_state_dict_pre_hook
+                before_loading(cut_what_is_loaded)
         self._initialise()
 
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:

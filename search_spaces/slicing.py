@@ -6,10 +6,14 @@ are the first slices of its tensors, in every dimension.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+LoadHook = Callable[..., None]
+"""Is given the module, the state that is loaded, the prefix of the module's keys in it, and more."""
 
 
 class SlicedConv(nn.Conv2d):
@@ -62,7 +66,8 @@ class SlicedConvNorm(nn.Sequential):
     def norm(self) -> SlicedNorm:
         return cast(SlicedNorm, self[1])
 
-    def forward(self, features: Tensor, channels: int) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, channels: int | None = None) -> Tensor:
+        """The first `channels` of the output, all where none is given."""
         return cast(Tensor, self.norm(self[0](features, channels)))
 
 

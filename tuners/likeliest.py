@@ -19,16 +19,18 @@ _LEAST_LOSS = 1e-3
 """Of log-probability, so that a change that loses none is not worth infinitely much."""
 
 
-def likeliest_within(factors: Factors, logits: Tensor, costs: Costs, budget: Budget) -> tuple[Tensor | None, bool]:
+def likeliest_within(
+    factors: Factors, logits: Tensor, costs: Costs, budget: Budget, listed: int = LISTED
+) -> tuple[Tensor | None, bool]:
     """Option indices, shape (choices,), and whether nothing more probable meets the budget; None if nothing is found.
 
-    Exact where one of the `LISTED` most probable architectures meets it. Else one factor after another is changed,
+    Exact where one of the `listed` most probable architectures meets it. Else one factor after another is changed,
     beginning with the mode, by what brings the costs nearest for the probability that is lost.
     """
     log_probabilities = factors.log_probabilities(logits.detach().double())
-    listed = in_order(log_probabilities)
-    for _ in range(LISTED // _AT_ONCE):
-        some = list(islice(listed, _AT_ONCE))
+    in_turn = in_order(log_probabilities)
+    for _ in range(listed // _AT_ONCE):
+        some = list(islice(in_turn, _AT_ONCE))
         if not some:
             return None, True
         indices = factors.indices(torch.tensor(some))

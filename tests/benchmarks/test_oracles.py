@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import search_spaces
-from benchmarks.oracles import MACRO_TABLE, NeighbourOracle, TableOracle
+from benchmarks.oracles import NeighbourOracle, TableOracle
 from search_spaces import Architecture, SearchSpace
 
 
@@ -71,7 +71,7 @@ def test_a_budget_that_nothing_meets(small: SearchSpace) -> None:
         NeighbourOracle(small, seed=0).best_within(1_000)
 
 
-@pytest.mark.skipif(not MACRO_TABLE.exists(), reason="needs ../shared/data/nas-bench-macro_cifar10.json")
+@pytest.mark.usefixtures("shared")
 def test_the_table_answers_for_every_architecture() -> None:
     oracle = TableOracle(search_spaces.load("nas-bench-macro"))
     answers = {evaluation.architecture: evaluation for evaluation in oracle.evaluate(oracle.architectures())}

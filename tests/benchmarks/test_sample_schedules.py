@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import pytest
 
-from benchmarks.nas_bench_macro import CIFAR10
 from benchmarks.sample_schedules import FIRST, recipe, rows, schedules
 from raynas.method import of_recipe
 from raynas.opening import plan
@@ -14,9 +13,9 @@ from tuners.samples import FixedSamples
 
 
 @pytest.mark.parametrize("space", ["nas-bench-macro", "fbnetv2-f"])
-def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str) -> None:
-    if space == "nas-bench-macro" and not CIFAR10.exists():
-        pytest.skip("needs ../shared/data/cifar10_subset12k.npz")
+def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str, request: pytest.FixtureRequest) -> None:
+    if space == "nas-bench-macro":
+        request.getfixturevalue("shared")
     asked = recipe(space, [0, 1], True, [])
     method = of_recipe(asked)
     assert isinstance(method, FpNasSweep)

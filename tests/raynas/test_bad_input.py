@@ -28,9 +28,8 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def refused(*arguments: str) -> str:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-        monkeypatch.setattr(sys, "argv", ["raynas", *arguments])
         with pytest.raises(SystemExit) as end:
-            main()
+            main(arguments)
         captured = capsys.readouterr()
         assert (end.value.code, captured.out) == (2, "")
         lines = captured.err.splitlines()

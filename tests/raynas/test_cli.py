@@ -23,18 +23,17 @@ SIZES = {
 }
 
 
-def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What a command that succeeds prints on stdout."""
-    monkeypatch.setattr(sys, "argv", ["raynas", *arguments])
     with suppress(SystemExit):
-        main()
+        main(arguments)
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
 
 
-def test_spaces_have_their_exact_sizes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    spaces = {row["name"]: row for row in json.loads(told(["spaces", "--json"], monkeypatch, capsys))}
+def test_spaces_have_their_exact_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    spaces = {row["name"]: row for row in json.loads(told(["spaces", "--json"], capsys))}
     assert list(spaces) == search_spaces.names()
     assert len(spaces) >= 21
     assert {name: spaces[name]["size"] for name in SIZES} == SIZES
@@ -45,8 +44,8 @@ def test_spaces_have_their_exact_sizes(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert all(row["macs_min"] <= row["macs_max"] for row in spaces.values())
 
 
-def test_methods(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    methods = {row["name"]: row for row in json.loads(told(["methods", "--json"], monkeypatch, capsys))}
+def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = {row["name"]: row for row in json.loads(told(["methods", "--json"], capsys))}
     assert set(methods) == set(method.names()) >= {"pad-nas", "i-supernet", "p-supernet", "spos", "random"}
     assert all(list(row) == ["name", "paper", "spaces", "settings"] for row in methods.values())
     settings = methods["pad-nas"]["settings"]
@@ -54,23 +53,19 @@ def test_methods(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert (settings["search"]["population"], settings["search"]["generations"]) == (64, 40)
 
 
-def test_a_size_is_shown_as_one_can_read_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [line.split() for line in told(["spaces"], monkeypatch, capsys).splitlines()]
+def test_a_size_is_shown_as_one_can_read_it(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [line.split() for line in told(["spaces"], capsys).splitlines()]
     shown = {row[0]: row[2] for row in rows}
     assert (shown["nas-bench-macro"], shown["fbnet"], shown["resnet20"]) == ("6561", "9.85e+20", "1")
 
 
 @pytest.mark.parametrize("arguments", [["spaces"], ["methods"], ["describe", "nas-bench-macro"]])
-def test_people_are_shown_tables(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert len(told(arguments, monkeypatch, capsys).splitlines()) > 3
+def test_people_are_shown_tables(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(told(arguments, capsys).splitlines()) > 3
 
 
-def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(["--version"], monkeypatch, capsys) == f"raynas {raynas.__version__}\n"
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(["--version"], capsys) == f"raynas {raynas.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["methods", "--json"]])

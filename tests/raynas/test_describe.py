@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +36,8 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     (tmp_path / "my-space.yaml").write_text(YAML)
 
     def describe(*arguments: str) -> Any:
-        monkeypatch.setattr(sys, "argv", ["raynas", "describe", *arguments])
         with suppress(SystemExit):
-            main()
+            main(["describe", *arguments])
         captured = capsys.readouterr()
         assert captured.err == ""
         return json.loads(captured.out) if "--json" in arguments else captured.out.splitlines()
@@ -148,14 +146,12 @@ def test_a_file_of_ones_own(told: Describe) -> None:
 )
 def test_what_there_is_not(
     told: Describe,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     said: str,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["raynas", "describe", *arguments])
     with pytest.raises(SystemExit) as end:
-        main()
+        main(["describe", *arguments])
     captured = capsys.readouterr()
     assert (end.value.code, captured.out, len(captured.err.splitlines())) == (2, "", 1)
     assert said in captured.err

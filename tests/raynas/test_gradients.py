@@ -1,15 +1,14 @@
 """Two processes that each see half a batch end with the gradients of the whole."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch import Tensor, nn
 
 from raynas.training.gradients import add_over_workers, from_first_worker
-
-WORKERS = 2
+from tests import two_workers
 
 
 def two_paths() -> nn.ModuleList:
@@ -30,26 +29,21 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.randn(8, 3, 5, 5, generator=generator), torch.randint(2, (8,), generator=generator)
 
 
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=WORKERS)
+def work(rank: int) -> dict[str, Any]:
     net = two_paths()
     images, labels = data()
     begin, end = ((0, 3), (3, 8))[rank]  # shares need not be equal
     loss = accumulate(net, images[begin:end], labels[begin:end], (end - begin) / 8)
     metrics = add_over_workers(net.parameters(), {"loss": loss, "count": torch.tensor(rank + 1)})
     gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
-    first = from_first_worker(rank + 41)
-    torch.save({"gradients": gradients, "metrics": metrics, "first": first}, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
+    return {"gradients": gradients, "metrics": metrics, "first": from_first_worker(rank + 41)}
 
 
 def test_gradients_of_the_path_and_metrics_add_up(tmp_path: Path) -> None:
-    spawn(work, args=(str(tmp_path),), nprocs=WORKERS)  # type: ignore[no-untyped-call]
+    found = two_workers.run(work, tmp_path)
     alone = two_paths()
     loss = accumulate(alone, *data(), 1.0)
     expected = {name: parameter.grad for name, parameter in alone.named_parameters()}
-    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
     for one in found:
         assert one["first"] == 41
         assert float(one["metrics"]["loss"]) == pytest.approx(float(loss), rel=1e-6)

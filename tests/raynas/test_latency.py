@@ -3,8 +3,8 @@
 import csv
 import json
 import math
-import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,9 +36,8 @@ def raynas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["raynas", "latency", *arguments])
         try:
-            main()
+            main(["latency", *arguments])
             status = 0
         except SystemExit as end:
             status = int(end.code or 0)
@@ -74,7 +73,7 @@ def test_the_table_sums_and_says_where_it_comes_from(raynas: Command, space: Sea
     status, out, err = raynas("measure", *SPACE, "--out", "new/here.csv", "--repeats", "1", "--batch-size", "2")
     assert status == 0
     assert out.splitlines()[-1] == "new/here.csv"
-    assert "18 blocks of nas-bench-macro" in err
+    assert "18 blocks on" in err
     rows = list(csv.DictReader(Path("new/here.csv").read_text().splitlines()))
     by_hand = sum(float(row["latency_ms"]) for row in rows if row["op"] != "mbconv")
     all_skips = space.architecture([0] * 8)
@@ -193,35 +192,30 @@ def test_the_largest_space_is_measured_a_part_at_a_time(raynas: Command) -> None
     assert (status, len(json.loads(out)["networks"])) == (0, 2)
 
 
-def test_every_block_is_timed_once_a_round_wherever_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are told apart by how long they take; seven of them in parts of three."""
-    monkeypatch.setattr(latency, "_TOGETHER", 3)
+def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
+    """Five blocks in parts of two, each of which sleeps four times as long as the one before."""
+    called: Counter[int] = Counter()
 
     class Sleeps(nn.Module):
-        def __init__(self, milliseconds: int) -> None:
+        def __init__(self, number: int) -> None:
             super().__init__()
-            self.milliseconds = milliseconds
+            self.number = number
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            time.sleep(self.milliseconds / 1e3)
+            called[self.number] += 1
+            time.sleep(0.5e-3 * 4**self.number)
             return images
 
-    class Row(type(search_spaces.load("nas-bench-macro"))):  # type: ignore[misc]
-        name = "row"
-
-        def __init__(self) -> None: ...
-
-        def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-            return {LatencyKey("op", 1, n, 1, 1, 0, 1): TimedBlock(partial(Sleeps, 3 * n), (n,)) for n in range(1, 8)}
-
-    table, _ = latency.measure(Row(), latency.Bench(rounds=3), Quiet())
-    assert [round(ms / 3) for ms in table.entries_ms.values()] == [key.in_channels for key in table.entries_ms]
+    blocks = {LatencyKey("op", 1, n, 1, 1, 0, 1): TimedBlock(partial(Sleeps, n), (n,)) for n in (3, 1, 5, 2, 4)}
+    table, _ = latency.measure(blocks, latency.Bench(rounds=3, together=2), Quiet())
+    assert set(called.values()) == {5}, "three rounds after two that warm up"
+    slowest_last = sorted(table.entries_ms, key=table.entries_ms.__getitem__)
+    assert [key.in_channels for key in slowest_last] == [1, 2, 3, 4, 5]
 
 
-def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(space), "latency_blocks", SearchSpace.latency_blocks)
+def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace) -> None:
     with pytest.raises(UserError, match=r"nas-bench-macro does not say which blocks .* its class needs latency_blocks"):
-        latency.measure(space, latency.Bench(), Quiet())
+        SearchSpace.latency_blocks(space)
 
 
 def test_more_architectures_than_there_are_cannot_be_drawn(space: SearchSpace) -> None:

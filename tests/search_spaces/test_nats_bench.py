@@ -13,7 +13,6 @@ import search_spaces
 from search_spaces import UserError
 from search_spaces.cell import CellSpace
 
-TABLE = Path(__file__).parents[3] / "shared" / "data" / "nasbench201_cifar10.csv"
 ROWS = [  # cell, parameters in M and multiply-adds in M, as the table prints them
     (
         "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
@@ -62,10 +61,8 @@ def test_costs_equal_rows_of_the_table(space: CellSpace, text: str, params_m: fl
     assert sum(parameter.numel() for parameter in space.network(architecture).parameters()) == counted["params"]
 
 
-def test_costs_equal_all_rows_of_the_table(space: CellSpace) -> None:
-    if not TABLE.exists():
-        pytest.skip(f"{TABLE} is not there: the benchmark's 15,625 cells with their costs.")
-    with TABLE.open(encoding="utf-8", newline="") as file:
+def test_costs_equal_all_rows_of_the_table(space: CellSpace, shared: Path) -> None:
+    with (shared / "data/nasbench201_cifar10.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     architectures = [space.parse(row["arch"]) for row in rows]
     assert len(set(architectures)) == 15_625

@@ -1,12 +1,12 @@
 """FP-NAS: how many architectures a step draws, what it moves, and what workers that share its networks come to."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, distributed
-from torch.multiprocessing.spawn import spawn
+from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
@@ -15,6 +15,7 @@ from raynas.training.gradients import sum_over_workers
 from raynas.training.update import carry_out
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
+from tests import two_workers
 from tuners.drawn_paths import ARCHITECTURE, Distribution, DrawnPaths
 from tuners.fp_nas import Parsec, targets_of
 from tuners.samples import EntropySamples, FixedSamples
@@ -152,21 +153,17 @@ def test_micro_batches_give_the_losses_of_networks_on_the_whole_batch() -> None:
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-6)
 
 
-def share_networks(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+def share_networks(rank: int) -> dict[str, Any]:
     bench = Bench(rank=rank, workers=2)
     told = [bench.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
-    torch.save({"state": bench.state(), "metrics": told}, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
+    return {"state": bench.state(), "metrics": told}
 
 
 def test_two_workers_that_share_the_networks_do_what_one_does(tmp_path: Path) -> None:
-    spawn(share_networks, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    both = two_workers.run(share_networks, tmp_path)
     alone = Bench()
     told = [alone.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for found in both:
         for name, value in alone.state().items():
             torch.testing.assert_close(found["state"][name], value, rtol=1e-4, atol=1e-6)
         for mine, theirs in zip(told, found["metrics"], strict=True):

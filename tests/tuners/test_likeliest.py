@@ -8,8 +8,7 @@ import torch
 
 import search_spaces
 from search_spaces import Budget
-from tuners import likeliest
-from tuners.distributions import factors_of
+from tuners.distributions import Kind, factors_of
 from tuners.likeliest import in_order, likeliest_within
 
 
@@ -31,10 +30,10 @@ def test_ties_come_in_one_order() -> None:
 @pytest.mark.parametrize(
     "macs", [{"max": "400k"}, {"min": "300k", "max": "310k"}, {"target": "350k", "tolerance": 0.01}]
 )
-def test_it_is_the_most_probable_of_all_that_meet_the_budget(kind: str, macs: dict[str, object]) -> None:
+def test_it_is_the_most_probable_of_all_that_meet_the_budget(kind: Kind, macs: dict[str, object]) -> None:
     space = search_spaces.load("nas-bench-macro", width=0.125, resolution=16)
     costs, budget = space.costs(), Budget.model_validate({"macs": macs})
-    factors = factors_of(space, kind)  # type: ignore[arg-type]
+    factors = factors_of(space, kind)
     logits = torch.randn(factors.uniform().shape, generator=torch.Generator().manual_seed(0))
     every = torch.tensor(list(product(*space.values())))
     probabilities = factors.log_probability(logits.double(), every)
@@ -53,14 +52,13 @@ def test_nothing_is_found_where_nothing_meets_the_budget() -> None:
     assert likeliest_within(factors, factors.uniform(), space.costs(), budget) == (None, True)
 
 
-def test_far_from_the_mode_it_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeliest, "LISTED", 0)
+def test_far_from_the_mode_it_goes_step_by_step() -> None:
     space = search_spaces.load("fbnetv2-f")
     costs, budget = space.costs(), Budget.model_validate({"macs": {"target": "60M", "tolerance": 0.02}})
     factors = factors_of(space, "joint")
     logits = torch.randn(factors.uniform().shape, generator=torch.Generator().manual_seed(0)) * 3
     assert not budget.met(costs.total(factors.mode(logits)[None]))
-    found, exact = likeliest_within(factors, logits, costs, budget)
+    found, exact = likeliest_within(factors, logits, costs, budget, listed=0)
     assert not exact
     assert found is not None
     assert budget.met(costs.total(found[None]))

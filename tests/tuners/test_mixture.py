@@ -112,8 +112,8 @@ def test_a_step_moves_the_architecture_or_the_weights(
 def test_the_architecture_moves_before_the_weights_and_reads_their_batch_where_it_looks_ahead(
     space: SearchSpace,
 ) -> None:
-    for order, beside in ((1, None), (2, "train")):
-        learner = Mixture(order=order).begin(space, space.costs(), 0)  # type: ignore[arg-type]
+    for settings, beside in ((Mixture(order=1), None), (Mixture(order=2), "train")):
+        learner = settings.begin(space, space.costs(), 0)
         (updates,) = learner.passes(0)
         assert [(one.parameters, one.stream, one.beside) for one in updates] == [
             ("architecture", "search", beside),
