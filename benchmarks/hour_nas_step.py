@@ -21,12 +21,11 @@ from torch.nn import functional
 import search_spaces
 from benchmarks.printing import heading, table
 from benchmarks.single_path_step import RATE, SEED, Alone, Engine, Setting, saved_bytes, seconds
-from raynas.objective import WEIGHTS, Step, Update
+from raynas.objective import ARCHITECTURE, WEIGHTS, Step, Update
 from raynas.recipe import Recipe
 from raynas.training.update import carry_out
 from search_spaces import Architecture, SearchSpace
-from tuners.proposals import kept_options
-from tuners.sampled_path import ARCHITECTURE, SampledPath
+from tuners.sampled_path import SampledPath
 from tuners.sampling import Sampling
 
 SAMPLINGS: tuple[Sampling, ...] = ("gumbel-max", "gumbel-softmax")
@@ -57,7 +56,11 @@ class Searching(Engine):
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor, sampling: Sampling) -> None:
         super().__init__(space, images, labels)
         objective = SampledPath(
-            targets=mean_cost(space), proposals=PROPOSALS, sampling=sampling, decay=1.0, learning_rate=_STILL
+            targets=mean_cost(space),
+            proposals=PROPOSALS,
+            sampling=sampling,
+            decay=1.0,
+            architecture_learning_rate=_STILL,
         )
         self.learner = objective.begin(space, space.costs(), SEED)
         self.optimizers.update(self.learner.groups())
@@ -83,7 +86,7 @@ class Searching(Engine):
 def mean_cost(space: SearchSpace) -> dict[str, float]:
     """Of a uniformly drawn architecture: targets that are in reach."""
     costs = space.costs().as_table()
-    kept = kept_options(costs).double()
+    kept = costs.kept.double()
     return {name: float(cost) for name, cost in costs.expected(kept / kept.sum(dim=-1, keepdim=True)).items()}
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 import search_spaces
 from benchmarks.printing import heading, picture, table
 from search_spaces.costs import TableCosts
-from tuners.proposals import Targets, entropy, fit, kept_options, overlap, probabilities, target_distance
+from tuners.proposals import Targets, entropy, fit, overlap, probabilities, target_distance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ class Drawn:
 def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Drawn:
     """`draws` architectures from each of the m proposals; theta is (m, choices, options)."""
     generator = torch.Generator().manual_seed(seed)
-    distributions = probabilities(theta, temperature, kept_options(costs))
+    distributions = probabilities(theta, temperature, costs.kept)
     rows = torch.multinomial(distributions.flatten(0, 1), draws, replacement=True, generator=generator)
     indices = rows.reshape(*distributions.shape[:2], draws).transpose(1, 2)
     cost = {name: one.reshape(len(theta), draws) for name, one in costs.total(indices.flatten(0, 1)).items()}
@@ -70,7 +70,7 @@ def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed:
 
 def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     """Equation 7 to the letter: the expected cost's distance and the overlap, at temperature 1, and nothing else."""
-    kept = kept_options(costs)
+    kept = costs.kept
     generator = torch.Generator().manual_seed(seed)
     theta = (0.5 * torch.randn(number, *kept.shape, generator=generator, dtype=torch.float64)).requires_grad_()
     adam = torch.optim.Adam([theta], lr=RATE)

@@ -45,6 +45,12 @@ class Method(BaseModel, ABC):
         """The method, as a sequence of the study's durable steps."""
 
 
+def refuse_training(recipe: Recipe, setting: str, instead: str) -> None:
+    """Raises UserError if the recipe gives a setting of training that the method has under another name."""
+    if getattr(recipe.training, setting) != type(recipe.training).model_fields[setting].default:
+        raise UserError(f"The method {recipe.method['name']} has {instead}: leave training.{setting} out.")
+
+
 def names() -> list[str]:
     """The names of all methods that are installed, in alphabetical order."""
     return sorted(entry_points(group=_GROUP).names)

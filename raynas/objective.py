@@ -10,7 +10,7 @@ over the workers, steps optimizers, watches for NaN and writes checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,11 +23,14 @@ from raynas.crossing import Crossing
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from raynas.data.images import Part
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.supernet import Supernet
 
-WEIGHTS = "weights"
-"""The supernet's own parameters, as a group that an update moves."""
+WEIGHTS, ARCHITECTURE = "weights", "architecture"
+"""Groups that an update moves: the supernet's own parameters, and those of the architecture."""
+STREAMS: Mapping[str, Part] = {"train": "train", "search": "validation"}
+"""Where training images move the weights and validation images the architecture."""
 
 
 @dataclass(frozen=True)
@@ -148,17 +151,28 @@ class _UniformPath(Learner):
 
     def _one_path(self, step: Step) -> Gradients:
         path = step.space.sample(step.generator)
-        metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
-        for batch in step.micro_batches:
-            logits = step.supernet(batch.images, path)
-            loss = step.loss(logits, batch.labels)
+        return Gradients([path], add_gradients(step, lambda images: step.supernet(images, path)))
+
+
+def add_gradients(
+    step: Step, logits_of: Callable[[Tensor], Tensor], batches: Sequence[MicroBatch] | None = None
+) -> dict[str, Tensor]:
+    """Add the gradients of the loss on the micro-batches to all leaves that have one, and none where none has.
+
+    Args:
+        logits_of: a network, images to logits.
+        batches: the step's own micro-batches, where no others are given.
+
+    Returns:
+        `loss` and `top1` in per cent, as `Gradients` has them.
+    """
+    metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
+    for batch in step.micro_batches if batches is None else batches:
+        logits = logits_of(batch.images)
+        loss = step.loss(logits, batch.labels)
+        if loss.requires_grad:
             torch.autograd.backward(loss * batch.share)
-            add(metrics, loss, logits, batch)
-        return Gradients([path], metrics)
-
-
-def add(metrics: dict[str, Any], loss: Tensor, logits: Tensor, batch: MicroBatch) -> None:
-    """Add a micro-batch's loss and top-1 accuracy in per cent to an update's metrics."""
-    correct = (logits.detach().argmax(1) == batch.labels).float().mean()
-    metrics["loss"] += loss.detach() * batch.share
-    metrics["top1"] += 100 * correct * batch.share
+        correct = (logits.detach().argmax(1) == batch.labels).float().mean()
+        metrics["loss"] += loss.detach() * batch.share
+        metrics["top1"] += 100 * correct * batch.share
+    return metrics

@@ -17,7 +17,7 @@ from raynas.opening import Plan, costs_of
 from raynas.products import Fitted, Trial, Weights
 from raynas.progress import Reporter
 from raynas.recipe import FitSettings, TrainingSettings
-from raynas.results import EvaluationTable, Found, Outcome
+from raynas.results import TESTED, EvaluationTable, Found, Outcome
 from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation, Searcher
 from raynas.steps import Steps
@@ -220,8 +220,9 @@ class Study:
     ) -> list[Trial]:
         """Carry out `trainable(study, setting, run)` for each setting, as the trials of one Ray Tune run.
 
-        Each trial has a study of its own, in a folder of its own, on this run's recipe (with the setting's `seed`,
-        where it has one). The rows of its last step become rows of this run's evaluation table, under this step's name.
+        Each trial has a study of its own, in a folder of its own, on this run's recipe, in which what the setting has
+        under `recipe` (`seed`, `budget`) is replaced. The rows of its last step become rows of this run's evaluation
+        table, under this step's name.
 
         Args:
             trainable: the import path of a `raynas.sweeping.Trainable`.
@@ -280,21 +281,21 @@ class Study:
     ) -> Fitted:
         """Train one network alone on all training images; its accuracy is that on the test images, read only here.
 
-        With `notes`, columns of the method's own, it is a row of the evaluation table, of the step `NAME-test`.
+        With `notes`, columns of the method's own, it is a row of the evaluation table, of a step that ends in `TESTED`.
         """
         space = self.space.only(architecture)
         weights = self.train(name, space, UniformPath(), settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:
-            (tested,) = self._ask(f"{name}-test", asked, space, [architecture])
+            (tested,) = self._ask(f"{name}{TESTED}", asked, space, [architecture])
             if notes is not None:
                 about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
-                EvaluationTable(self.folder).write(f"{name}-test", 0, 0, [tested], about)
+                EvaluationTable(self.folder).write(f"{name}{TESTED}", 0, 0, [tested], about)
             return {"top1": tested.top1, "top5": tested.top5, "loss": tested.loss, **tested.costs}
 
         arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}
-        figures = self._steps.do(f"{name}-test", "measuring it on the test images", arguments, 1, work)
+        figures = self._steps.do(f"{name}{TESTED}", "measuring it on the test images", arguments, 1, work)
         measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params")}
         return Fitted(architecture=str(architecture), **measured, weights=weights.file)
 

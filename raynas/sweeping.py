@@ -33,7 +33,7 @@ class SweepJob(TuneJob):
     """All that a trial needs, as plain JSON.
 
     Attributes:
-        recipe: the run's; a setting's `seed` replaces its seed.
+        recipe: the run's; what a setting has under `recipe` replaces it in its trial.
         trainable: the import path of a `Trainable`.
         settings: one a trial.
         scheduler: the import path of a `JudgingScheduler` and its settings, where trainings may end early.
@@ -79,7 +79,7 @@ def _trial(config: dict[str, Any]) -> None:
     """One trial, in a process of its own."""
     job, trial = SweepJob.model_validate(config["job"]), int(config["trial"])
     setting = job.settings[trial]
-    recipe = Recipe.model_validate({**job.recipe, "seed": setting.get("seed", job.recipe["seed"])})
+    recipe = Recipe.model_validate({**job.recipe, **setting.get("recipe", {})})
     prepare_process(recipe.scale.threads, deterministic=False)
     lock.note_process(RunFolder(job.run), job.attempt)
     folder = RunFolder(job.run) / job.folder / trial_folder(trial)

@@ -84,6 +84,11 @@ class TableCosts(Costs):
     def resources(self) -> tuple[str, ...]:
         return tuple(self.table)
 
+    @property
+    def kept(self) -> Tensor:
+        """Which options survive, bool of shape (choices, most options of a choice)."""
+        return kept_options(self.surviving, next(iter(self.table.values())).shape[1])
+
     def as_table(self) -> TableCosts:
         return self
 
@@ -119,10 +124,16 @@ class TableCosts(Costs):
         Returns:
             For each resource a tensor of shape (...), of the probabilities' type and device.
         """
-        kept = torch.zeros(next(iter(self.table.values())).shape, dtype=torch.bool)
-        for row, options in zip(kept, self.surviving, strict=True):
-            row[list(options)] = True
+        kept = self.kept
         return {
             resource: (probabilities * table.where(kept, 0).to(probabilities)).sum(dim=(-2, -1)) + self.fixed[resource]
             for resource, table in self.table.items()
         }
+
+
+def kept_options(surviving: Sequence[Sequence[int]], most: int) -> Tensor:
+    """Which options survive, bool of shape (choices, `most` options of a choice)."""
+    kept = torch.zeros(len(surviving), most, dtype=torch.bool)
+    for row, options in zip(kept, surviving, strict=True):
+        row[list(options)] = True
+    return kept

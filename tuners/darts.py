@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from raynas.method import Method
+from raynas.objective import STREAMS
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.space import NOTHING
 from tuners.mixture import Mixture, MixtureLearner, nodes
 
 if TYPE_CHECKING:
-    from raynas.data.images import Part
     from raynas.opening import Plan
     from raynas.products import Weights
     from raynas.results import Outcome
     from raynas.study import Study
     from search_spaces import Budget, SearchSpace
-
-STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
 
 
 class Darts(Method):

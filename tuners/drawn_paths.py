@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from raynas.objective import WEIGHTS, Gradients, Learner, Objective, Step, Update, add
+from raynas.objective import ARCHITECTURE, WEIGHTS, Gradients, Learner, Objective, Step, Update, add_gradients
 from tuners.distributions import Factors, Kind, factors_of, joined
 from tuners.importance import WeighedGradients, importance, log_likelihoods, over_target
 from tuners.samples import EntropySamples, Samples
@@ -22,7 +22,6 @@ from tuners.samples import EntropySamples, Samples
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
-ARCHITECTURE = "architecture"
 Schedule = Literal["joint", "factorised", "mixed"]
 _KINDS: dict[Schedule, tuple[Kind, ...]] = {
     "joint": ("joint",),
@@ -31,29 +30,37 @@ _KINDS: dict[Schedule, tuple[Kind, ...]] = {
 }
 
 
-class DrawnPaths(Objective):
-    """FP-NAS, section 3.
+class Drawing(BaseModel):
+    """How FP-NAS draws and learns (section 3): settings of the method as of its objective.
+
+    Attributes:
+        warmup_epochs: at the beginning, in which one uniformly drawn architecture a step moves the weights alone.
+        samples: how many architectures a step draws after that.
+        distribution: `mixed` is factorised before epoch `joint_from`, theta, and joint from there on.
+        cost_weight: beta of equation 6.
+        likelihood_scale: s; the likelihood of a batch is taken for exp(-s x its mean cross-entropy).
+        architecture_learning_rate: Adam's, of the distribution.
+    """
+
+    warmup_epochs: int = Field(default=45, ge=0)
+    samples: Samples = EntropySamples(per_nat=0.25)
+    distribution: Schedule = "mixed"
+    joint_from: int = Field(default=80, ge=0)
+    cost_weight: float = Field(default=0.3, ge=0)
+    likelihood_scale: float = Field(default=1.0, gt=0)
+    architecture_learning_rate: float = Field(default=0.016, gt=0)
+
+
+class DrawnPaths(Objective, Drawing):
+    """What FP-NAS trains.
 
     Attributes:
         targets: TAR of equation 6 by resource; where there is none, cost does not count.
-        cost_weight: beta of equation 6.
-        samples: how many architectures a step draws.
-        distribution: `mixed` is factorised before epoch `joint_from`, theta, and joint from there on.
-        warmup_epochs: at the beginning, in which one uniformly drawn architecture a step moves the weights alone.
-        likelihood_scale: s; the likelihood of a batch is taken for exp(-s x its mean cross-entropy).
-        learning_rate: of the distribution.
     """
 
     chooses: ClassVar[bool] = True
 
     targets: dict[str, float] = Field(default_factory=dict)
-    cost_weight: float = Field(default=0.3, ge=0)
-    samples: Samples = EntropySamples(per_nat=0.25)
-    distribution: Schedule = "mixed"
-    joint_from: int = Field(default=80, ge=0)
-    warmup_epochs: int = Field(default=45, ge=0)
-    likelihood_scale: float = Field(default=1.0, gt=0)
-    learning_rate: float = Field(default=0.016, gt=0)
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Distribution:
         return Distribution(self, space, costs)
@@ -93,7 +100,7 @@ class Distribution(Learner):
         return [[distribution, Update(WEIGHTS, "train", self._move_weights, spread=True)]]
 
     def groups(self) -> dict[str, torch.optim.Optimizer]:
-        return {ARCHITECTURE: torch.optim.Adam(self.logits.values(), lr=self._settings.learning_rate)}
+        return {ARCHITECTURE: torch.optim.Adam(self.logits.values(), lr=self._settings.architecture_learning_rate)}
 
     @property
     def kind(self) -> Kind:
@@ -133,13 +140,13 @@ class Distribution(Learner):
         """One uniform path, of which each worker sees its share of the images."""
         path = self._space.sample(step.generator)
         self.drawn_in_all += 1
-        return Gradients([path], _run(path, step, backward=True))
+        return Gradients([path], _run(path, step))
 
     def _move_distribution(self, step: Step) -> Gradients:
         """Equation 7."""
         self._drawn = drawn = self._draw(step)
         with torch.no_grad():
-            losses, top1 = _share_out(drawn, step, lambda path: _run(path, step, backward=False))
+            losses, top1 = _share_out(drawn, step, lambda path: _run(path, step))
         likelihoods = log_likelihoods(losses, drawn.often, self._settings.likelihood_scale).softmax(dim=0)
         over = over_target(self._costs.total(drawn.indices.cpu()), self._settings.targets).to(losses)
         weights = importance(likelihoods, drawn.often * over, self._settings.cost_weight)
@@ -162,7 +169,7 @@ class Distribution(Learner):
         scale = self._settings.likelihood_scale
 
         def run(path: Architecture) -> dict[str, Tensor]:
-            metrics = _run(path, step, backward=True)
+            metrics = _run(path, step)
             often = self._drawn.often[self._drawn.architectures.index(path)]
             gathered.add(float(log_likelihoods(metrics["loss"], often, scale)))
             return metrics
@@ -182,16 +189,9 @@ def _share_out(drawn: Drawn, step: Step, run: Callable[[Architecture], dict[str,
     return losses, top1
 
 
-def _run(path: Architecture, step: Step, backward: bool) -> dict[str, Tensor]:
+def _run(path: Architecture, step: Step) -> dict[str, Tensor]:
     """Loss and top-1 accuracy of one network on the images that the worker was given."""
-    metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
-    for batch in step.micro_batches:
-        logits = step.supernet(batch.images, path)
-        loss = step.loss(logits, batch.labels)
-        if backward:
-            torch.autograd.backward(loss * batch.share)
-        add(metrics, loss, logits, batch)
-    return metrics
+    return add_gradients(step, lambda images: step.supernet(images, path))
 
 
 def _gradients(drawn: Drawn, step: Step, losses: Tensor, top1: Tensor, told: dict[str, Tensor]) -> Gradients:

@@ -13,50 +13,38 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from raynas.method import Method
+from raynas.method import Method, refuse_training
+from raynas.objective import STREAMS
 from raynas.results import Outcome
 from search_spaces.errors import UserError
 from tuners.distributions import factors_of
-from tuners.drawn_paths import DrawnPaths, Schedule
-from tuners.likeliest import likeliest_within
-from tuners.samples import EntropySamples, FixedSamples, Samples
+from tuners.drawn_paths import Drawing, DrawnPaths, Schedule
+from tuners.likeliest import likeliest_of_factors
+from tuners.samples import FixedSamples, Samples
 
 if TYPE_CHECKING:
-    from raynas.data.images import Part
     from raynas.opening import Plan
     from raynas.products import Weights
     from raynas.study import Study
     from search_spaces import Architecture, Budget
 
-STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
 EPOCHS = "epochs.csv"
 
 
-class FpNas(Method):
+class FpNas(Method, Drawing):
     """A distribution over architectures and the weights of a supernet, learnt together.
 
     The run folder's `epochs.csv` has a row an epoch: the mean loss, accuracy, entropy (nats) and K of its steps, the
     workers, the seconds, and the worker-seconds that were given back.
 
     Attributes:
-        epochs: of the whole search.
-        warmup_epochs: of these, at the beginning, for the weights alone.
-        joint_from: theta, the epoch from which a mixed distribution is joint.
-        samples, distribution, cost_weight, likelihood_scale: as `DrawnPaths` has them.
-        architecture_learning_rate: of the distribution.
+        epochs: of the whole search, the warm-up's among them.
     """
 
     paper: ClassVar[str] = "Yan et al., FP-NAS: Fast Probabilistic Neural Architecture Search"
     spaces: ClassVar[str] = "every space; a joint distribution is over the choices of a layer"
 
     epochs: int = Field(default=315, ge=1)
-    warmup_epochs: int = Field(default=45, ge=0)
-    samples: Samples = EntropySamples(per_nat=0.25)
-    distribution: Schedule = "mixed"
-    joint_from: int = Field(default=80, ge=0)
-    cost_weight: float = Field(default=0.3, ge=0)
-    likelihood_scale: float = Field(default=1.0, gt=0)
-    architecture_learning_rate: float = Field(default=0.016, gt=0)
 
     def check(self, plan: Plan) -> None:
         targets_of(plan.recipe.budget)
@@ -69,8 +57,7 @@ class FpNas(Method):
             )
         if self.distribution != "factorised":
             factors_of(plan.space, "joint")
-        if plan.recipe.training.epochs != type(plan.recipe.training).model_fields["epochs"].default:
-            raise UserError("The epochs of the search are method.epochs: leave training.epochs out.")
+        refuse_training(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
         weights = self.learn(study)
@@ -92,19 +79,19 @@ class FpNas(Method):
         return weights
 
     def choose(self, study: Study, weights: Weights) -> Architecture:
-        """The most probable architecture within the budget, and beside it, as the step `mode`, that of all."""
+        """The most probable architecture within the budget; that of all is the last row of the step `distribution`."""
         learner = self.objective(study.budget).begin(study.space, study.costs, study.recipe.seed)
         learner.load_state_dict(study.learnt(weights))
-        mode, chosen = learner.likeliest(), None
-        found, exact = likeliest_within(learner.factors, learner.logits[learner.kind], study.costs, study.budget)
+        logits = learner.logits[learner.kind]
+        found, exact = likeliest_of_factors(learner.factors, logits, study.costs, study.budget)
         if found is not None:
             chosen = study.space.architecture(found.tolist())
         else:
-            chosen = study.budget.example(study.space, study.costs, np.random.default_rng(study.recipe.seed))
-            assert chosen is not None, "the budget was met by an architecture before the search began"
-        study.evaluate("mode", study.space, [mode], weights, learner.notes())
+            example = study.budget.example(study.space, study.costs, np.random.default_rng(study.recipe.seed))
+            assert example is not None, "the budget was met by an architecture before the search began"
+            chosen = example
         study.evaluate("final", study.space, [chosen], weights, learner.notes())
-        if chosen == mode:
+        if chosen == learner.likeliest():
             study.say("the most probable architecture meets the budget")
         else:
             proven = "the most probable one within it" if exact else "the most probable one within it that was found"
@@ -112,16 +99,7 @@ class FpNas(Method):
         return chosen
 
     def objective(self, budget: Budget) -> DrawnPaths:
-        return DrawnPaths(
-            targets=targets_of(budget),
-            cost_weight=self.cost_weight,
-            samples=self.samples,
-            distribution=self.distribution,
-            joint_from=self.joint_from,
-            warmup_epochs=self.warmup_epochs,
-            likelihood_scale=self.likelihood_scale,
-            learning_rate=self.architecture_learning_rate,
-        )
+        return DrawnPaths(targets=targets_of(budget), **self.model_dump(include=set(Drawing.model_fields)))
 
 
 class Parsec(FpNas):

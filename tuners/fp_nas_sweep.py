@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from raynas.products import Weights
 from raynas.results import EvaluationTable, Outcome
+from search_spaces import Budget
 from tuners.drawn_paths import Schedule
 from tuners.fp_nas import FpNas, epochs_of
 from tuners.samples import EntropySamples, FixedSamples, Samples
 
 if TYPE_CHECKING:
+    from raynas.opening import Plan
     from raynas.run_folder import RunFolder
     from raynas.study import Study
 
@@ -21,7 +24,7 @@ TABLE, ENTROPIES = "schedules.csv", "entropies.csv"
 
 
 class Setting(BaseModel):
-    """What a trial changes of the method; what is left out is the method's own."""
+    """What a trial changes: settings of the method and the budget of the recipe; what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +32,7 @@ class Setting(BaseModel):
     samples: Samples | None = None
     distribution: Schedule | None = None
     joint_from: int | None = Field(default=None, ge=0)
+    budget: Budget | None = None
 
 
 PAPER = (
@@ -59,15 +63,28 @@ class FpNasSweep(FpNas):
     converged_nats: float = Field(default=0.1, ge=0)
     fit_each: bool = False
 
-    def run(self, study: Study) -> Outcome:
-        own = self.model_dump(mode="json", exclude={"sweep", "seeds", "converged_nats", "fit_each"})
-        settings = []
+    def check(self, plan: Plan) -> None:
         for setting in self.sweep:
-            changes = setting.model_dump(mode="json", exclude={"name"}, exclude_none=True)
-            settings += [
-                {"name": setting.name, "method": {**own, **changes}, "seed": seed, "fit": self.fit_each}
-                for seed in self.seeds
-            ]
+            budget = setting.budget or plan.recipe.budget
+            budget.check(plan.costs)
+            self.method_of(setting).check(replace(plan, recipe=plan.recipe.model_copy(update={"budget": budget})))
+
+    def method_of(self, setting: Setting) -> FpNas:
+        """The search of one setting."""
+        changes = setting.model_dump(exclude={"name", "budget"}, exclude_none=True)
+        return FpNas.model_validate({**self.model_dump(include=set(FpNas.model_fields)), **changes})
+
+    def run(self, study: Study) -> Outcome:
+        settings = [
+            {
+                "name": setting.name,
+                "method": self.method_of(setting).model_dump(mode="json"),
+                "recipe": {"seed": seed, "budget": (setting.budget or study.budget).model_dump(mode="json")},
+                "fit_each": self.fit_each,
+            }
+            for setting in self.sweep
+            for seed in self.seeds
+        ]
         scheduler = {"path": "tuners.entropy_scheduler:EntropyScheduler", "converged_nats": self.converged_nats}
         trials = study.sweep("schedules", "tuners.fp_nas_sweep:one_search", settings, scheduler=scheduler)
         results = [{key: value for key, value in trial.result.items() if key != "epochs"} for trial in trials]
@@ -92,11 +109,11 @@ def one_search(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[st
     epochs = epochs_of(weights, study.recipe.scale.train_workers)
     (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
     told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "drawn", "entropy")}
-    if setting["fit"]:
+    if setting["fit_each"]:
         told["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
     return {
         "schedule": setting["name"],
-        "seed": setting["seed"],
+        "seed": study.recipe.seed,
         **told,
         "search_epochs": len(epochs),
         "seconds": float(epochs["seconds"].sum()),

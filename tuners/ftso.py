@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from raynas.method import Method
+from raynas.method import Method, refuse_training
+from raynas.objective import STREAMS
 from raynas.results import Outcome
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
-from tuners.darts import STREAMS, learnt, refuse_budget, refuse_edges_that_stay
+from tuners.darts import learnt, refuse_budget, refuse_edges_that_stay
 from tuners.mixture import Mixture
 from tuners.topologies import SIMPLEST, CellTopologies, LayerTopologies, Topologies
 
@@ -64,12 +65,8 @@ class Ftso(Method):
             refuse_budget(plan.recipe.budget, "ftso")
             refuse_edges_that_stay(plan.space, self.inputs)
         self.topologies(plan.space, plan.costs, plan.recipe.budget)
-        for key in ("epochs", "steps"):
-            if getattr(plan.recipe.training, key) != type(plan.recipe.training).model_fields[key].default:
-                raise UserError(
-                    f"Each search has its own {key}: set method.topology_{key}"
-                    f"{' and method.operator_epochs' if key == 'epochs' else ''}, not training.{key}."
-                )
+        refuse_training(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
+        refuse_training(plan.recipe, "steps", "method.topology_steps")
 
     def run(self, study: Study) -> Outcome:
         topologies = self.topologies(study.space, study.costs, study.budget)

@@ -8,23 +8,21 @@ the start, and the other blocks are searched inside the proposals.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
 
-from raynas.method import Method
+from raynas.method import Method, refuse_training
+from raynas.objective import STREAMS
 from raynas.results import Outcome
 from search_spaces.errors import UserError
-from search_spaces.feasible import find
-from tuners.proposals import kept_options
-from tuners.sampled_path import SampledPath
-from tuners.sampling import Sampling
+from tuners.likeliest import likeliest_within
+from tuners.sampled_path import PathSampling, SampledPath
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raynas.data.images import Part
     from raynas.opening import Plan
     from raynas.products import Weights
     from raynas.recipe import TrainingSettings
@@ -32,20 +30,15 @@ if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
 
 _SKIP = "skip"
-_LEAST_LOG_PROBABILITY = -1e3
-"""Of an option, so that the integer programme reckons with finite numbers."""
-STREAMS: dict[str, Part] = {"train": "train", "search": "validation"}
-"""D_tr and D_val of algorithm 1."""
 
 
-class HourNas(Method):
+class HourNas(Method, PathSampling):
     """Two stages: the vital blocks without regard to cost, then the others within targets.
 
     Attributes:
         proposals: m, the number of space proposals.
         vital_epochs, epochs: of the first stage and of the second.
         vital_first: whether there is a first stage; without it all blocks are searched at once (table 4).
-        sampling, temperature, decay, slope, architecture_learning_rate, alternate: as `SampledPath`'s.
     """
 
     paper: ClassVar[str] = "Yang et al., HourNAS: Extremely Fast Neural Architecture Search"
@@ -55,35 +48,32 @@ class HourNas(Method):
     vital_epochs: int = Field(default=1, ge=1)
     epochs: int = Field(default=1, ge=1)
     vital_first: bool = True
-    sampling: Sampling = "gumbel-max"
-    temperature: float = Field(default=5.0, gt=0)
-    decay: float = Field(default=0.9999, gt=0, le=1)
-    slope: float = Field(default=1.0, ge=0)
-    architecture_learning_rate: float = Field(default=0.01, gt=0)
-    alternate: Literal["epoch", "batch"] = "epoch"
 
     def check(self, plan: Plan) -> None:
         targets_of(plan.recipe.budget)
         without_skip = vital_without_skip(plan.space)
         plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skip.surviving))
-        if plan.recipe.training.epochs != type(plan.recipe.training).model_fields["epochs"].default:
-            raise UserError("Each stage has its own epochs: set method.vital_epochs and method.epochs.")
+        refuse_training(plan.recipe, "epochs", "method.vital_epochs and method.epochs")
 
     def run(self, study: Study) -> Outcome:
         space, weights = study.space, None
         if self.vital_first:
-            space, weights = self.search_vital(study)
+            weights = self.search_vital(study)
+            space = self.fix_vital(study, weights, study.budget)
         chosen, weights = self.search_others(study, space, weights)
         study.say(distances(study.costs, study.budget, chosen))
         return study.outcome("final", space, _front_cost(study.budget), weights)
 
-    def search_vital(self, study: Study) -> tuple[SearchSpace, Weights]:
-        """Lines 1 to 11 of algorithm 1."""
+    def search_vital(self, study: Study) -> Weights:
+        """Lines 1 to 10 of algorithm 1."""
         settings = self.training(study, self.vital_epochs)
-        weights = study.train("vital", minimal(study.space), self.objective({}), settings, streams=STREAMS)
-        space = fix_vital(study.space, study.costs, study.budget, study.learnt(weights)["theta"][0])
+        return study.train("vital", minimal(study.space), self.objective({}), settings, streams=STREAMS)
+
+    def fix_vital(self, study: Study, weights: Weights, budget: Budget) -> SearchSpace:
+        """Line 11 of algorithm 1."""
+        space = fix_vital(study.space, study.costs, budget, study.learnt(weights)["theta"][0])
         study.say(f"vital blocks: {', '.join(f'{name} {option}' for name, option in _only_options(space).items())}")
-        return space, weights
+        return space
 
     def search_others(self, study: Study, space: SearchSpace, start: Weights | None) -> tuple[Architecture, Weights]:
         """Lines 12 to 22 of algorithm 1; the architecture's one-shot accuracy is the step `final`."""
@@ -101,12 +91,7 @@ class HourNas(Method):
         return SampledPath(
             targets=targets,
             proposals=self.proposals if targets else 1,
-            sampling=self.sampling,
-            temperature=self.temperature,
-            decay=self.decay,
-            slope=self.slope,
-            learning_rate=self.architecture_learning_rate,
-            alternate=self.alternate,
+            **self.model_dump(include=set(PathSampling.model_fields)),
         )
 
     def training(self, study: Study, epochs: int) -> TrainingSettings:
@@ -167,23 +152,6 @@ def fix_vital(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -
     chosen = likeliest_within(vital_without_skip(space), costs, budget, theta * matters[:, None])
     taken = {choice.name: [choice.options[index]] for choice, index in zip(space.choices, chosen.indices, strict=True)}
     return space.restrict({name: taken[name] for name in vital})
-
-
-def likeliest_within(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> Architecture:
-    """Algorithm 1, line 22: the most probable architecture that meets every target; exact, by an integer programme.
-
-    The most probable operation of each block wherever they meet the targets together.
-
-    Raises:
-        UserError: if no architecture of the space meets them.
-    """
-    table = replace(costs.as_table(), surviving=space.surviving)
-    log_probability = torch.log_softmax(theta.double().masked_fill(~kept_options(table), -torch.inf), dim=-1)
-    unlikelihood = -log_probability.clamp(min=_LEAST_LOG_PROBABILITY).numpy()
-    found = find(table, {name: limit.interval() for name, limit in budget.root.items()}, unlikelihood, grouped=False)
-    if found is None:
-        raise UserError(f"No architecture of {space.name} with these vital blocks meets the targets: widen them.")
-    return space.architecture(found)
 
 
 def distances(costs: Costs, budget: Budget, architecture: Architecture) -> str:

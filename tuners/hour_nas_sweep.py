@@ -12,16 +12,16 @@ from pydantic import Field
 
 from raynas.products import Weights
 from raynas.results import EvaluationTable, Outcome
-from search_spaces import from_specification
+from search_spaces import Budget, from_specification
 from tuners.hour_nas import HourNas, targets_of
-from tuners.proposals import kept_options, probabilities
+from tuners.proposals import probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from raynas.opening import Plan
     from raynas.run_folder import RunFolder
     from raynas.study import Study
-    from search_spaces import Budget
     from search_spaces.costs import TableCosts
 
 TABLE = "proposals.csv"
@@ -31,57 +31,67 @@ _DRAWN = 10_000
 
 
 class HourNasSweep(HourNas):
-    """The first stage once, then the second as one Ray Tune run over m and seeds.
+    """The first stage once, then the second as one Ray Tune run over targets, m and seeds.
 
-    The run folder's `proposals.csv` has a row a trial: m, seed, the architecture's one-shot accuracy, costs and, with
-    `fit_each`, its accuracy on the test images when it is trained alone; and, for each temperature of figure 3, the
-    share of 10,000 architectures drawn from its proposal that meet every target, and their mean distance from each.
+    The run folder's `proposals.csv` has a row a trial: its targets, m, seed, the architecture's one-shot accuracy,
+    costs and, with `fit_each`, its accuracy on the test images when it is trained alone; and, for each temperature of
+    figure 3, the share of 10,000 architectures drawn from its proposal that meet every target, and their mean distance
+    from each.
 
     Attributes:
         sweep: the numbers of proposals m.
         seeds: of the second stage.
+        budgets: of targets; the recipe's own where none are given.
         fit_each: train each trial's architecture alone, too.
     """
 
     sweep: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    budgets: tuple[Budget, ...] = ()
     fit_each: bool = False
 
+    def check(self, plan: Plan) -> None:
+        for budget in self.budgets or [plan.recipe.budget]:
+            super().check(replace(plan, recipe=plan.recipe.model_copy(update={"budget": budget})))
+
     def run(self, study: Study) -> Outcome:
-        space, weights = self.search_vital(study)
-        method = self.model_dump(mode="json", exclude={"sweep", "seeds", "proposals"})
+        weights = self.search_vital(study)
+        budgets = self.budgets or (study.budget,)
+        spaces = [self.fix_vital(study, weights, budget) for budget in budgets]
+        method = self.model_dump(mode="json", include=set(HourNas.model_fields) - {"proposals"})
         settings = [
             {
                 "method": {**method, "proposals": m},
-                "seed": seed,
+                "recipe": {"seed": seed, "budget": budget.model_dump(mode="json")},
                 "space": space.specification(),
                 "start": asdict(weights),
+                "fit_each": self.fit_each,
             }
-            for m, seed in product(self.sweep, self.seeds)
+            for (budget, space), m, seed in product(zip(budgets, spaces, strict=True), self.sweep, self.seeds)
         ]
         trials = study.sweep("proposals", "tuners.hour_nas_sweep:second_stage", settings)
         table = pd.DataFrame([trial.result for trial in trials])
         study.folder.write(TABLE, table.to_csv(index=False).encode())
         best = trials[int(table["top1"].argmax())]
         weights = replace(weights, file=f"{best.folder}/{best.result['weights']}")
-        return study.outcome("proposals", space, next(iter(study.budget.root)), weights)
+        return study.outcome("proposals", study.space, next(iter(budgets[0].root)), weights)
 
 
 def second_stage(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, Any]:
     """One trial: the non-vital blocks, inside m proposals."""
-    fit_each = setting["method"].pop("fit_each")
     method = HourNas.model_validate(setting["method"])
     space = from_specification(setting["space"])
     start = study.adopt("vital", run, Weights(**setting["start"]))
     chosen, weights = method.search_others(study, space, start)
     (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
     told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")}
-    if fit_each:
+    if setting["fit_each"]:
         told["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
     learnt = study.learnt(weights)
     theta = learnt["theta"][int(learnt["pi"].argmax())]
-    drawn = drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, setting["seed"])
-    return {"m": method.proposals, "seed": setting["seed"], **told, **drawn, "weights": weights.file}
+    drawn = drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, study.recipe.seed)
+    targets = {f"{resource}_target": target for resource, target in targets_of(study.budget).items()}
+    return {**targets, "m": method.proposals, "seed": study.recipe.seed, **told, **drawn, "weights": weights.file}
 
 
 def drawn_costs(
@@ -96,7 +106,7 @@ def drawn_costs(
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for temperature in TEMPERATURES:
-        distribution = probabilities(theta.double(), temperature, kept_options(table))
+        distribution = probabilities(theta.double(), temperature, table.kept)
         indices = torch.multinomial(distribution, _DRAWN, replacement=True, generator=generator).T
         cost = table.total(indices)
         found[f"met_{temperature}"] = float(budget.met(cost).double().mean())

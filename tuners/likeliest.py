@@ -1,25 +1,57 @@
-"""The most probable architecture that meets a budget, under a distribution with independent factors."""
+"""The most probable architecture that meets a budget, under a distribution over architectures.
+
+Where each choice is drawn on its own and costs are a table, an integer programme finds it; else it is sought from the
+most probable of all.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from search_spaces import Budget, Costs
-from tuners.distributions import Factors
+from search_spaces.errors import UserError
+from search_spaces.feasible import find
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture, Budget, Costs, SearchSpace
+    from tuners.distributions import Factors
 
 LISTED = 20_000
 """Architectures that are looked at from the most probable one down, before one is sought from the mode by steps."""
 _AT_ONCE = 2_000
+_LEAST_LOG_PROBABILITY = -1e3
+"""Of an option, so that the integer programme reckons with finite numbers."""
 _LEAST_LOSS = 1e-3
 """Of log-probability, so that a change that loses none is not worth infinitely much."""
 
 
-def likeliest_within(
+def likeliest_within(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> Architecture:
+    """The most probable architecture where each choice is drawn on its own: exact, by an integer programme.
+
+    The most probable option of each choice wherever they meet the budget together.
+
+    Args:
+        theta: the logits, shape (choices, most options of a choice).
+
+    Raises:
+        UserError: if no architecture of the space meets the budget, or costs are no table.
+    """
+    table = replace(costs.as_table(), surviving=space.surviving)
+    log_probability = torch.log_softmax(theta.double().masked_fill(~table.kept, -torch.inf), dim=-1)
+    unlikelihood = -log_probability.clamp(min=_LEAST_LOG_PROBABILITY).numpy()
+    found = find(table, {name: limit.interval() for name, limit in budget.root.items()}, unlikelihood, grouped=False)
+    if found is None:
+        raise UserError(f"No architecture of what is left of {space.name} meets the budget: widen it.")
+    return space.architecture(found)
+
+
+def likeliest_of_factors(
     factors: Factors, logits: Tensor, costs: Costs, budget: Budget, listed: int = LISTED
 ) -> tuple[Tensor | None, bool]:
     """Option indices, shape (choices,), and whether nothing more probable meets the budget; None if nothing is found.

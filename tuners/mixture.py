@@ -14,14 +14,24 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from raynas.objective import WEIGHTS, Gradients, Learner, MicroBatch, Objective, Step, Update, add
+from raynas.objective import (
+    ARCHITECTURE,
+    WEIGHTS,
+    Gradients,
+    Learner,
+    MicroBatch,
+    Objective,
+    Step,
+    Update,
+    add_gradients,
+)
+from search_spaces.costs import kept_options
 from search_spaces.space import NOTHING
 from tuners.unrolled import unrolled_gradient
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
-ARCHITECTURE = "architecture"
 _SPREAD = 1e-3
 """The standard deviation of alpha and beta at the beginning."""
 
@@ -138,28 +148,22 @@ class MixtureLearner(Learner):
         return {"skips": sum(word.startswith("skip") for word in kept) / max(1, len(kept))}
 
     def _move_weights(self, step: Step) -> Gradients:
-        return Gradients([], add_gradients(step, step.micro_batches, self.weights().detach()))
+        return Gradients([], run_mixture(step, step.micro_batches, self.weights().detach()))
 
     def _move_architecture(self, step: Step) -> Gradients:
         weights = self.weights()
         seen = weights.detach().requires_grad_()  # the network's gradient gathers here, whatever the micro-batches
         if self._settings.order == 1:
-            metrics = add_gradients(step, step.micro_batches, seen)
+            metrics = run_mixture(step, step.micro_batches, seen)
         else:
-            metrics = unrolled_gradient(step, seen, add_gradients)
+            metrics = unrolled_gradient(step, seen, run_mixture)
         torch.autograd.backward(weights, seen.grad)
         return Gradients([], metrics)
 
 
-def add_gradients(step: Step, batches: Sequence[MicroBatch], weights: Tensor) -> dict[str, Tensor]:
-    """Add the gradients of the mixture's loss to all leaves that have one; returns the metrics."""
-    metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
-    for batch in batches:
-        logits = step.supernet.mixed(batch.images, weights)
-        loss = step.loss(logits, batch.labels)
-        torch.autograd.backward(loss * batch.share)
-        add(metrics, loss, logits, batch)
-    return metrics
+def run_mixture(step: Step, batches: Sequence[MicroBatch], weights: Tensor) -> dict[str, Tensor]:
+    """Add the gradients of the mixture's loss on these images; returns the metrics."""
+    return add_gradients(step, lambda images: step.supernet.mixed(images, weights), batches)
 
 
 def discrete(space: SearchSpace, weights: Tensor, strengths: Tensor, inputs: int | None) -> Architecture:
@@ -208,7 +212,4 @@ def operations(space: SearchSpace) -> Tensor:
 
 def surviving(space: SearchSpace) -> Tensor:
     """Which options survive, bool of shape (choices, most options of a choice)."""
-    kept = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices), dtype=torch.bool)
-    for row, options in zip(kept, space.surviving, strict=True):
-        row[list(options)] = True
-    return kept
+    return kept_options(space.surviving, max(len(choice.options) for choice in space.choices))

@@ -92,7 +92,7 @@ def entropy(distribution: Tensor) -> Tensor:
 
 def spread(costs: TableCosts, distribution: Tensor) -> dict[str, Tensor]:
     """The standard deviation of each resource's cost when every choice is drawn on its own, each of shape (...)."""
-    kept = kept_options(costs)
+    kept = costs.kept
     spreads = {}
     for name, table in costs.table.items():
         cost = table.where(kept, 0).to(distribution)
@@ -128,7 +128,7 @@ def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     Returns:
         theta, float64 of shape (number, choices, most options of a choice).
     """
-    kept = kept_options(costs)
+    kept = costs.kept
     floor_nats = min(_FLOOR_NATS, _FLOOR_SHARE * float(kept.sum(dim=-1).double().log().sum()))
     candidates = 2 * number
     start = torch.randn(candidates, *kept.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -149,11 +149,3 @@ def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
 
 def _mean(theta: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, theta, 0).sum(dim=-1, keepdim=True) / kept.sum(dim=-1, keepdim=True)
-
-
-def kept_options(costs: TableCosts) -> Tensor:
-    """Which options survive, bool of shape (choices, most options of a choice)."""
-    kept = torch.zeros(next(iter(costs.table.values())).shape, dtype=torch.bool)
-    for row, options in zip(kept, costs.surviving, strict=True):
-        row[list(options)] = True
-    return kept

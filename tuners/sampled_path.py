@@ -6,45 +6,51 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from raynas.objective import WEIGHTS, Gradients, Learner, Objective, Step, Update, add
-from tuners.proposals import fit, kept_options, mix, target_distance
+from raynas.objective import ARCHITECTURE, WEIGHTS, Gradients, Learner, Objective, Step, Update, add_gradients
+from tuners.proposals import fit, mix, target_distance
 from tuners.sampling import Sampling, sample
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.costs import TableCosts
 
-ARCHITECTURE = "architecture"
+
+class PathSampling(BaseModel):
+    """How HourNAS samples and learns: settings of the method as of its objective.
+
+    Attributes:
+        sampling: A of equation 4.
+        temperature, decay: the temperature of the first update, and what it is multiplied by after each.
+        slope: alpha of equation 10, the weight of the distance from the targets.
+        architecture_learning_rate: Adam's, of the architecture parameters.
+        alternate: move the weights over all training images and then the architecture parameters over all search
+            images (`epoch`, as algorithm 1 does), or both in each step (`batch`).
+    """
+
+    sampling: Sampling = "gumbel-max"
+    temperature: float = Field(default=5.0, gt=0)
+    decay: float = Field(default=0.9999, gt=0, le=1)
+    slope: float = Field(default=1.0, ge=0)
+    architecture_learning_rate: float = Field(default=0.01, gt=0)
+    alternate: Literal["epoch", "batch"] = "epoch"
 
 
-class SampledPath(Objective):
+class SampledPath(Objective, PathSampling):
     """What HourNAS trains in a stage.
 
     Attributes:
         targets: what an architecture shall cost, by resource; empty where cost does not matter (the vital blocks).
         proposals: how many distributions are learnt side by side; where there are targets they begin as proposals that
             meet them, else they begin uniform.
-        sampling: A of equation 4.
-        temperature, decay: the temperature of the first update, and what it is multiplied by after each.
-        slope: alpha of equation 10, the weight of the distance from the targets.
-        learning_rate: Adam's, of the architecture parameters.
-        alternate: move the weights over all training images and then the architecture parameters over all search
-            images (`epoch`, as algorithm 1 does), or both in each step (`batch`).
     """
 
     chooses: ClassVar[bool] = True
 
     targets: dict[str, float] = Field(default_factory=dict)
     proposals: int = Field(default=1, ge=1)
-    sampling: Sampling = "gumbel-max"
-    temperature: float = Field(default=5.0, gt=0)
-    decay: float = Field(default=0.9999, gt=0, le=1)
-    slope: float = Field(default=1.0, ge=0)
-    learning_rate: float = Field(default=0.01, gt=0)
-    alternate: Literal["epoch", "batch"] = "epoch"
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
         return Proposals(self, space, costs.as_table(), seed)
@@ -58,7 +64,7 @@ class Proposals(Learner):
     def __init__(self, settings: SampledPath, space: SearchSpace, costs: TableCosts, seed: int) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
-        self._kept = kept_options(costs)
+        self._kept = costs.kept
         start = (
             fit(costs, settings.targets, settings.proposals, seed)
             if settings.targets
@@ -76,7 +82,7 @@ class Proposals(Learner):
         return [[weights], [architecture]]
 
     def groups(self) -> dict[str, torch.optim.Optimizer]:
-        return {ARCHITECTURE: torch.optim.Adam([self.theta, self.pi], lr=self._settings.learning_rate)}
+        return {ARCHITECTURE: torch.optim.Adam([self.theta, self.pi], lr=self._settings.architecture_learning_rate)}
 
     @property
     def temperature(self) -> float:
@@ -119,19 +125,16 @@ class Proposals(Learner):
 
     def _gradients(self, step: Step, sampled: Tensor) -> Gradients:
         path = self._architecture(sampled)
-        metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
-        for batch in step.micro_batches:
-            if self._settings.sampling == "gumbel-max":
-                choices = torch.arange(len(sampled), device=sampled.device)
-                taken = torch.tensor(path.indices, device=sampled.device)
-                gates = sampled[choices, taken] if sampled.requires_grad else None
-                logits = step.supernet(batch.images, path, gates)
-            else:
-                logits = step.supernet.mixed(batch.images, sampled)
-            loss = step.loss(logits, batch.labels)
-            torch.autograd.backward(loss * batch.share)
-            add(metrics, loss, logits, batch)
-        return Gradients([path], metrics)
+
+        def one_path(images: Tensor) -> Tensor:
+            rows = torch.arange(len(sampled), device=sampled.device)
+            taken = torch.tensor(path.indices, device=sampled.device)
+            logits: Tensor = step.supernet(images, path, sampled[rows, taken] if sampled.requires_grad else None)
+            return logits
+
+        hard = self._settings.sampling == "gumbel-max"
+        logits_of = one_path if hard else lambda images: step.supernet.mixed(images, sampled)
+        return Gradients([path], add_gradients(step, logits_of))
 
     def _architecture(self, rows: Tensor) -> Architecture:
         return self._space.architecture(rows.argmax(dim=-1).tolist())

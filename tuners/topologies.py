@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import NOTHING
-from tuners.hour_nas import likeliest_within
+from tuners.likeliest import likeliest_within
 
 if TYPE_CHECKING:
     from torch import Tensor

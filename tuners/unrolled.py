@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from raynas.objective import MicroBatch, Step
 from raynas.training.gradients import add_over_workers
 
-AddGradients = Callable[[Step, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
+RunMixture = Callable[[Step, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
 """Adds the gradients of a mixture's loss on these images to all leaves that have one; returns the metrics."""
 
 
 def unrolled_gradient(
-    step: Step, mixture: Tensor, add_gradients: AddGradients, distance: float = 0.01
+    step: Step, mixture: Tensor, run_mixture: RunMixture, distance: float = 0.01
 ) -> dict[str, Tensor]:
     """Add to `mixture.grad` the gradient of L_val(w', mixture), where w' is the weights after their next step.
 
@@ -38,21 +38,21 @@ def unrolled_gradient(
         start = [weight.detach().clone() for weight in weights]
         constant = mixture.detach()
 
-        add_gradients(step, step.beside, constant)
+        run_mixture(step, step.beside, constant)
         next_step = [
             None if gradient is None else gradient + _inertia(step.weights, weight)
             for weight, gradient in zip(weights, _taken(weights), strict=True)
         ]
         _place(weights, start, next_step, -group["lr"])
 
-        metrics = add_gradients(step, step.micro_batches, mixture)
+        metrics = run_mixture(step, step.micro_batches, mixture)
         slope = _taken(weights)
         total = torch.stack([gradient.norm() for gradient in slope if gradient is not None]).norm()
         share = distance / float(total) if total > 0 else 0.0
         for sign in (1, -1) if share else ():
             _place(weights, start, slope, sign * share)
             there = mixture.detach().requires_grad_()
-            add_gradients(step, step.beside, there)
+            run_mixture(step, step.beside, there)
             assert mixture.grad is not None
             assert there.grad is not None
             mixture.grad -= sign * group["lr"] / (2 * share) * there.grad

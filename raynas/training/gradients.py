@@ -18,6 +18,8 @@ def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, T
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     scalars = [metrics[key].float() for key in sorted(metrics)]
     parts = [*gradients, *scalars]
+    if not parts:
+        return {}
     flat = torch.cat([part.reshape(-1) for part in parts])
     distributed.all_reduce(flat)
     summed = torch.split(flat, [part.numel() for part in parts])

@@ -6,8 +6,7 @@ import torch
 import search_spaces
 from benchmarks.hour_nas_step import KINDS, Measured, Searching, mean_cost, measure, rows
 from benchmarks.single_path_step import Setting
-from raynas.objective import WEIGHTS
-from tuners.sampled_path import ARCHITECTURE
+from raynas.objective import ARCHITECTURE, WEIGHTS
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.125, resolution=16)
 

@@ -36,7 +36,8 @@ def work(rank: int) -> dict[str, Any]:
     loss = accumulate(net, images[begin:end], labels[begin:end], (end - begin) / 8)
     metrics = add_over_workers(net.parameters(), {"loss": loss, "count": torch.tensor(rank + 1)})
     gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
-    return {"gradients": gradients, "metrics": metrics, "first": from_first_worker(rank + 41)}
+    idle = add_over_workers(two_paths().parameters(), {})
+    return {"gradients": gradients, "metrics": metrics, "idle": idle, "first": from_first_worker(rank + 41)}
 
 
 def test_gradients_of_the_path_and_metrics_add_up(tmp_path: Path) -> None:
@@ -46,6 +47,7 @@ def test_gradients_of_the_path_and_metrics_add_up(tmp_path: Path) -> None:
     expected = {name: parameter.grad for name, parameter in alone.named_parameters()}
     for one in found:
         assert one["first"] == 41
+        assert one["idle"] == {}
         assert float(one["metrics"]["loss"]) == pytest.approx(float(loss), rel=1e-6)
         assert float(one["metrics"]["count"]) == 3
         for name, gradient in one["gradients"].items():

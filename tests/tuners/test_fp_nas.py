@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.objective import WEIGHTS, MicroBatch, Step
+from raynas.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step
 from raynas.training.gradients import sum_over_workers
 from raynas.training.update import carry_out
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests import two_workers
-from tuners.drawn_paths import ARCHITECTURE, Distribution, DrawnPaths
+from tuners.drawn_paths import Distribution, DrawnPaths
 from tuners.fp_nas import Parsec, targets_of
 from tuners.samples import EntropySamples, FixedSamples
 
@@ -26,7 +26,7 @@ SETTINGS = DrawnPaths(
     distribution="mixed",
     warmup_epochs=1,
     joint_from=2,
-    learning_rate=0.1,
+    architecture_learning_rate=0.1,
 )
 
 

@@ -2,17 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
 import raynas
+from raynas.method import of_recipe
+from raynas.opening import plan
 from raynas.recipe import Recipe
+from search_spaces import UserError
 from tuners.fp_nas_sweep import ENTROPIES, TABLE, FpNasSweep
 from tuners.samples import EntropySamples, FixedSamples
 
-SWEEP = [{"name": "FS", "samples": {"count": 2}, "distribution": "joint"}, {"name": "AS", "samples": {"per_nat": 0.12}}]
+SWEEP = [
+    {"name": "FS", "samples": {"count": 2}, "distribution": "joint"},
+    {"name": "AS", "samples": {"per_nat": 0.12}, "budget": {"macs": {"max": "450k"}}},
+]
 METHOD = {
     "name": "fp-nas-sweep",
     "epochs": 6,
@@ -39,6 +46,17 @@ def test_a_schedule_is_read_as_what_it_is() -> None:
         FpNasSweep.model_validate({"sweep": [{"name": "neither", "samples": {"count": 2, "per_nat": 1}}]})
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"joint_from": 9}, "the last of 6"), ({"budget": {"macs": {"max": "100k"}}}, "macs can be 407,744 to 1,581,628")],
+)
+def test_what_a_schedule_cannot_do_is_said_before_any_is_trained(change: dict[str, Any], said: str) -> None:
+    method = {**METHOD, "sweep": [*SWEEP, {"name": "wrong", **change}]}
+    recipe = Recipe.read("fp-nas-digits", [f"method={json.dumps(method)}"])
+    with pytest.raises(UserError, match=said):
+        of_recipe(recipe).check(plan(recipe))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_schedule_is_a_trial_that_ends_once_it_has_converged(tmp_path: Path) -> None:
@@ -46,6 +64,7 @@ def test_each_schedule_is_a_trial_that_ends_once_it_has_converged(tmp_path: Path
     outcome = raynas.run(recipe, tmp_path / "run")
     rows = pd.read_csv(tmp_path / "run" / TABLE)
     assert rows["schedule"].tolist() == ["FS", "AS"]
+    assert (rows["macs"] <= [600e3, 450e3]).all()
     epochs = pd.read_csv(tmp_path / "run" / ENTROPIES)
     assert epochs.groupby("schedule").size().to_dict() == dict(
         zip(rows["schedule"], rows["search_epochs"], strict=True)

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.objective import WEIGHTS, MicroBatch, Step
+from raynas.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step
 from raynas.training.update import carry_out
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
-from tuners.hour_nas import fix_vital, likeliest_within, minimal, targets_of
+from tuners.hour_nas import fix_vital, minimal, targets_of
+from tuners.likeliest import likeliest_within
 from tuners.proposals import target_distance
-from tuners.sampled_path import ARCHITECTURE, Proposals, SampledPath
+from tuners.sampled_path import Proposals, SampledPath
 
 TARGETS = {"macs": 250e3}
 

@@ -13,8 +13,9 @@ from raynas.run_folder import RunFolder
 from search_spaces import Budget
 from tuners.hour_nas_sweep import TABLE, TEMPERATURES, drawn_costs
 
+TARGETS = ["{macs: {target: 3M, tolerance: 0.03}}", "{macs: {target: 2500k, tolerance: 0.02}}"]
 CHANGES = (
-    "method={name: hour-nas-sweep, vital_epochs: 1, epochs: 1, sweep: [1, 2]}",
+    f"method={{name: hour-nas-sweep, vital_epochs: 1, epochs: 1, sweep: [2], budgets: [{', '.join(TARGETS)}]}}",
     "data.classes=2",
     "data.fraction=0.3",
     "training.batch_size=16",
@@ -40,11 +41,13 @@ def test_drawn_costs_of_a_certain_architecture_are_its_own() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_each_number_of_proposals_is_a_trial_and_none_is_done_again(tmp_path: Path) -> None:
+def test_each_budget_and_number_of_proposals_is_a_trial_and_none_is_done_again(tmp_path: Path) -> None:
     recipe = Recipe.read("hour-nas-digits", CHANGES)
     outcome = raynas.run(recipe, tmp_path / "run")
     rows = pd.read_csv(tmp_path / "run" / TABLE)
-    assert rows["m"].tolist() == [1, 2]
+    assert rows["m"].tolist() == [2, 2]
+    assert rows["macs_target"].tolist() == [3e6, 2.5e6]
+    assert ((rows["macs"] / rows["macs_target"] - 1).abs() <= [0.03, 0.02]).all()
     table = outcome.table[outcome.table["step"] == "proposals"]
     assert table["trial"].tolist() == [0, 1]
     assert table["architecture"].tolist() == rows["architecture"].tolist()

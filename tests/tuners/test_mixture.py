@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.objective import WEIGHTS, MicroBatch, Step, Update
+from raynas.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step, Update
 from raynas.training.update import carry_out
 from search_spaces import SearchSpace
-from tuners.mixture import ARCHITECTURE, Mixture, MixtureLearner, discrete, nodes, strongest
+from tuners.mixture import Mixture, MixtureLearner, discrete, nodes, strongest
 
 SKIP, CONV = 1, 3
 """Of the options none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3."""

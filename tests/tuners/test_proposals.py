@@ -11,7 +11,6 @@ from tuners.proposals import (
     drawn_distance,
     entropy,
     fit,
-    kept_options,
     mix,
     overlap,
     probabilities,
@@ -42,7 +41,7 @@ def drawn(costs: TableCosts, distribution: Tensor, number: int) -> dict[str, Ten
 
 def test_a_pruned_option_has_no_probability_and_the_rest_is_the_softmax() -> None:
     theta = torch.tensor([[1.0, 2.0, 9.0], [0.0, 9.0, 3.0]], dtype=torch.float64)
-    found = probabilities(theta, 2.0, kept_options(BY_HAND))
+    found = probabilities(theta, 2.0, BY_HAND.kept)
     first, second = np.exp([0.5, 1.0]), np.exp([0.0, 1.5])
     expected = [[*(first / first.sum()), 0.0], [second[0] / second.sum(), 0.0, second[1] / second.sum()]]
     np.testing.assert_allclose(found.numpy(), expected)
@@ -61,7 +60,7 @@ def test_equation_6_by_hand_for_several_proposals_at_once() -> None:
 
 def test_equation_7s_overlap_against_numpy() -> None:
     space = search_spaces.load("nas-bench-macro").restrict({"stage1.2": ["skip", "k5e6"]})
-    kept = kept_options(space.costs().as_table())
+    kept = space.costs().as_table().kept
     generator = np.random.default_rng(0)
     theta = generator.normal(size=(3, 8, 3))
     rows = []
@@ -75,7 +74,7 @@ def test_equation_7s_overlap_against_numpy() -> None:
 
 
 def test_a_constant_added_to_a_choice_changes_no_overlap() -> None:
-    kept = kept_options(BY_HAND)
+    kept = BY_HAND.kept
     theta = torch.tensor([[[1.0, -1.0, 0.0], [0.5, 0.0, -0.5]], [[-1.0, 1.0, 0.0], [1.0, 0.0, -1.0]]])
     shifted = theta + torch.tensor([[[7.0], [-3.0]], [[2.0], [5.0]]])
     assert overlap(shifted, kept).item() == pytest.approx(overlap(theta, kept).item(), abs=1e-5)
@@ -93,7 +92,7 @@ def test_entropy_of_halves_is_two_bits() -> None:
 
 def test_spread_and_distance_are_those_of_many_drawn_architectures() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
-    kept = kept_options(costs)
+    kept = costs.kept
     theta = torch.randn(*kept.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     distribution = probabilities(theta, 1.0, kept)
     found = drawn(costs, distribution, 20_000)["macs"].double()
@@ -115,7 +114,7 @@ def test_gumbel_max_draws_each_option_as_often_as_its_probability() -> None:
 @pytest.mark.parametrize("how", ["gumbel-max", "gumbel-softmax", "softmax"])
 def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(how: Sampling) -> None:
     theta = torch.zeros(2, 3, requires_grad=True)
-    rows = sample(theta, 1.0, kept_options(BY_HAND), how, np.random.default_rng(0))
+    rows = sample(theta, 1.0, BY_HAND.kept, how, np.random.default_rng(0))
     torch.testing.assert_close(rows.sum(dim=-1), torch.ones(2))
     assert rows[0, 2] == rows[1, 1] == 0
     torch.autograd.backward(rows[0, 0] + 2 * rows[1, 2])
@@ -128,7 +127,7 @@ def test_fitted_proposals_meet_two_targets_stay_spaces_and_differ() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
     targets = {"macs": 400e6, "params": 4.0e6}
     theta = fit(costs, targets, 4, seed=0)
-    kept = kept_options(costs)
+    kept = costs.kept
     shares = {}
     for temperature in (5.0, 0.1):
         distribution = probabilities(theta, temperature, kept)

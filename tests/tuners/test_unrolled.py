@@ -13,7 +13,7 @@ import search_spaces
 from raynas.objective import MicroBatch, Step
 from search_spaces import Architecture
 from search_spaces.supernet import Supernet
-from tuners.mixture import add_gradients
+from tuners.mixture import run_mixture
 from tuners.unrolled import unrolled_gradient
 
 RATE, MOMENTUM, DECAY = 0.3, 0.9, 0.01
@@ -99,7 +99,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(steps_before: int, parts: 
     micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
     step = Step(space, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
     for _ in range(steps_before):
-        add_gradients(step, step.beside, mixture)
+        run_mixture(step, step.beside, mixture)
         sgd.step()
         sgd.zero_grad()
     for weight in supernet.parameters():
@@ -109,13 +109,13 @@ def test_it_is_the_gradient_through_the_unrolled_step(steps_before: int, parts: 
 
     for distance, tolerance in ((0.01, 1e-4), (1e-4, 1e-8)):
         leaf = mixture.clone().requires_grad_()
-        metrics = unrolled_gradient(step, leaf, add_gradients, distance)
+        metrics = unrolled_gradient(step, leaf, run_mixture, distance)
         assert leaf.grad is not None
         torch.testing.assert_close(leaf.grad, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
     assert metrics.keys() == {"loss", "top1"}
 
     first_order = mixture.clone().requires_grad_()
-    add_gradients(step, [search], first_order)
+    run_mixture(step, [search], first_order)
     assert first_order.grad is not None
     assert (first_order.grad - expected).abs().max() > 0.05 * expected.abs().max()
     for weight, was in zip(supernet.parameters(), before, strict=True):
