@@ -201,7 +201,7 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Print the evaluation table of a run, finished or not."""
-    from raynas.results import EvaluationTable, json_rows
+    from raynas.results import COLUMNS, EvaluationTable, json_rows
     from raynas.run_folder import RunFolder
 
     folder = RunFolder(run)
@@ -213,8 +213,9 @@ def table(
     elif csv:
         print(rows.to_csv(index=False), end="")
     else:
-        shown = ["step", "trial", "iteration", "top1", "loss", "macs", "params", "architecture"]
-        print(rows[shown].to_string(index=False, float_format="%.3f"))
+        own = [column for column in rows.columns if column not in COLUMNS]
+        shown = ["step", "trial", "iteration", "top1", "loss", "macs", "params", *own, "architecture"]
+        print(rows[shown].to_string(index=False, float_format="%.3f", na_rep=""))
 
 
 @app.command()

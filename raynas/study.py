@@ -205,7 +205,7 @@ class Study:
             EvaluationTable(self.folder).write(name, 0, 0, evaluations, about)
             return {"evaluations": len(evaluations)}
 
-        what = f"evaluating {len(architectures)} architectures"
+        what = f"evaluating {len(architectures)} architecture{'s' * (len(architectures) > 1)}"
         arguments = {**self._identity_of(asked), "architectures": [str(one) for one in architectures]}
         self._steps.do(name, what, arguments, self.recipe.scale.evaluators, work)
         return Found.read(self.folder, name, space)
