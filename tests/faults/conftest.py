@@ -15,12 +15,12 @@ from tests.faults.runs import Command, Result, living, told, write_recipe
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Command]]:
-    """Makes commands; in the end nothing that they started may live on."""
+    """Makes commands, of a recipe that ships or of that of the tests; in the end nothing that they started lives on."""
     mark = f"RAYNAS_TEST={os.getpid()}-{tmp_path.name} "
     monkeypatch.setenv(*mark.strip().split("="))
 
-    def make(name: str, *changes: str) -> Command:
-        return Command(write_recipe(tmp_path), tmp_path / name, list(changes))
+    def make(name: str, *changes: str, recipe: str | None = None) -> Command:
+        return Command(Path(recipe) if recipe else write_recipe(tmp_path), tmp_path / name, list(changes))
 
     def left() -> dict[int, str]:
         numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]

@@ -1,8 +1,5 @@
 """FP-NAS is killed while it learns, and gives back a worker: the same table, and nothing lost over the change."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +19,7 @@ SHORT = (
 
 
 def test_it_goes_on_with_what_is_left_of_its_workers(command: Commands) -> None:
-    undisturbed, killed = (replace(command(name, *SHORT), recipe=Path("fp-nas-digits")) for name in ("whole", "killed"))
+    undisturbed, killed = (command(name, *SHORT, recipe="fp-nas-digits") for name in ("whole", "killed"))
     undisturbed.finish()
     killed.kill_when(training("distribution"))
     killed.kill_when(lambda out: any(out.glob("steps/*/workers.json")))

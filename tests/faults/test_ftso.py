@@ -1,14 +1,12 @@
 """FTSO is killed while it searches the topology and while the network that it found is trained: the same table."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-from tests.faults.runs import Command, Result
+from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, attempts, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+RECIPE = "ftso-digits"
 SHORT = (
     "method.topology_epochs=4",
     "space.cells=3",
@@ -20,14 +18,10 @@ SHORT = (
 )
 
 
-def ftso(command: Commands, name: str) -> Command:
-    return replace(command(name, *SHORT), recipe=Path("ftso-digits"))
-
-
 def test_it_goes_on_in_either_training(command: Commands) -> None:
-    undisturbed = ftso(command, "undisturbed")
+    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
     undisturbed.finish()
-    killed = ftso(command, "killed")
+    killed = command("killed", *SHORT, recipe=RECIPE)
     for step in ("topology", "network"):
         killed.kill_when(training(step))
     killed.finish()

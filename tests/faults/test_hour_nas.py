@@ -1,14 +1,12 @@
 """HourNAS is killed in either stage, and the same command ends with the same table, within its targets."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-from tests.faults.runs import Command, Result
+from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, attempts, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+RECIPE = "hour-nas-digits"
 SHORT = (
     "method.vital_epochs=3",
     "method.epochs=3",
@@ -18,14 +16,10 @@ SHORT = (
 )
 
 
-def hour_nas(command: Commands, name: str) -> Command:
-    return replace(command(name, *SHORT), recipe=Path("hour-nas-digits"))
-
-
 def test_it_goes_on_in_either_stage_and_meets_its_targets(command: Commands) -> None:
-    undisturbed = hour_nas(command, "undisturbed")
+    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
     undisturbed.finish()
-    killed = hour_nas(command, "killed")
+    killed = command("killed", *SHORT, recipe=RECIPE)
     for stage in ("vital", "non-vital"):
         killed.kill_when(training(stage))
     killed.finish()

@@ -16,6 +16,7 @@ from search_spaces.cell import CellSpace
 from search_spaces.cell_supernet import CellSupernet
 from search_spaces.feasible import find
 from search_spaces.graph import INPUT, OUTPUT, Link, vital
+from tests.search_spaces.small_spaces import cells
 
 SUBSETS = {"channels": 4, "resolution": 8, "num_classes": 5}
 ONE = {**SUBSETS, "operations": 8, "subset": False, "cell_types": "two"}
@@ -30,15 +31,9 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def load(name: str, settings: dict[str, Any]) -> CellSpace:
-    space = search_spaces.load(name, **settings)
-    assert isinstance(space, CellSpace)
-    return space
-
-
 @pytest.fixture(params=SMALL, ids=lambda small: small[0])
 def space(request: pytest.FixtureRequest) -> CellSpace:
-    return load(*request.param)
+    return cells(*request.param)
 
 
 def images_for(space: CellSpace) -> torch.Tensor:
@@ -141,7 +136,7 @@ def by_hand(supernet: CellSupernet, images: torch.Tensor, weights: dict[str, flo
 
 
 def test_gates_weigh_edges_and_get_gradients() -> None:
-    space = load("darts", SUBSETS)
+    space = cells("darts", SUBSETS)
     supernet = awake(space).eval()
     everything = space.architecture([(1 << 7) - 1] * 14)
     gates = torch.linspace(0.5, 1.5, 14, requires_grad=True)
@@ -168,7 +163,7 @@ def test_a_mixture_weighs_operations_and_its_weights_get_gradients(space: CellSp
 
 
 def test_an_operation_of_weight_zero_runs_only_for_a_gradient() -> None:
-    space = load("darts", SUBSETS)
+    space = cells("darts", SUBSETS)
     supernet = awake(space).eval()
     weights = torch.rand(14, 7)
     weights[3:, 1] = 0
@@ -205,14 +200,14 @@ def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: CellSpac
 
 
 def test_state_keys_are_readable() -> None:
-    names = load("darts", ONE).supernet().state_dict()
+    names = cells("darts", ONE).supernet().state_dict()
     assert "stem.0.conv.weight" in names
     assert "cells.0.inputs.1.norm.running_mean" in names
     assert "cells.0.edges.2-0.sep_conv_3x3.1.depthwise.weight" in names
     assert "cells.1.edges.5-4.dil_conv_5x5.pointwise.weight" in names
     assert "cells.1.edges.3-0.skip_connect.even.weight" in names
     assert "head.classifier.bias" in names
-    names = load("nats-bench", {"cells": 1}).supernet().state_dict()
+    names = cells("nats-bench", {"cells": 1}).supernet().state_dict()
     assert "cells.1.inputs.0.shortcut.weight" in names
     assert "cells.2.edges.3-1.nor_conv_3x3.conv.weight" in names
     assert "head.norm.weight" in names
@@ -264,9 +259,9 @@ def test_costs_of_everything_are_the_supernets(space: CellSpace) -> None:
 
 
 def test_costs_at_another_resolution_equal_the_other_spaces() -> None:
-    space = load("darts", {"channels": 4})
+    space = cells("darts", {"channels": 4})
     architectures = [space.sample(np.random.default_rng(1))]
-    other = load("darts", {"channels": 4, "resolution": 48, "num_classes": 3})
+    other = cells("darts", {"channels": 4, "resolution": 48, "num_classes": 3})
     assert space.costs(resolution=48, num_classes=3).cost(architectures) == other.costs().cost(architectures)
 
 
@@ -281,7 +276,7 @@ def test_10000_architectures_are_costed_in_well_under_a_second() -> None:
 
 def few() -> CellSpace:
     """Four edges with three operations, of which two edges cost the same: 4,096 architectures."""
-    space = load("darts", {**SUBSETS, "operations": ["skip_connect", "sep_conv_3x3", "dil_conv_3x3"], "cells": 3})
+    space = cells("darts", {**SUBSETS, "operations": ["skip_connect", "sep_conv_3x3", "dil_conv_3x3"], "cells": 3})
     return space.restrict({choice.name: [] for choice in space.choices if choice.name not in KEPT})
 
 
@@ -357,7 +352,7 @@ def test_the_least_sum_is_that_of_all_architectures_even_where_equal_edges_diffe
     ],
 )
 def test_examples_of_a_budget_vary(limits: dict[str, Any]) -> None:
-    space = load("darts", {})
+    space = cells("darts", {})
     costs = space.costs()
     budget = Budget.model_validate(limits)
     generator = np.random.default_rng(0)
@@ -372,7 +367,7 @@ def test_no_edge_of_a_cell_is_vital(space: CellSpace) -> None:
 
 
 def test_links_are_the_cells_graphs() -> None:
-    links = load("darts", SUBSETS).links()
+    links = cells("darts", SUBSETS).links()
     assert links[:4] == [Link(INPUT, "stem0"), Link("stem0", "cell0.0"), Link("stem0", "cell0.1"), links[3]]
     assert links[3] == Link("cell0.0", "cell0.2", 0)
     assert Link("cell2.4", "cell2.5", 13) in links
@@ -383,13 +378,13 @@ def test_links_are_the_cells_graphs() -> None:
     only_path = [link for link in links if link.choice in (None, 0, 5)]
     assert vital(only_path) == []
     assert vital([link for link in only_path if link.choice != 0]) == [5]
-    nats = load("nats-bench", {"cells": 1}).links()
+    nats = cells("nats-bench", {"cells": 1}).links()
     assert nats[-2:] == [Link("cell2.3", "cell2"), Link("cell2", OUTPUT)]
     assert vital([link for link in nats if link.choice in (None, 0, 4)]) == [0, 4]
 
 
 def test_only_one_architecture_is_left_whatever_its_edges_take() -> None:
-    space = load("darts", SUBSETS)
+    space = cells("darts", SUBSETS)
     architecture = sparse(space, np.random.default_rng(0))
     only = space.only(architecture)
     again = search_spaces.from_specification(only.specification())

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-import search_spaces
 from search_spaces import Architecture, Budget, LatencyTable, UserError
 from search_spaces.cell import CellSpace
 from search_spaces.latency import LatencyKey
+from tests.search_spaces.small_spaces import cells
 
 TINY = {"channels": 4, "resolution": 8, "num_classes": 5}
 ONE = {**TINY, "operations": 8, "subset": False, "cell_types": "two"}
@@ -36,15 +36,9 @@ OPS = {
 INPUTS = {"_FactorizedReduce": ("factorized-reduce", 1), "_ResidualReduction": ("residual-reduction", 3)}
 
 
-def load(name: str, settings: dict[str, Any]) -> CellSpace:
-    space = search_spaces.load(name, **settings)
-    assert isinstance(space, CellSpace)
-    return space
-
-
 @pytest.fixture(params=SPACES, ids=lambda one: one[0])
 def space(request: pytest.FixtureRequest) -> CellSpace:
-    return load(*request.param)
+    return cells(*request.param)
 
 
 def named(space: CellSpace, path: str, module: nn.Module) -> tuple[str, int]:
@@ -134,7 +128,7 @@ def test_a_budget_of_latency_is_settled(space: CellSpace) -> None:
 
 @pytest.mark.parametrize("name", ["darts", "darts-imagenet", "nats-bench"])
 def test_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
-    space = load(name, {})
+    space = cells(name, {})
     generator = np.random.default_rng(0)
     architectures = [space.sample(generator) for _ in range(1000)] * 10
     start = time.perf_counter()

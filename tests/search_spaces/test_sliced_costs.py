@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace, UserError
-from search_spaces.sliced import Row, SlicedFamily
+from tests.search_spaces.small_spaces import sliced
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
@@ -49,14 +49,7 @@ def test_costs_at_published_width_and_another_resolution() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> SearchSpace:
-    """Three rows with 5,184 architectures in which the channels that arrive matter."""
-    rows = (
-        Row(channels=(8, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
-        Row(channels=(8, 16, 8), repeats=2, stride=1, expansion=(0.75, 1.5, 0.75)),
-        Row(channels=(8, 24, 16), repeats=1, stride=2, expansion=(3, 3, 1)),
-    )
-    family = SlicedFamily(name="tiny", paper="", rows=rows, attention=("s0", "s2"), resolution=32, num_classes=3)
-    return family(stem_channels=8, head_channels=16)
+    return sliced()
 
 
 def test_bounds_are_the_least_and_greatest_of_all_surviving_architectures(tiny: SearchSpace) -> None:

@@ -17,6 +17,7 @@ from search_spaces import Architecture, Budget, LatencyTable, SearchSpace, UserE
 from search_spaces.latency import LatencyKey
 from search_spaces.sliced import Row, SlicedFamily
 from search_spaces.split_attention import SplitAttention
+from tests.search_spaces.small_spaces import sliced
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
@@ -86,16 +87,6 @@ def test_a_table_of_all_blocks_is_summed_exactly(name: str, count: int) -> None:
     assert summed.tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
-def tiny() -> SearchSpace:
-    rows = (
-        Row(channels=(8, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
-        Row(channels=(8, 16, 8), repeats=2, stride=1, expansion=(0.5, 1, 0.5)),
-        Row(channels=(8, 24, 16), repeats=1, stride=2, expansion=(3, 3, 1)),
-    )
-    family = SlicedFamily(name="tiny", paper="", rows=rows, attention=("s0", "s2"), resolution=32, num_classes=3)
-    return family(stem_channels=8, head_channels=16)
-
-
 def two_rows() -> SearchSpace:
     """Rows whose ranges have options that no table needs to hold; 4 to 7 channels go into the second."""
     rows = (
@@ -159,7 +150,7 @@ def test_a_row_that_a_table_has_beyond_the_needed_ones_is_taken_as_it_is() -> No
 
 
 def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
-    space = tiny()
+    space = sliced()
     rows = measured(space).entries_ms
     for key in rows.keys() - {LatencyKey("skip", 16, 8, 8, 1, 0, 1)}:  # the identity, wherever it could be asked for
         rest = LatencyTable({one: ms for one, ms in rows.items() if one != key}, "The rest")
@@ -169,7 +160,7 @@ def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
 
 
 def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
-    space = tiny()
+    space = sliced()
     table = measured(space)
     pruned = space.restrict({"row2.kernel": ["k3"], "row2.activation": ["swish"], "row3.channels": ["c24"]})
     few = measured(pruned)
@@ -183,7 +174,7 @@ def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
 
 
 def test_a_budget_of_latency_is_settled() -> None:
-    space = tiny()
+    space = sliced()
     costs = space.costs(latency=measured(space))
     every = costs.total(torch.tensor(list(product(*space.surviving))))
     latency_ms = every["latency_ms"]
