@@ -66,12 +66,23 @@ class CellSpace(SearchSpace):
         edges = [self._build(cell, surviving, self.partial) for cell in plan.cells]
         return CellSupernet(plan, edges, self.choices, self.partial)
 
-    def network(self, architecture: Architecture, num_classes: int | None = None) -> CellNetwork:
-        """The network without the operations and edges that the architecture leaves out."""
+    def network(
+        self, architecture: Architecture, num_classes: int | None = None, weights: Tensor | None = None
+    ) -> CellNetwork:
+        """The network without the operations and edges that the architecture leaves out.
+
+        Args:
+            weights: what the operations' outputs are multiplied by, shape (choices, options), if not by 1.
+        """
         taken = taken_operations(self.choices, architecture)
         plan = self.plan(num_classes=num_classes)
         edges = [self._build(cell, taken) for cell in plan.cells]
-        return CellNetwork(plan, [{edge: built for edge, built in cell.items() if built} for cell in edges])
+        present = [{edge: built for edge, built in cell.items() if built} for cell in edges]
+        if weights is None:
+            return CellNetwork(plan, present)
+        rows = zip(self.choices, weights.tolist(), strict=True)
+        named = {(i, name): row[j] for i, (choice, row) in enumerate(rows) for j, name in enumerate(choice.options)}
+        return CellNetwork(plan, present, named)
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.partial > 1:

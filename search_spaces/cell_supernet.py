@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -16,6 +17,7 @@ from search_spaces.supernet import Supernet
 
 RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
 """What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
+_NO_WEIGHTS: Mapping[tuple[int, str], float] = MappingProxyType({})
 
 
 class Cell(nn.Module):
@@ -71,10 +73,22 @@ class Cells(nn.Module):
 class CellNetwork(Cells):
     """The network of one architecture, without the edges and operations that it leaves out."""
 
+    def __init__(
+        self,
+        plan: NetworkPlan,
+        edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
+        weights: Mapping[tuple[int, str], float] = _NO_WEIGHTS,
+    ) -> None:
+        """`weights` are those of the operations, by their choice; what is not among them counts in full."""
+        super().__init__(plan, edges)
+        self._weights = dict(weights)
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.run(
-            images, lambda choice, operations, features: _sum([run(features) for run in operations.values()])
-        )
+        def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor:
+            outputs = [run(features) * self._weights.get((choice, name), 1.0) for name, run in operations.items()]
+            return _sum(outputs)
+
+        return self.run(images, run_edge)
 
 
 class CellSupernet(Cells, Supernet):
