@@ -44,7 +44,7 @@ MACRO: dict[str, Any] = {
         "warmup_epochs": 8,
         "joint_from": 12,
         "likelihood_scale": 10,
-        "architecture_learning_rate": 0.05,
+        "architecture_learning_rate": 0.1,
     },
     "space": {"name": "nas-bench-macro", "width": 0.5},
     "data": {"name": "npz", "path": str(CIFAR10), "fraction": 0.2, "validation": 0.5, "augment": "crop-flip"},
