@@ -195,6 +195,17 @@ def describe(
 
 
 @app.command()
+def draw(
+    run: Annotated[str, typer.Argument(help="The folder of a finished run over cells.")],
+    out: Annotated[str, typer.Option("--out", help="The picture: a .png, .svg or .pdf file.")] = "cell.png",
+) -> None:
+    """Draw the cells that a run has found: operations on the edges, and the edges' weights."""
+    from raynas.drawing import draw_run
+
+    print(draw_run(run, out))
+
+
+@app.command()
 def table(
     run: Annotated[str, typer.Argument(help="A run folder.")],
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,

@@ -54,7 +54,8 @@ class TrainingSettings(Settings):
         steps: how many steps an epoch has at most; without it, as many as the images fill.
         batch_size: images a step over all workers.
         learning_rate: the rate after warm-up, whatever the number of workers.
-        schedule: how the rate falls to zero over the steps after warm-up.
+        schedule: how the rate falls after warm-up: to zero over the steps, or to a tenth at each of the `milestones`.
+        milestones: for the schedule `steps`, the epochs, counted from 0, from which on it is a tenth of what it was.
         accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
             beyond batch-norm statistics.
         checkpoint_minutes: write a checkpoint this often, besides the one that ends each epoch.
@@ -69,7 +70,8 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(default=0.5, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=4e-5, ge=0)
-    schedule: Literal["linear", "cosine"] = "linear"
+    schedule: Literal["linear", "cosine", "steps"] = "linear"
+    milestones: tuple[float, ...] = ()
     warmup_epochs: float = Field(default=0, ge=0)
     label_smoothing: float = Field(default=0, ge=0, lt=1)
     accumulate: int = Field(default=1, ge=1)

@@ -191,13 +191,19 @@ class Study:
         architectures: Sequence[Architecture],
         weights: Weights,
         notes: Mapping[str, Any] = _NOTHING,
+        part: Part = "validation",
+        mixture: Tensor | None = None,
     ) -> Found:
-        """Ask the supernet actors for these architectures' one-shot accuracy on the validation images.
+        """Ask the supernet actors for these architectures' one-shot accuracy.
 
         Args:
             notes: columns of the method's own for the evaluation table.
+            part: the images; of `test` in a step whose name ends in `TESTED`.
+            mixture: weights of all options, shape (choices, options), where it is their mixture that is measured.
         """
-        asked = self._question(space, weights, "validation", recalibrate=True)
+        asked = self._question(space, weights, part, recalibrate=True)
+        if mixture is not None:
+            asked = asked.model_copy(update={"arguments": {**asked.arguments, "mixture": mixture.tolist()}})
 
         def work(folder: str) -> dict[str, Any]:
             about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
@@ -260,15 +266,28 @@ class Study:
         )
         return [Trial(*one) for one in zip(settings, found["results"], found["folders"], strict=True)]
 
-    def adopt(self, name: str, run: RunFolder, weights: Weights) -> Weights:
-        """Take weights from another run, such as the one that a trial's sweep belongs to, into this one."""
+    def keep(
+        self,
+        name: str,
+        weights: Weights,
+        run: RunFolder | None = None,
+        change: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = dict,
+        needs: Mapping[str, Any] = _NOTHING,
+    ) -> Weights:
+        """Write down what a change makes of weights, of another run such as the one that a trial's sweep belongs to.
+
+        Args:
+            run: where they lie, if not in this one.
+            change: a pure function of the tensors by their names.
+            needs: what else decides the change, as plain JSON.
+        """
 
         def work(folder: str) -> dict[str, Any]:
-            tensors, about = run.read_tensors(weights.file)
-            self.folder.write_tensors(f"{folder}/weights.safetensors", tensors, about)
+            tensors, about = (run or self.folder).read_tensors(weights.file)
+            self.folder.write_tensors(f"{folder}/weights.safetensors", change(tensors), about)
             return {"file": f"{folder}/weights.safetensors", "version": weights.version, "history": weights.history}
 
-        arguments = {"file": weights.file, "version": weights.version}
+        arguments = {"file": weights.file, "version": weights.version, **needs}
         return Weights(**self._steps.do(name, f"taking the weights {weights.version}", arguments, 0, work))
 
     def fit(

@@ -81,7 +81,7 @@ def second_stage(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[
     """One trial: the non-vital blocks, inside m proposals."""
     method = HourNas.model_validate(setting["method"])
     space = from_specification(setting["space"])
-    start = study.adopt("vital", run, Weights(**setting["start"]))
+    start = study.keep("vital", Weights(**setting["start"]), run)
     chosen, weights = method.search_others(study, space, start)
     (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
     told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")}

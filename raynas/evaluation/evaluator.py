@@ -92,16 +92,27 @@ class Evaluator:
         self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
 
     @torch.inference_mode()
-    def one_shot(self, supernet: Supernet, architecture: Architecture, recalibrate: bool = True) -> dict[str, Any]:
-        """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place."""
+    def one_shot(
+        self,
+        supernet: Supernet,
+        architecture: Architecture,
+        recalibrate: bool = True,
+        mixture: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place.
+
+        Args:
+            mixture: weights of all options, where their mixture is measured instead, with the statistics that it has.
+        """
         start = time.perf_counter()
-        if recalibrate:
+        if recalibrate and mixture is None:
             self._recalibrate(supernet, architecture)
         supernet.eval()
         top1 = top5 = images = 0
         loss = 0.0
         for inputs, labels in self._measured:
-            logits = supernet(inputs, architecture).float()
+            logits = supernet(inputs, architecture) if mixture is None else supernet.mixed(inputs, mixture)
+            logits = logits.float()
             best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             top1 += int(best[:, 0].sum())
             top5 += int(best.sum())
@@ -146,6 +157,7 @@ class SupernetAnswers:
         settings: dict[str, Any],
         part: Part,
         recalibrate: bool,
+        mixture: list[list[float]] | None = None,
     ) -> None:
         self._run = RunFolder(run)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -156,6 +168,7 @@ class SupernetAnswers:
             self._space, open_images(data), EvaluationSettings.model_validate(settings), self._device, part
         )
         self._recalibrate = recalibrate
+        self._mixture = None if mixture is None else torch.tensor(mixture, device=self._device)
         self._weights: str | None = None
 
     def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
@@ -164,4 +177,5 @@ class SupernetAnswers:
             tensors = supernet_weights(self._run.read_tensors(weights)[0])
             self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
-        return self._evaluator.one_shot(self._supernet, self._space.architecture(indices), self._recalibrate)
+        architecture = self._space.architecture(indices)
+        return self._evaluator.one_shot(self._supernet, architecture, self._recalibrate, self._mixture)

@@ -12,11 +12,15 @@ from raynas.recipe import TrainingSettings
 
 
 def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
-    """The rate of step `step` of `steps`: a linear rise over the warm-up, then a linear or cosine fall towards zero."""
+    """The rate of step `step` of `steps`: a linear rise over the warm-up, then the schedule's fall."""
     warmup = round(settings.warmup_epochs * steps / settings.epochs)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / (steps - warmup)
+    if settings.schedule == "steps":
+        return settings.learning_rate * 0.1 ** sum(
+            step >= round(m * steps / settings.epochs) for m in settings.milestones
+        )
+    progress = (step - warmup) / max(1, steps - warmup)  # none where a training moves no weights
     if settings.schedule == "cosine":
         return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
     return settings.learning_rate * (1 - progress)

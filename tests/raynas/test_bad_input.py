@@ -86,6 +86,23 @@ def test_what_fp_nas_cannot_do(refusal: Refusal, change: str, said: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("budget.macs={max: 10M}", "the method hm-nas honours no budget in cells"),
+        ("space={name: proxylessnas}", "proxylessnas has no cells with edges for the method hm-nas"),
+        ("space={name: nats-bench}", "an edge of nats-bench takes one"),
+        ("space.partial=4", "leave space.partial out"),
+        ("method.threshold=0.02", "node2 and all other nodes would lose all inputs"),
+        ("method.warm_epochs=10", "Of 10 epochs 10 cannot be warm-up"),
+        ("method.levels=[]", "levels = []: tuple should have at least 1 item"),
+        ("method.searched=.", "holds no network that hm-nas has searched"),
+    ],
+)
+def test_what_hm_nas_cannot_do(refusal: Refusal, change: str, said: str) -> None:
+    assert said.lower() in refusal("run", "hm-nas-digits", "--out", "out", f"--set={change}").lower()
+
+
+@pytest.mark.parametrize(
     "arguments", [["run", "recipe.yaml", "--frobnicate"], ["run"], ["runs"], ["demo", "--log-format=xml"]]
 )
 def test_an_unknown_option_or_command(refusal: Refusal, arguments: list[str]) -> None:

@@ -41,7 +41,7 @@ def test_an_unknown_key_is_named_with_the_nearest(wrong: dict[str, object], key:
     ("wrong", "said"),
     [
         ({"training": {"epochs": 0}}, "training.epochs = 0"),
-        ({"training": {"schedule": "step"}}, "training.schedule = 'step'"),
+        ({"training": {"schedule": "stairs"}}, "training.schedule = 'stairs'"),
         ({"space": {"width": 1}}, "needs a name"),
         ({"seed": "x"}, "seed = 'x'"),
         ({"budget": {"macs": {"max": "many"}}}, "budget.macs.max = 'many'"),

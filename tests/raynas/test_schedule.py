@@ -34,6 +34,11 @@ def test_a_warm_up_as_long_as_the_training_only_rises() -> None:
     assert rates(settings, 4) == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
 
+def test_steps_fall_to_a_tenth_at_each_milestone() -> None:
+    settings = TrainingSettings(epochs=4, learning_rate=1.0, schedule="steps", milestones=(1, 3), warmup_epochs=0.5)
+    assert rates(settings, 8) == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
 def test_an_epoch_takes_each_image_once_and_leaves_out_what_does_not_fill_a_batch() -> None:
     rows = np.arange(100, 117)
     batches = epoch_batches(rows, 5, [1, 2, 0])

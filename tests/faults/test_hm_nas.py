@@ -1,0 +1,39 @@
+"""HM-NAS is killed in each of its trainings: the same table and the same genotype."""
+
+import pytest
+
+from tests.faults.runs import Result
+from tests.faults.test_kills import Commands, attempts, training
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+RECIPE = "hm-nas-digits"
+SHORT = (
+    "method.warm_epochs=1",
+    "method.mask_epochs=4",
+    "space.channels=4",
+    "space.operations=[skip_connect, sep_conv_3x3, max_pool_3x3]",
+    "data.classes=4",
+    "training.epochs=4",
+    "fit.epochs=4",
+)
+
+
+def test_it_goes_on_in_each_training(command: Commands) -> None:
+    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
+    undisturbed.finish()
+    killed = command("killed", *SHORT, recipe=RECIPE)
+    for step in ("supernet", "masks", "tuned"):
+        killed.kill_when(training(step))
+    killed.finish()
+    assert list(attempts(killed.out).values()) == [2, 2, 3, 3, 3, 4, 4]
+    expected = Result.of(undisturbed.out)
+    Result.of(killed.out).must_equal(expected)
+    genotype = (undisturbed.out / "genotype.txt").read_text()
+    assert (killed.out / "genotype.txt").read_text() == genotype
+
+    of_step = dict(list(expected.table.groupby("step")))
+    assert of_step["supernet"]["iteration"].tolist() == [0, 1, 2, 3]
+    stages = [of_step[f"{stage}-test"].iloc[0] for stage in ("supernet", "searched", "tuned")]
+    assert [stage["accuracy_of"] for stage in stages] == ["supernet", "searched", "tuned"]
+    supernet, searched, tuned = (stage["kept_params"] for stage in stages)
+    assert supernet > searched == tuned
