@@ -156,8 +156,9 @@ class HmNas(Method):
     def take_over(self, study: Study, space: CellSpace, run: str) -> tuple[Genotype, Weights]:
         """The network that another run has searched, with what of its weights fits these classes."""
         genotype, weights = searched_in(run, space)
-        own = {key: value.shape for key, value in space.network_state(genotype.architecture, _shapes(space)).items()}
-        searched = study.keep("searched", weights, RunFolder(run), partial(_fitting, own), {"genotype": str(genotype)})
+        seed = self._seed_of_new_weights(study)
+        change = partial(fitting_weights, genotype, seed)
+        searched = study.keep("searched", weights, RunFolder(run), change, {"genotype": str(genotype), "seed": seed})
         study.folder.write(GENOTYPE, f"{genotype}\n".encode())
         return genotype, searched
 
@@ -193,9 +194,12 @@ class HmNas(Method):
             decay_epoch=fast,
         )
 
+    def _seed_of_new_weights(self, study: Study) -> int | None:
+        return None if self.inherit else study.seed_of("searched")
+
     def _keep(self, study: Study, genotype: Genotype, weights: Weights, masks: MaskingLearner | None) -> Weights:
         """The searched network's weights, masked; the rest of the supernet is left behind."""
-        seed = None if self.inherit else study.seed_of("searched")
+        seed = self._seed_of_new_weights(study)
         change = partial(searched_weights, genotype, masks, seed)
         searched = study.keep("searched", weights, change=change, needs={"genotype": str(genotype), "seed": seed})
         study.folder.write(GENOTYPE, f"{genotype}\n".encode())
@@ -206,15 +210,30 @@ class HmNas(Method):
 def searched_weights(
     genotype: Genotype, masks: MaskingLearner | None, seed: int | None, weights: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Weights of the searched network: the supernet's, or new ones drawn with this seed, where the masks leave them."""
-    if seed is not None:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            weights = genotype.space.supernet().state_dict()
+    """Weights of the searched network: the supernet's where the masks leave them, or new ones drawn with this seed."""
     if masks is not None:
         with torch.no_grad():
             weights = {**weights, **masks.masked_weights(weights)}
-    return genotype.space.network_state(genotype.architecture, weights)
+    own = genotype.space.network_state(genotype.architecture, weights)
+    return own if seed is None else _renewed(genotype, seed, own)
+
+
+def fitting_weights(genotype: Genotype, seed: int | None, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a searched network's weights that fit its space's classes, or new ones where they are not 0."""
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in genotype.space.supernet().state_dict().items()}
+    fitting = {key: value for key, value in weights.items() if value.shape == shapes[key]}
+    return fitting if seed is None else _renewed(genotype, seed, fitting)
+
+
+def _renewed(genotype: Genotype, seed: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """New weights in place of these, but for those that are 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        new = genotype.space.network_state(genotype.architecture, genotype.space.supernet().state_dict())
+    return {
+        key: value * (weights[key] != 0) if masked(value) and key in weights else value for key, value in new.items()
+    }
 
 
 def searched_in(run: str, space: CellSpace) -> tuple[Genotype, Weights]:
@@ -229,15 +248,6 @@ def searched_in(run: str, space: CellSpace) -> tuple[Genotype, Weights]:
         raise UserError(f"{run} holds no network that hm-nas has searched: method.searched takes such a run's folder.")
     genotype = Genotype.parse(space, folder.read(GENOTYPE).decode())
     return genotype, Weights(f"steps/{step}/weights.safetensors", f"{run}:searched", [])
-
-
-def _shapes(space: CellSpace) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        return space.supernet().state_dict()
-
-
-def _fitting(shapes: Mapping[str, torch.Size], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in weights.items() if value.shape == shapes.get(key)}
 
 
 def _whole(space: CellSpace, learner: MixtureLearner) -> Genotype:
