@@ -70,13 +70,16 @@ class Ftso(Method):
 
     def run(self, study: Study) -> Outcome:
         topologies = self.topologies(study.space, study.costs, study.budget)
-        kept, weights = self.search_topology(study, topologies)
+        kept, weights, untouched = self.search_topology(study, topologies)
         if self.strategy == "replace":
-            return self.replace_operators(study, topologies.simplest, topologies.replaced(kept), weights)
+            return self.replace_operators(study, topologies.simplest, topologies.replaced(kept), weights, untouched)
         return self.search_operators(study, topologies, topologies.remaining(kept))
 
-    def search_topology(self, study: Study, topologies: Topologies) -> tuple[frozenset[int], Weights]:
-        """Algorithm 1; the pruned topology's one-shot accuracy is the step `topology-accuracy`."""
+    def search_topology(self, study: Study, topologies: Topologies) -> tuple[frozenset[int], Weights, bool]:
+        """Algorithm 1, and whether the topology is still that of the initial weights.
+
+        The pruned topology's one-shot accuracy is the step `topology-accuracy`.
+        """
         space, objective = topologies.simplest, self.objective(topologies.learns)
         changes = {"epochs": self.topology_epochs, "steps": self.topology_steps}
         settings = study.recipe.training.model_copy(update=changes)
@@ -89,11 +92,13 @@ class Ftso(Method):
             study.say("the topology is that of the initial weights, which the search has not changed")
         notes = {"accuracy_of": "topology", "untouched": untouched}
         study.evaluate("topology-accuracy", space, [topologies.pruned(kept, learner.likeliest())], weights, notes)
-        return kept, weights
+        return kept, weights, untouched
 
-    def replace_operators(self, study: Study, space: SearchSpace, found: Architecture, weights: Weights) -> Outcome:
+    def replace_operators(
+        self, study: Study, space: SearchSpace, found: Architecture, weights: Weights, untouched: bool
+    ) -> Outcome:
         """Algorithm 2, line 2."""
-        fitted = study.fit("network", found, study.recipe.fit, notes={"accuracy_of": "network"})
+        fitted = study.fit("network", found, study.recipe.fit, notes={"accuracy_of": "network", "untouched": untouched})
         study.say(f"{found}: {fitted.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs alone")
         return study.outcome("network-test", space, "macs", weights)
 
