@@ -178,6 +178,9 @@ def describe(
     resolution: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
     latency: Annotated[str | None, typer.Option(help="A latency table: a CSV or YAML file.")] = None,
     name: Annotated[str | None, typer.Option("--table", help="Which table, where the file holds several.")] = None,
+    splits: Annotated[
+        int | None, typer.Option(help="Of an architecture of fbnetv2-f: with so many splits wherever it has attention.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a space holds, or what an architecture is made of and costs."""
@@ -187,7 +190,7 @@ def describe(
     if name is not None and latency is None:
         raise UserError(f"--table {name} says which table of a file is meant: give the file, too, by --latency.")
     measured = None if latency is None else LatencyTable.read(latency, name)
-    description = described(what, architecture, resolution, measured)
+    description = described(what, architecture, resolution, measured, splits)
     if as_json:
         print_json(description.json_value())
     else:

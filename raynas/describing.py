@@ -8,6 +8,7 @@ from typing import Any
 
 from raynas.printing import print_table
 from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
+from search_spaces.derived import with_uniform_splits
 from search_spaces.errors import UserError, nearest
 from search_spaces.loading import is_file
 
@@ -44,7 +45,11 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
 
 
 def described(
-    what: str, text: str | None, resolution: int | None, latency: LatencyTable | None = None
+    what: str,
+    text: str | None,
+    resolution: int | None,
+    latency: LatencyTable | None = None,
+    splits: int | None = None,
 ) -> SpaceDescription | ArchitectureDescription:
     """What there is to say of a space or of an architecture.
 
@@ -55,6 +60,7 @@ def described(
         text: of an architecture of that space; it may leave the space's name out.
         resolution: of the images; the space's own where none is given.
         latency: the table that its latency is summed from.
+        splits: describe what it is with uniform split attention instead (FP-NAS table 7).
 
     Raises:
         UserError: if there is no such thing; it names the nearest. Or if the table lacks a block.
@@ -63,6 +69,10 @@ def described(
     if architecture is None and space.size() == 1:
         architecture = space.architecture([values[0] for values in space.values()])
     pixels = space.resolution if resolution is None else resolution
+    if splits is not None:
+        if architecture is None:
+            raise UserError("--splits is for an architecture: give its text, too.")
+        space, architecture = with_uniform_splits(space, architecture, splits)
     if architecture is None:
         return SpaceDescription(space, pixels, latency)
     return ArchitectureDescription(space, architecture, pixels, latency, _printed(space, architecture, pixels))
