@@ -35,11 +35,18 @@ STREAMS: Mapping[str, Part] = {"train": "train", "search": "validation"}
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A part of this worker's share of a step: images (n, 3, H, W), labels (n,), and n over the global batch size."""
+    """A part of this worker's share of a step.
+
+    Attributes:
+        images, labels: shapes (n, 3, H, W) and (n,).
+        share: n over the global batch size.
+        first: the place of its first image in the global batch.
+    """
 
     images: Tensor
     labels: Tensor
     share: float
+    first: int = 0
 
 
 @dataclass(frozen=True)

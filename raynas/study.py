@@ -12,7 +12,7 @@ import numpy as np
 
 from raynas import resources
 from raynas.curves import write_curves
-from raynas.objective import Objective, UniformPath
+from raynas.objective import Objective
 from raynas.opening import Plan, costs_of
 from raynas.products import Fitted, Trial, Weights
 from raynas.progress import Reporter
@@ -20,6 +20,7 @@ from raynas.recipe import FitSettings, TrainingSettings
 from raynas.results import TESTED, EvaluationTable, Found, Outcome
 from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation, Searcher
+from raynas.stand_alone import stand_alone
 from raynas.steps import Steps
 from search_spaces.errors import UserError
 
@@ -302,8 +303,8 @@ class Study:
 
         With `notes`, columns of the method's own, it is a row of the evaluation table, of a step that ends in `TESTED`.
         """
-        space = self.space.only(architecture)
-        weights = self.train(name, space, UniformPath(), settings, start, {"train": "all-training"})
+        space, objective = stand_alone(self.space, architecture, settings)
+        weights = self.train(name, space, objective, settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:

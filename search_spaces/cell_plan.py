@@ -62,11 +62,16 @@ class CellPlan(NamedTuple):
 
 
 class NetworkPlan(NamedTuple):
-    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head."""
+    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head.
+
+    Attributes:
+        auxiliary: the number of the cell behind which a second classifier may stand in training, and its place.
+    """
 
     stem: tuple[Part, ...]
     cells: tuple[CellPlan, ...]
     head: Part
+    auxiliary: tuple[int, Place] | None = None
 
     def always(self) -> list[Part]:
         """What is there whatever the edges take: the stem, what prepares the cells' inputs, the head."""

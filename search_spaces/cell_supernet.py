@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from search_spaces.auxiliary import DropPath
 from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
 from search_spaces.errors import UserError
 from search_spaces.partial_channels import joined, parted
@@ -17,6 +18,8 @@ from search_spaces.supernet import Supernet
 
 RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
 """What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
+Watch = Callable[[int, Tensor], None]
+"""Is shown the number of a cell and what it gives."""
 _NO_WEIGHTS: Mapping[tuple[int, str], float] = MappingProxyType({})
 
 
@@ -59,14 +62,16 @@ class Cells(nn.Module):
         self.cells = nn.ModuleList([Cell(*cell) for cell in zip(plan.cells, edges, strict=True)])
         self.head = plan.head.build()
 
-    def run(self, images: Tensor, run_edge: RunEdge) -> Tensor:
-        """Images to logits, the edges being run in this way."""
+    def run(self, images: Tensor, run_edge: RunEdge, watch: Watch | None = None) -> Tensor:
+        """Images to logits, the edges being run in this way; each cell's output is shown to `watch`."""
         outputs: list[Tensor] = []
         for module in self.stem:
             outputs.append(module(outputs[-1] if outputs else images))
         outputs = [outputs[0], *outputs][-2:]
-        for cell in cast("Iterable[Cell]", self.cells):
+        for number, cell in enumerate(cast("Iterable[Cell]", self.cells)):
             outputs = [outputs[-1], cell(outputs[-len(cell.inputs) :], run_edge)]
+            if watch is not None:
+                watch(number, outputs[-1])
         return cast(Tensor, self.head(outputs[-1]))
 
 
@@ -100,8 +105,12 @@ class CellSupernet(Cells, Supernet):
         edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
         choices: Sequence[Choice],
         partial: int = 1,
+        auxiliary_head: nn.Module | None = None,
     ) -> None:
+        """`auxiliary_head` stands behind the cell that the plan says, in training alone."""
         super().__init__(plan, edges)
+        self.auxiliary_head = auxiliary_head
+        self.auxiliary_cell = None if plan.auxiliary is None else plan.auxiliary[0]
         self.choices = tuple(choices)
         self.partial = partial
 
@@ -122,6 +131,26 @@ class CellSupernet(Cells, Supernet):
             return output if gates is None else output * gates[choice]
 
         return self.run(images, run_edge)
+
+    def trained(
+        self, images: Tensor, architecture: Architecture, drop: DropPath | None, beside: Callable[[Tensor], object]
+    ) -> Tensor:
+        """As `forward`, with operations that drop out; `beside` is given the auxiliary head's logits, if it has one."""
+        taken = taken_operations(self.choices, architecture)
+
+        def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
+            outputs = []
+            for name in taken[choice]:
+                operation = self._operation(choice, operations, name)
+                output = operation(features)
+                outputs.append(output if drop is None or isinstance(operation, nn.Identity) else drop(output))
+            return _sum(outputs) if outputs else None
+
+        def watch(cell: int, features: Tensor) -> None:
+            if self.auxiliary_head is not None and cell == self.auxiliary_cell:
+                beside(self.auxiliary_head(features))
+
+        return self.run(images, run_edge, watch)
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """The continuous form: an edge is the sum of its surviving operations' outputs times their weights.

@@ -97,6 +97,8 @@ class HmNas(Method):
                 f"method.threshold = {self.threshold} masks everything from the first step on, as masks begin with "
                 f"{self.initial}: {node} and all other nodes would lose all inputs."
             )
+        if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
+            raise UserError("HM-NAS tunes without them: leave fit.auxiliary_weight and fit.drop_path out.")
         if self.searched is not None:
             searched_in(self.searched, _cells(plan.space))
         elif self.warm_epochs >= plan.recipe.training.epochs:

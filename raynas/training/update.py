@@ -17,7 +17,9 @@ Optimizers = Mapping[str, torch.optim.Optimizer]
 """The optimizer of each group of parameters; `weights` are the supernet's."""
 
 
-def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -> dict[str, Tensor]:
+def carry_out(
+    update: Update, optimizers: Optimizers, rate: float, step: Step, clip_norm: float | None = None
+) -> dict[str, Tensor]:
     """Move one group of parameters once; returns the metrics summed over the workers.
 
     Parameters off the sampled paths have no gradients: they cost nothing, and neither momentum nor weight decay moves
@@ -25,6 +27,7 @@ def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -
 
     Args:
         rate: the learning rate of the supernet's weights; other groups keep their own.
+        clip_norm: to which the gradients of the supernet's weights are clipped, summed over the workers.
     """
     optimizer = optimizers[update.parameters]
     for group in optimizers[WEIGHTS].param_groups:
@@ -35,6 +38,8 @@ def carry_out(update: Update, optimizers: Optimizers, rate: float, step: Step) -
     if update.spread:
         fill_in(_parameters(optimizer))
     metrics = add_over_workers(_parameters(optimizer), gradients.metrics)
+    if clip_norm is not None and update.parameters == WEIGHTS:
+        nn.utils.clip_grad_norm_(list(_parameters(optimizer)), clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return metrics

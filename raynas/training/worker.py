@@ -231,7 +231,7 @@ class Trainer:
                 self.workers,
                 sum_over_workers,
             )
-            metrics = carry_out(update, self.optimizers, rate, given)
+            metrics = carry_out(update, self.optimizers, rate, given, training.clip_norm)
             alone = update.parameters == WEIGHTS or not walk.weight_steps
             means.add(metrics, prefix="" if alone else f"{update.parameters}_")
 
@@ -248,7 +248,7 @@ class Trainer:
                 images, labels = training_batch(
                     self.images, row, self.job.seed, *at, slice(begin, end), self.device, self.job.training.cutout
                 )
-                yield MicroBatch(images, labels, (end - begin) / len(row))
+                yield MicroBatch(images, labels, (end - begin) / len(row), int(begin))
 
     def _between_steps(self, epoch: int, step: int, steps: int, means: Means) -> None:
         """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""

@@ -10,6 +10,7 @@ RECIPE = "hm-nas-digits"
 SHORT = (
     "method.warm_epochs=1",
     "method.mask_epochs=4",
+    "method.reach=0.007",
     "space.channels=4",
     "space.operations=[skip_connect, sep_conv_3x3, max_pool_3x3]",
     "data.classes=4",
