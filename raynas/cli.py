@@ -229,7 +229,8 @@ def table(
     else:
         own = [column for column in rows.columns if column not in COLUMNS]
         shown = ["step", "trial", "iteration", "top1", "loss", "macs", "params", *own, "architecture"]
-        print(rows[shown].to_string(index=False, float_format="%.3f", na_rep=""))
+        whole = rows[shown].convert_dtypes(convert_floating=False)  # counts with gaps stay counts
+        print(whole.astype(object).where(whole.notna(), "").to_string(index=False, float_format="{:.3f}".format))
 
 
 @app.command()
