@@ -181,16 +181,19 @@ def describe(
     splits: Annotated[
         int | None, typer.Option(help="Of an architecture of fbnetv2-f: with so many splits wherever it has attention.")
     ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the space, e.g. cells=20.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a space holds, or what an architecture is made of and costs."""
-    from raynas.describing import described
+    from raynas.describing import described, settings_of
     from search_spaces import LatencyTable
 
     if name is not None and latency is None:
         raise UserError(f"--table {name} says which table of a file is meant: give the file, too, by --latency.")
     measured = None if latency is None else LatencyTable.read(latency, name)
-    description = described(what, architecture, resolution, measured, splits)
+    description = described(what, architecture, resolution, measured, splits, settings_of(settings or []))
     if as_json:
         print_json(description.json_value())
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from raynas.printing import print_table
+from raynas.recipe import Recipe
 from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
 from search_spaces.derived import with_uniform_splits
 from search_spaces.errors import UserError, nearest
@@ -50,6 +53,7 @@ def described(
     resolution: int | None,
     latency: LatencyTable | None = None,
     splits: int | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> SpaceDescription | ArchitectureDescription:
     """What there is to say of a space or of an architecture.
 
@@ -60,12 +64,13 @@ def described(
         text: of an architecture of that space; it may leave the space's name out.
         resolution: of the images; the space's own where none is given.
         latency: the table that its latency is summed from.
+        settings: of the space, such as `cells`.
         splits: describe what it is with uniform split attention instead (FP-NAS table 7).
 
     Raises:
         UserError: if there is no such thing; it names the nearest. Or if the table lacks a block.
     """
-    space, architecture = _found(what, text)
+    space, architecture = _found(what, text, settings)
     if architecture is None and space.size() == 1:
         architecture = space.architecture([values[0] for values in space.values()])
     pixels = space.resolution if resolution is None else resolution
@@ -78,23 +83,35 @@ def described(
     return ArchitectureDescription(space, architecture, pixels, latency, _printed(space, architecture, pixels))
 
 
-def _found(what: str, text: str | None) -> tuple[SearchSpace, Architecture | None]:
+def settings_of(changes: Sequence[str]) -> dict[str, Any]:
+    """Settings of a space from `KEY=VALUE` each, in YAML.
+
+    Raises:
+        UserError: if one is not of that form.
+    """
+    recipe = Recipe.read({"method": "fit", "space": "any"}, [f"space.{change}" for change in changes])
+    return {key: value for key, value in recipe.space.items() if key != "name"}
+
+
+def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[SearchSpace, Architecture | None]:
     if text is not None:
-        space = load(what)
+        space = load(what, **settings)
         return space, space.parse(text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
     name, colon, _ = what.partition(":")
     if is_file(what):
-        return load(what), None
+        return load(what, **settings), None
     if colon:
-        space = load(name.strip())
+        space = load(name.strip(), **settings)
         return space, space.parse(what)
     if name in published_names():
+        if settings:
+            raise UserError(f"{name} is published in its space's own settings: give its text to change them.")
         known = published(name)
         return known.space, known.architecture
     if name not in names():
         both = dict.fromkeys([*names(), *published_names()])
         raise UserError(f"No search space and no published architecture is called {name!r}; {nearest(name, both)}")
-    return load(name), None
+    return load(name, **settings), None
 
 
 def _printed(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:

@@ -170,3 +170,37 @@ def test_the_spaces_in_the_readme(told: Describe, tmp_path: Path) -> None:
     for command in commands:
         arguments = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', command)]
         assert len(told(*arguments)) > 3
+
+
+def test_cells_are_described_at_the_size_of_their_evaluation_network(told: Describe) -> None:
+    """DARTS table 1: 3.3 M parameters in 20 cells of 36 channels."""
+    cell = f"darts: {'sep_conv_3x3 ' * 5}none {'none ' * 22}"
+    settings = {"cells": 20, "channels": 36, "operations": 8, "subset": "false", "cell_types": "two", "affine": "true"}
+    value = told(cell, *(f"--set={key}={setting}" for key, setting in settings.items()), "--json")
+    space = search_spaces.load(
+        "darts", cells=20, channels=36, operations=8, subset=False, cell_types="two", affine=True
+    )
+    assert value["params"] == int(space.costs().cost([space.parse(cell)])["params"])
+
+
+def test_uniform_splits_are_described(told: Describe) -> None:
+    space = search_spaces.load("fbnetv2-f")
+    text = str(space.sample(np.random.default_rng(0)))
+    value = told(text, "--splits", "4", "--json")
+    assert value["space"] == "fbnetv2-f++"
+    assert value["architecture"] == text.replace("fbnetv2-f:", "fbnetv2-f++:").replace("se1", "s4").replace("se0", "s0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["darts", "--set=cell=20"], "no setting 'cell'"),
+        (["hournas-a", "--set=width=0.5"], "published in its space's own settings"),
+        (["fbnetv2-f", "--splits=2"], "is for an architecture"),
+    ],
+)
+def test_settings_that_do_not_fit(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main(["describe", *arguments])
+    assert refusal.value.code == 2
+    assert said in capsys.readouterr().err
