@@ -1,32 +1,27 @@
-"""FTSO and DARTS on NATS-Bench (FTSO section 4.3, table 2): the cells that they find, and what those are worth.
+"""FTSO and DARTS on NATS-Bench (FTSO table 2, figures 3g and 3h): the cells found, and what they are worth.
 
-    python -m benchmarks.ftso_nats [--seeds 20] [--darts-seeds 3] [--set PATH=VALUE] [--out runs/ftso-nats]
+    python -m benchmarks.ftso_nats [--seeds 20] [--darts-seeds 3] [--epochs 50]
 
-Reduced supernets: one cell a stage, 8 channels, 16 pixels, 2,000 images of CIFAR-10, half of which move the
-architecture. FTSO's topology is searched for one step and for one epoch, DARTS by the first and the second order for 50
-epochs. What a cell is worth is its accuracy in the benchmark's own table after 200 epochs. Two `sweep` runs under
-`--out`: the command goes on with what is not finished.
+On the reduced supernet of `nats_search`, in this process. FTSO's topology is searched for one step and for one epoch;
+DARTS by the first and the second order for 50 epochs. What a cell is worth is its accuracy in the benchmark's own table
+after 200 epochs. The Hessian is that of the validation loss in the architecture parameters, exact, on 256 images, and
+of first-order DARTS.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
-import raynas
-from benchmarks.nas_bench_macro import CIFAR10
+import search_spaces
+from benchmarks.nats_search import largest_eigenvalue, measured, searches, states
 from benchmarks.printing import heading, picture, table
-from raynas import resources
-from raynas.progress import Live
-from raynas.recipe import Recipe
-from raynas.results import EvaluationTable
-from raynas.run_folder import RunFolder
-from tuners.sweep import TABLE
+from tuners.topologies import CellTopologies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,27 +29,8 @@ if TYPE_CHECKING:
 TRUTH = Path(__file__).parents[2] / "shared" / "data" / "nasbench201_cifar10.csv"
 PRINTED = 54.30
 """The true accuracy of the cell of skip connections alone, which FTSO's table 2 has for DARTS."""
-RECIPE: dict[str, Any] = {
-    "method": "sweep",
-    "space": {"name": "nats-bench", "cells": 1, "channels": 8, "resolution": 16, "affine": False},
-    "data": {"name": "npz", "path": str(CIFAR10), "fraction": 0.2, "validation": 0.5, "augment": "crop-flip"},
-    "training": {"batch_size": 64, "learning_rate": 0.025, "weight_decay": 5e-4, "schedule": "cosine"},
-    "evaluation": {"recalibration_images": 256, "recalibration_batch_size": 128, "batch_size": 500},
-    "fit": {"epochs": 1, "steps": 1, "batch_size": 64, "learning_rate": 0.1},
-}
-FTSO = [
-    {"name": "one step", "set": {"method.topology_steps": 1}},
-    {"name": "one epoch", "set": {}},
-]
-DARTS = [
-    {"name": "DARTS, first order", "set": {"method.order": 1}},
-    {"name": "DARTS, second order", "set": {"method.order": 2}},
-]
-
-
-def recipe(of: dict[str, Any], settings: list[dict[str, Any]], seeds: int, changes: Sequence[str]) -> Recipe:
-    method = {"name": "sweep", "of": of, "settings": settings, "seeds": list(range(seeds))}
-    return Recipe.read(RECIPE, [f"method={json.dumps(method)}", *changes])
+SHOWN, HESSIANS = 5, 10
+"""How many epochs lie between two rows of the table, and between two Hessians."""
 
 
 def truth() -> dict[str, float]:
@@ -63,53 +39,80 @@ def truth() -> dict[str, float]:
     return dict(zip(rows["arch"], rows["cifar10_test_acc"].astype(float), strict=True))
 
 
-def cell(architecture: str) -> str:
-    return architecture.partition(": ")[2]
+def ftso_cells(seeds: int, steps: int | None) -> list[dict[str, Any]]:
+    """What FTSO finds in one epoch of at most so many steps, with every seed."""
+    space = search_spaces.load("nats-bench")
+    topologies, search = CellTopologies(space, ["skip_connect"], None), searches()["FTSO"]
+    found = []
+    for seed in range(seeds):
+        kept = [
+            topologies.kept(learner.likeliest(), learner.alpha.detach())
+            for _, learner in states(search, seed, 1, steps)
+        ]
+        cell = str(topologies.replaced(kept[-1])).partition(": ")[2]
+        found.append({"seed": seed, "cell": cell, "untouched": kept[0] == kept[-1]})
+    return found
 
 
-def found_rows(found: pd.DataFrame, true: dict[str, float]) -> Iterator[list[str]]:
-    for setting, trials in found.groupby("setting", sort=False):
-        for architecture, same in trials.groupby("architecture"):
-            name = cell(str(architecture))
-            untouched = int(same["untouched"].sum())
-            yield [str(setting), name, f"{len(same)} of {len(trials)}", f"{true[name]:.2f}", str(untouched)]
+def followed(name: str, seed: int, epochs: int, true: Mapping[str, float]) -> list[dict[str, Any]]:
+    """DARTS epoch by epoch: its cell and share of skip connections; of the first order the eigenvalue, too."""
+    rows = []
+    for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs)):
+        cell = str(learner.likeliest()).partition(": ")[2]
+        row = {"search": name, "seed": seed, "epoch": epoch, "cell": cell, "true": true[cell], **learner.notes()}
+        if searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
+            row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured())
+        rows.append(row)
+    return rows
 
 
-def epochs_of(folder: Path, true: dict[str, float]) -> pd.DataFrame:
-    """DARTS's cell after each epoch of every trial, with its true accuracy and share of skip connections."""
-    trials = pd.read_csv(folder / TABLE)
-    tables = []
-    for trial in trials.to_dict("records"):
-        rows = EvaluationTable(RunFolder(folder / trial["folder"])).read("supernet")
-        told = rows.assign(setting=trial["setting"], seed=trial["seed"])
-        tables.append(told.assign(true=[true[cell(text)] for text in rows["architecture"]]))
-    return pd.concat(tables, ignore_index=True)
+def has_hessian(epoch: int, last: int) -> bool:
+    return epoch % HESSIANS == 0 or epoch in (1, last)
 
 
-def collapse_rows(epochs: pd.DataFrame) -> Iterator[list[str]]:
-    """Every fifth epoch."""
-    last = epochs["iteration"].max() + 1
-    for epoch in sorted({1, *range(5, last, 5), last}):
+def cell_rows(name: str, found: Sequence[Mapping[str, Any]], true: Mapping[str, float]) -> Iterator[list[str]]:
+    for cell, same in pd.DataFrame(found).groupby("cell"):
+        untouched = int(same["untouched"].sum())
+        yield [name, str(cell), f"{len(same)} of {len(found)}", f"{true[str(cell)]:.2f}", str(untouched)]
+
+
+def collapse_rows(epochs: pd.DataFrame, names: Sequence[str]) -> Iterator[list[str]]:
+    last = int(epochs["epoch"].max())
+    for epoch in sorted({0, 1, *range(SHOWN, last, SHOWN), last}):
         row = [str(epoch)]
-        for _, trials in epochs[epochs["iteration"] == epoch - 1].groupby("setting", sort=False):
+        for name in names:
+            trials = epochs[(epochs["epoch"] == epoch) & (epochs["search"] == name)]
             row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skips'].mean():.0f}"]
         yield row
 
 
-def plot(epochs: pd.DataFrame) -> Figure:
+def eigenvalue_rows(epochs: pd.DataFrame) -> Iterator[list[str]]:
+    for name, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
+        mean = trials.groupby("epoch")["eigenvalue"].mean()
+        yield [str(name), *(f"{value:.1e}" for value in mean)]
+
+
+def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for colour, (name, trials) in enumerate(epochs.groupby("setting", sort=False)):
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for colour, name in enumerate(names):
+        trials = epochs[epochs["search"] == name]
         for _, trial in trials.groupby("seed"):
-            panels[0].plot(trial["iteration"] + 1, trial["true"], color=f"C{colour}", lw=1, alpha=0.7)
-        mean = trials.groupby("iteration")["skips"].mean()
-        panels[1].plot(mean.index + 1, 100 * mean, color=f"C{colour}", label=name)
+            panels[0].plot(trial["epoch"], trial["true"], color=f"C{colour}", lw=1, alpha=0.7)
+        mean = trials.groupby("epoch")["skips"].mean()
+        panels[1].plot(mean.index, 100 * mean, color=f"C{colour}", label=name)
+    for name, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
+        mean = trials.groupby("epoch")["eigenvalue"].mean()
+        shade = f"C{names.index(str(name)) if name in names else len(names)}"
+        panels[2].semilogy(mean.index, mean.clip(lower=1e-8), color=shade, label=name)
     panels[0].axhline(PRINTED, color="black", ls=":", lw=1)
     panels[0].set(xlabel="epoch", ylabel="true accuracy of the cell (%)")
     panels[1].set(xlabel="epoch", ylabel="skip connections (%)", ylim=(0, 100))
+    panels[2].set(xlabel="epoch", ylabel="largest eigenvalue")
     panels[1].legend()
+    panels[2].legend()
     return figure
 
 
@@ -118,29 +121,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=20, help="of FTSO")
     parser.add_argument("--darts-seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=50, help="of DARTS")
-    parser.add_argument("--out", type=Path, default=Path("runs/ftso-nats"))
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args(arguments)
-    darts = {"name": "darts", "inputs": None}
-    with resources.connected():
-        raynas.run(recipe({"name": "ftso"}, FTSO, given.seeds, given.changes), given.out / "ftso", reporter=Live())
-        long = [f"training.epochs={given.epochs}", *given.changes]
-        raynas.run(recipe(darts, DARTS, given.darts_seeds, long), given.out / "darts", reporter=Live())
+    torch.set_num_threads(1)
     true = truth()
+    ours = {"one step": ftso_cells(given.seeds, 1), "one epoch": ftso_cells(given.seeds, None)}
+    orders = [name for name in searches() if name != "FTSO"]
+    rows = [
+        row for name in orders for seed in range(given.darts_seeds) for row in followed(name, seed, given.epochs, true)
+    ]
+    search = searches()["FTSO"]
+    for seed in range(given.darts_seeds):
+        for epoch, (supernet, learner) in enumerate(states(search, seed, given.epochs)):
+            if has_hessian(epoch, given.epochs):
+                value = largest_eigenvalue(supernet, learner, measured())
+                rows.append({"search": "FTSO", "seed": seed, "epoch": epoch, "eigenvalue": value})
+    epochs = pd.DataFrame(rows)
     heading("FTSO and DARTS on NATS-Bench", f"0 to {given.seeds - 1}; of DARTS 0 to {given.darts_seeds - 1}")
-    found = pd.read_csv(given.out / "ftso" / TABLE)
-    mean = ", ".join(
-        f"{name}: {trials['architecture'].map(lambda text: true[cell(text)]).mean():.2f}"
-        for name, trials in found.groupby("setting", sort=False)
+    means = ", ".join(
+        f"{name} {sum(true[one['cell']] for one in found) / len(found):.2f}" for name, found in ours.items()
     )
-    print(f"The cells that FTSO finds, and their true accuracy in per cent (means over the seeds: {mean}).\n")
-    columns = ("search", "cell", "found by", "true accuracy", "topology of the untouched initial weights")
-    table(columns, found_rows(found, true))
-    epochs = epochs_of(given.out / "darts", true)
-    print(f"DARTS's cell as the epochs grow: its true accuracy by seed; the paper's table 2 prints {PRINTED:.2f}.\n")
-    names = [str(name) for name in epochs["setting"].drop_duplicates()]
-    table(("epoch", *(part for name in names for part in (name, "% skips"))), collapse_rows(epochs))
-    picture(plot(epochs), "ftso_nats", "DARTS's cell by epoch: true accuracy, and share of skip connections")
+    print(f"The cells that FTSO finds, and their true accuracy in per cent; means over the seeds: {means}.\n")
+    columns = ("search", "cell", "found by", "true accuracy", "of them the initial weights' topology")
+    table(columns, (row for name, found in ours.items() for row in cell_rows(name, found, true)))
+    print(f"DARTS's cell as the epochs grow: true accuracy by seed. Of skip connections alone it is {PRINTED:.2f}.\n")
+    table(("epoch", *(part for name in orders for part in (name, "% skips"))), collapse_rows(epochs, orders))
+    print("The Hessian's largest eigenvalue in the architecture parameters, by epoch, mean over the seeds.\n")
+    shown = sorted(epochs.dropna(subset="eigenvalue")["epoch"].unique())
+    table(("search", *map(str, shown)), eigenvalue_rows(epochs))
+    picture(plot(epochs, orders), "ftso_nats", "By epoch: DARTS's cells, their skip connections, largest eigenvalues")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks import ftso, ftso_nats
-from benchmarks.ftso_hessian import largest_eigenvalue, searches
+from benchmarks.nats_search import largest_eigenvalue, searches
 from raynas.method import of_recipe
 from raynas.opening import plan
 from raynas.recipe import Recipe
@@ -56,22 +56,30 @@ def test_the_reference_cells_have_their_true_accuracies() -> None:
     assert round(true[skips], 2) == ftso_nats.PRINTED
 
 
-def test_cells_are_counted_by_search() -> None:
-    found = pd.DataFrame(
-        {
-            "setting": ["one step"] * 3,
-            "architecture": ["nats-bench: a", "nats-bench: b", "nats-bench: a"],
-            "untouched": [True, False, False],
-        }
-    )
-    rows = list(ftso_nats.found_rows(found, {"a": 93.05, "b": 92.09}))
-    assert rows == [["one step", "a", "2 of 3", "93.05", "1"], ["one step", "b", "1 of 3", "92.09", "0"]]
+@pytest.mark.usefixtures("shared")
+def test_ftso_finds_one_of_three_cells_and_the_initial_weights_decide_after_one_step() -> None:
+    torch.set_num_threads(1)
+    true = ftso_nats.truth()
+    found = ftso_nats.ftso_cells(6, steps=1)
+    assert {round(true[one["cell"]], 1) for one in found} <= {92.1, 93.6, 93.0, 93.1}
+    assert any(one["untouched"] for one in found)
+    rows = list(ftso_nats.cell_rows("one step", found, true))
+    assert sum(int(row[2].split(" of ")[0]) for row in rows) == 6
+
+
+@pytest.mark.usefixtures("shared")
+def test_darts_is_followed_epoch_by_epoch() -> None:
+    torch.set_num_threads(1)
+    rows = pd.DataFrame(ftso_nats.followed("DARTS, second order", 0, 1, ftso_nats.truth()))
+    assert rows["epoch"].tolist() == [0, 1]
+    assert rows["skips"].between(0, 1).all()
+    assert len(list(ftso_nats.collapse_rows(rows, ["DARTS, second order"]))) == 2
 
 
 def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    _, objective = searches()["DARTS's alpha"]
+    objective = searches()["DARTS, first order"].objective
     space = search_spaces.load("nats-bench", cells=1, channels=4, resolution=8, num_classes=3)
     space = space.restrict({choice.name: ["skip_connect", "nor_conv_1x1"] for choice in space.choices})
     supernet, learner = space.supernet().double(), objective.begin(space, space.costs(), 0).double()
