@@ -103,10 +103,10 @@ def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
             panels[0].plot(trial["epoch"], trial["true"], color=f"C{colour}", lw=1, alpha=0.7)
         mean = trials.groupby("epoch")["skips"].mean()
         panels[1].plot(mean.index, 100 * mean, color=f"C{colour}", label=name)
-    for name, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
+    for search, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
         mean = trials.groupby("epoch")["eigenvalue"].mean()
-        shade = f"C{names.index(str(name)) if name in names else len(names)}"
-        panels[2].semilogy(mean.index, mean.clip(lower=1e-8), color=shade, label=name)
+        shade = f"C{names.index(str(search)) if search in names else len(names)}"
+        panels[2].semilogy(mean.index, mean.clip(lower=1e-8), color=shade, label=str(search))
     panels[0].axhline(PRINTED, color="black", ls=":", lw=1)
     panels[0].set(xlabel="epoch", ylabel="true accuracy of the cell (%)")
     panels[1].set(xlabel="epoch", ylabel="skip connections (%)", ylim=(0, 100))
