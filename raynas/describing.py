@@ -11,8 +11,10 @@ from typing import Any
 from raynas.printing import print_table
 from raynas.recipe import Recipe
 from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
+from search_spaces.cell import CellSpace
 from search_spaces.derived import with_uniform_splits
 from search_spaces.errors import UserError, nearest
+from search_spaces.genotype import Genotype
 from search_spaces.loading import is_file
 
 _COSTS = ("macs", "params")
@@ -96,13 +98,13 @@ def settings_of(changes: Sequence[str]) -> dict[str, Any]:
 def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[SearchSpace, Architecture | None]:
     if text is not None:
         space = load(what, **settings)
-        return space, space.parse(text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
+        return space, _parsed(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
     name, colon, _ = what.partition(":")
     if is_file(what):
         return load(what, **settings), None
     if colon:
         space = load(name.strip(), **settings)
-        return space, space.parse(what)
+        return space, _parsed(space, what)
     if name in published_names():
         if settings:
             raise UserError(f"{name} is published in its space's own settings: give its text to change them.")
@@ -112,6 +114,13 @@ def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[Se
         both = dict.fromkeys([*names(), *published_names()])
         raise UserError(f"No search space and no published architecture is called {name!r}; {nearest(name, both)}")
     return load(name, **settings), None
+
+
+def _parsed(space: SearchSpace, text: str) -> Architecture:
+    """The architecture of a text, or that of a genotype, whose operations have weights."""
+    if "*" in text and isinstance(space, CellSpace):
+        return Genotype.parse(space, text).architecture
+    return space.parse(text)
 
 
 def _printed(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:

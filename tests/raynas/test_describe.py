@@ -183,6 +183,11 @@ def test_cells_are_described_at_the_size_of_their_evaluation_network(told: Descr
     assert value["params"] == int(space.costs().cost([space.parse(cell)])["params"])
 
 
+def test_a_genotype_is_described_by_what_is_left(told: Describe) -> None:
+    weighed = told(f"darts: skip_connect*0.5+sep_conv_3x3*0.5@0.25 {'none ' * 13}", "--json")
+    assert weighed == told(f"darts: skip_connect+sep_conv_3x3 {'none ' * 13}", "--json")
+
+
 def test_uniform_splits_are_described(told: Describe) -> None:
     space = search_spaces.load("fbnetv2-f")
     text = str(space.sample(np.random.default_rng(0)))
@@ -196,6 +201,7 @@ def test_uniform_splits_are_described(told: Describe) -> None:
     [
         (["darts", "--set=cell=20"], "no setting 'cell'"),
         (["hournas-a", "--set=width=0.5"], "published in its space's own settings"),
+        (["darts: skip_connect*x@1 " + "none " * 13], "node2.0 cannot be"),
         (["fbnetv2-f", "--splits=2"], "is for an architecture"),
     ],
 )
