@@ -10,7 +10,7 @@ from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.genotype import Genotype
 from tests.search_spaces.small_spaces import cells
-from tuners.hm_nas import HmNas, searched_in, searched_weights
+from tuners.hm_nas import HmNas, fitting_weights, searched_in, searched_weights
 from tuners.masks import genotype_of
 
 
@@ -67,3 +67,18 @@ def test_the_searched_weights_are_the_supernets_or_new_where_the_masks_leave_the
 def test_a_folder_without_a_searched_network(space: CellSpace, tmp_path: object) -> None:
     with pytest.raises(UserError, match="holds no network that hm-nas has searched"):
         searched_in(str(tmp_path), space)
+
+
+def test_other_classes_have_a_new_classifier_and_the_same_zeros(space: CellSpace, genotype: Genotype) -> None:
+    torch.manual_seed(5)
+    weights = space.network_state(genotype.architecture, space.supernet().state_dict())
+    weights["cells.0.inputs.1.conv.weight"].flatten()[::2] = 0
+    wider = cells("darts", {"cells": 3, "channels": 4, "resolution": 8, "num_classes": 7})
+    there = Genotype.parse(wider, str(genotype))
+    kept = fitting_weights(there, None, weights)
+    assert set(weights) - set(kept) == {"head.classifier.weight", "head.classifier.bias"}
+    assert all(torch.equal(kept[key], weights[key]) for key in kept)
+    new = fitting_weights(there, 1, weights)["cells.0.inputs.1.conv.weight"].flatten()
+    assert not new[::2].any()
+    assert new[1::2].all()
+    assert not torch.equal(new, weights["cells.0.inputs.1.conv.weight"].flatten())
