@@ -55,7 +55,7 @@ class Engine:
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor) -> None:
         self.space = space
         self.supernet = space.supernet().to(memory_format=torch.channels_last)
-        self.optimizers = {WEIGHTS: optimizer_of(self.supernet, TrainingSettings())}
+        self.optimizers = {WEIGHTS: optimizer_of(self.supernet.parameters(), TrainingSettings())}
         self.learner = UniformPath().begin(space, space.costs(), SEED)
         self.batch = MicroBatch(images, labels, 1.0)
 

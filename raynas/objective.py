@@ -10,7 +10,7 @@ over the workers, steps optimizers, watches for NaN and writes checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,6 +117,10 @@ class Learner(nn.Module, ABC):
     def groups(self) -> dict[str, torch.optim.Optimizer]:
         """The optimizer of each group of parameters that this learner holds; `weights` are the loop's."""
         return {}
+
+    def own_weights(self) -> Iterable[nn.Parameter]:
+        """Those of this learner's parameters that move with the supernet's weights, in their group."""
+        return ()
 
     def networks(self, epoch: int) -> int | None:
         """How many networks the workers share in the next step, one of epoch `epoch`; None where they share images.

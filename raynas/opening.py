@@ -57,13 +57,16 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
         run: the folder that it will run in, or has run in, where one is given.
 
     Raises:
-        UserError: for all that can be wrong with the latency table, the space, the data or the budget.
+        UserError: for all that can be wrong with the latency table, the space, the data, the budget or the fit.
     """
+    from raynas.stand_alone import refuse_without_cells
+
     latency = _latency_rows(recipe)
     file = file_of(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
         recipe = settled(recipe, space, file)
+    refuse_without_cells(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)

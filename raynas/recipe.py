@@ -56,7 +56,7 @@ class TrainingSettings(Settings):
         learning_rate: the rate after warm-up, whatever the number of workers.
         schedule: how the rate falls after warm-up: to zero over the steps, or to a tenth at each of the `milestones`.
         milestones: for the schedule `steps`, the epochs, counted from 0, from which on it is a tenth of what it was.
-        clip_norm: the norm to which the gradients of the weights are clipped, all of them together.
+        clip_norm: the norm to which the gradients that move the weights, summed over the workers, are clipped together.
         accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
             beyond batch-norm statistics.
         checkpoint_minutes: write a checkpoint this often, besides the one that ends each epoch.
@@ -87,10 +87,10 @@ class FitSettings(TrainingSettings):
     Attributes:
         inherit: start from the supernet's weights instead of from scratch.
         cutout: side in pixels of the square that is blanked in each training image; 0 for none.
-        auxiliary_weight: of the loss of a second classifier half way through a network of cells (DARTS: 0.4); it is not
-            there when the network is evaluated; 0 for none.
-        drop_path: with which probability, in the last epoch, an operation of a network of cells gives an image nothing;
-            it rises linearly from 0 (DARTS: 0.2 to 0.3).
+        auxiliary_weight: of the loss of a second classifier behind the last reduction of a network of cells (DARTS:
+            0.4); it is not there when the network is evaluated; 0 for none.
+        drop_path: the probability with which an operation of a network of cells gives an image nothing, towards which
+            it rises linearly from 0 in the first epoch (DARTS: 0.2, PC-DARTS: 0.3).
     """
 
     inherit: bool = False

@@ -303,8 +303,8 @@ class Study:
 
         With `notes`, columns of the method's own, it is a row of the evaluation table, of a step that ends in `TESTED`.
         """
-        space, objective = stand_alone(self.space, architecture, settings)
-        weights = self.train(name, space, objective, settings, start, {"train": "all-training"})
+        space = self.space.only(architecture)
+        weights = self.train(name, space, stand_alone(settings), settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:

@@ -8,33 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks import Place
-
 _HIDDEN = (128, 768)
 
 
-def auxiliary_head(place: Place, num_classes: int) -> nn.Module:
-    """Pooled to 2x2 pixels (5x5 windows where the features are larger), two convolutions, a linear layer.
+def auxiliary_head(channels: int, size: int, num_classes: int, norm: bool) -> nn.Module:
+    """Features (N, channels, size, size) to logits: pooled to 2x2 pixels, two convolutions, a linear layer.
+
+    Of 8 pixels (CIFAR-10) and of 7 (ImageNet) it is DARTS's: 5x5 windows at stride 3 or 2.
 
     Args:
-        place: of the features that it classifies.
+        norm: whether the second convolution has a batch norm: DARTS's for CIFAR-10 has one, that for ImageNet none.
     """
-    size = place.out_size
-    pool: nn.Module = nn.AvgPool2d(5, size - 5, count_include_pad=False) if size in (7, 8) else nn.AdaptiveAvgPool2d(2)
     first, second = _HIDDEN
-    layers: dict[str, nn.Module] = {
-        "relu": nn.ReLU(),
-        "pool": pool,
-        "conv1": nn.Conv2d(place.out_channels, first, 1, bias=False),
-        "norm1": nn.BatchNorm2d(first),
-        "relu1": nn.ReLU(),
-        "conv2": nn.Conv2d(first, second, 2, bias=False),
-        "norm2": nn.BatchNorm2d(second),
-        "relu2": nn.ReLU(),
-        "flatten": nn.Flatten(),
-        "classifier": nn.Linear(second, num_classes),
-    }
-    return nn.Sequential(OrderedDict(layers))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["relu"] = nn.ReLU()
+    layers["pool"] = nn.AvgPool2d(5, size - 5) if size in (7, 8) else nn.AdaptiveAvgPool2d(2)
+    layers["conv1"] = nn.Conv2d(channels, first, 1, bias=False)
+    layers["norm1"] = nn.BatchNorm2d(first)
+    layers["relu1"] = nn.ReLU()
+    layers["conv2"] = nn.Conv2d(first, second, 2, bias=False)
+    if norm:
+        layers["norm2"] = nn.BatchNorm2d(second)
+    layers["relu2"] = nn.ReLU()
+    layers["flatten"] = nn.Flatten()
+    layers["classifier"] = nn.Linear(second, num_classes)
+    return nn.Sequential(layers)
 
 
 class DropPath:

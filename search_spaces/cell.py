@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +30,14 @@ class CellSpace(SearchSpace):
         operations: what the choices' options stand for; `none` stands for no operation.
         affine: whether batch norm within cells has a trainable scale and shift.
         partial: in the supernet alone, an edge's operations run on one channel in this many.
-        auxiliary: whether the supernet has an auxiliary head.
+        auxiliary_norm: whether an auxiliary head's second convolution has a batch norm.
         paper_counting: how the paper counts.
     """
 
     operations: Mapping[str, Operation]
     affine: bool
     partial: int = 1
-    auxiliary: bool = False
+    auxiliary_norm: bool = True
     paper_counting: Counting = PLAIN
 
     @abstractmethod
@@ -68,18 +67,13 @@ class CellSpace(SearchSpace):
         ]
         plan = self.plan(num_classes=num_classes)
         edges = [self._build(cell, surviving, self.partial) for cell in plan.cells]
-        head = None
-        if self.auxiliary and plan.auxiliary is not None:
-            head = auxiliary_head(plan.auxiliary[1], plan.head.place.out_channels)
-        return CellSupernet(plan, edges, self.choices, self.partial, head)
+        return CellSupernet(plan, edges, self.choices, self.partial)
 
-    def with_auxiliary_head(self) -> Self:
-        """The same space, whose supernet has a second classifier for its training; its weights end the state dict.
-
-        Raises:
-            UserError: if networks of this space have no place for one.
-        """
-        raise UserError(f"{self.name} has no place for an auxiliary head: leave fit.auxiliary_weight out.")
+    def auxiliary_head(self, num_classes: int | None = None) -> nn.Module:
+        """A second classifier, for training alone, of what `CellSupernet.trained` gives beside the logits."""
+        plan = self.plan(num_classes=num_classes)
+        cell = plan.cells[plan.last_reduction]
+        return auxiliary_head(cell.out_channels, cell.out_size, plan.head.place.out_channels, self.auxiliary_norm)
 
     def network(
         self, architecture: Architecture, num_classes: int | None = None, weights: Tensor | None = None
@@ -116,7 +110,7 @@ class CellSpace(SearchSpace):
         return {
             name: tensor
             for name, tensor in supernet_state.items()
-            if (parts[name][2:3] != ("edges",) or parts[name][:5] in kept) and parts[name][0] != "auxiliary_head"
+            if parts[name][2:3] != ("edges",) or parts[name][:5] in kept
         }
 
     def _build(self, cell: CellPlan, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:

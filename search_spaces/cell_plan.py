@@ -60,18 +60,27 @@ class CellPlan(NamedTuple):
     stride: int
     joined: bool
 
+    @property
+    def reduction(self) -> int:
+        """How many pixels of a side of the last cell's output make one of this one's."""
+        return self.stride * self.inputs[-1].place.stride
+
+    @property
+    def out_channels(self) -> int:
+        return self.edges[-1].place.out_channels * (self.nodes - len(self.inputs) if self.joined else 1)
+
+    @property
+    def out_size(self) -> int:
+        """Height and width of what the cell gives, in pixels."""
+        return self.edges[-1].place.out_size
+
 
 class NetworkPlan(NamedTuple):
-    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head.
-
-    Attributes:
-        auxiliary: the number of the cell behind which a second classifier may stand in training, and its place.
-    """
+    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head."""
 
     stem: tuple[Part, ...]
     cells: tuple[CellPlan, ...]
     head: Part
-    auxiliary: tuple[int, Place] | None = None
 
     def always(self) -> list[Part]:
         """What is there whatever the edges take: the stem, what prepares the cells' inputs, the head."""
@@ -84,5 +93,10 @@ class NetworkPlan(NamedTuple):
         for part in self.stem:
             stride *= part.place.stride
         for cell in self.cells:
-            stride *= cell.stride * (cell.inputs[-1].place.stride)
+            stride *= cell.reduction
         return stride
+
+    @property
+    def last_reduction(self) -> int:
+        """The number of the last cell that reduces the features, or of the first where none does."""
+        return max((number for number, cell in enumerate(self.cells) if cell.reduction > 1), default=0)

@@ -105,14 +105,11 @@ class CellSupernet(Cells, Supernet):
         edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
         choices: Sequence[Choice],
         partial: int = 1,
-        auxiliary_head: nn.Module | None = None,
     ) -> None:
-        """`auxiliary_head` stands behind the cell that the plan says, in training alone."""
         super().__init__(plan, edges)
-        self.auxiliary_head = auxiliary_head
-        self.auxiliary_cell = None if plan.auxiliary is None else plan.auxiliary[0]
         self.choices = tuple(choices)
         self.partial = partial
+        self._last_reduction = plan.last_reduction
 
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
         """The network of one architecture: an edge is the sum of the operations that it takes, times its gate.
@@ -132,10 +129,11 @@ class CellSupernet(Cells, Supernet):
 
         return self.run(images, run_edge)
 
-    def trained(
-        self, images: Tensor, architecture: Architecture, drop: DropPath | None, beside: Callable[[Tensor], object]
-    ) -> Tensor:
-        """As `forward`, with operations that drop out; `beside` is given the auxiliary head's logits, if it has one."""
+    def trained(self, images: Tensor, architecture: Architecture, drop: DropPath | None) -> tuple[Tensor, Tensor]:
+        """As `forward`, with operations that drop out, and beside the logits the features for an auxiliary head.
+
+        Those are what the last cell that reduces them gives.
+        """
         taken = taken_operations(self.choices, architecture)
 
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
@@ -146,11 +144,14 @@ class CellSupernet(Cells, Supernet):
                 outputs.append(output if drop is None or isinstance(operation, nn.Identity) else drop(output))
             return _sum(outputs) if outputs else None
 
-        def watch(cell: int, features: Tensor) -> None:
-            if self.auxiliary_head is not None and cell == self.auxiliary_cell:
-                beside(self.auxiliary_head(features))
+        reduced: list[Tensor] = []
 
-        return self.run(images, run_edge, watch)
+        def watch(cell: int, features: Tensor) -> None:
+            if cell == self._last_reduction:
+                reduced.append(features)
+
+        logits = self.run(images, run_edge, watch)
+        return logits, reduced[0]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """The continuous form: an edge is the sum of its surviving operations' outputs times their weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -45,11 +45,11 @@ def carry_out(
     return metrics
 
 
-def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer that the settings ask for, over all of a model's parameters."""
+def optimizer_of(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer of weights that the settings ask for."""
     kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.RMSprop
     return kind(
-        model.parameters(),
+        weights,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,

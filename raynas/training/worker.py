@@ -135,14 +135,15 @@ class Trainer:
         torch.manual_seed(job.seed)
         self.supernet: Supernet = self.space.supernet()
         if job.start:
-            weights, _ = RunFolder(job.run).read_tensors(job.start)
+            start, _ = RunFolder(job.run).read_tensors(job.start)
             own = self.supernet.state_dict()
-            self.supernet.load_state_dict({key: weights.get(key, value) for key, value in own.items()})
+            self.supernet.load_state_dict({key: start.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device).to(memory_format=torch.channels_last)
         objective = Objective.revive(job.objective)
         self.costs = costs_of(self.space, job.latency)
         self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
-        self.optimizers = {WEIGHTS: optimizer_of(self.supernet, job.training), **self.learner.groups()}
+        weights = [*self.supernet.parameters(), *self.learner.own_weights()]
+        self.optimizers = {WEIGHTS: optimizer_of(weights, job.training), **self.learner.groups()}
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.history: list[dict[str, Any]] = []
         self.likeliest_top1: float | None = None

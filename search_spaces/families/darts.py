@@ -27,7 +27,6 @@ DARTS and FTSO take one of eight, with choices of their own for the two reductio
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -71,7 +70,6 @@ def darts(
     subset: bool = True,
     affine: bool = False,
     partial: int = 1,
-    auxiliary: bool = False,
     width: float = 1.0,
     resolution: int = 32,
     num_classes: int = 10,
@@ -88,8 +86,6 @@ def darts(
         affine: whether batch norm within cells has a trainable scale and shift; DARTS's search does without.
         partial: K of PC-DARTS: in the supernet an edge's operations run on one channel in K, and the others pass by. An
             architecture's network and its costs are those of all channels.
-        auxiliary: whether the supernet has a second classifier behind the second reduction, as networks that are
-            trained alone may have (`fit.auxiliary_weight`).
         width: multiplies the channels; the product is rounded to an even number.
         resolution: the images' height and width in pixels.
         stem_stride: the stem's stride.
@@ -109,7 +105,6 @@ def darts_imagenet(
     subset: bool = True,
     affine: bool = False,
     partial: int = 1,
-    auxiliary: bool = False,
     width: float = 1.0,
     resolution: int = 224,
     num_classes: int = 1000,
@@ -139,7 +134,6 @@ class DartsSettings(BaseModel):
     subset: bool
     affine: bool
     partial: PositiveInt
-    auxiliary: bool
     width: PositiveFloat
     resolution: PositiveInt
     num_classes: PositiveInt
@@ -167,7 +161,7 @@ class DartsSpace(CellSpace):
         self.num_classes = given.num_classes
         self.affine = given.affine
         self.partial = given.partial
-        self.auxiliary = given.auxiliary
+        self.auxiliary_norm = not imagenet
         self._settings = given
         self._imagenet = imagenet
         self._edges = [(source, target) for target in range(2, NODES) for source in range(target)]
@@ -191,12 +185,6 @@ class DartsSpace(CellSpace):
         fixed.settings = {**self.settings, "partial": 1}
         return fixed
 
-    def with_auxiliary_head(self) -> Self:
-        headed = copy.copy(self)
-        headed.auxiliary = True
-        headed.settings = {**self.settings, "auxiliary": True}
-        return headed
-
     def _names(self, operations: object) -> list[str]:
         """The operations asked for, in the order asked for."""
         known = [NOTHING, *OPERATIONS]
@@ -219,17 +207,15 @@ class DartsSpace(CellSpace):
         stem = self._stem(resolution, channels)
         before, last = [part.place for part in (stem[0], *stem)][-2:]
         reductions = {settings.cells // 3, 2 * settings.cells // 3}
-        cells, auxiliary = [], None
+        cells = []
         for number in range(settings.cells):
             reduced = number in reductions
             channels *= 2 if reduced else 1
             cells.append(self._cell(before, last, channels, reduced))
             size, stride = last.out_size, 2 if reduced else 1
             before, last = last, Place(channels, (NODES - 2) * channels, stride, size)
-            if number == 2 * settings.cells // 3:
-                auxiliary = number, last
         classifier = Part(Classifier(), Place(last.out_channels, num_classes, 1, last.out_size))
-        return NetworkPlan(tuple(stem), tuple(cells), classifier, auxiliary)
+        return NetworkPlan(tuple(stem), tuple(cells), classifier)
 
     def _stem(self, resolution: int, channels: int) -> list[Part]:
         stride = self._settings.stem_stride
