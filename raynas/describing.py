@@ -86,12 +86,14 @@ def described(
 
 
 def settings_of(changes: Sequence[str]) -> dict[str, Any]:
-    """Settings of a space from `KEY=VALUE` each, in YAML.
+    """Settings of a space from `KEY=VALUE` each, in YAML; a key may begin with `space.`, as it does for `raynas fit`.
 
     Raises:
         UserError: if one is not of that form.
     """
-    recipe = Recipe.read({"method": "fit", "space": "any"}, [f"space.{change}" for change in changes])
+    recipe = Recipe.read(
+        {"method": "fit", "space": "any"}, [f"space.{change.removeprefix('space.')}" for change in changes]
+    )
     return {key: value for key, value in recipe.space.items() if key != "name"}
 
 

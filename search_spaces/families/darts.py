@@ -185,6 +185,18 @@ class DartsSpace(CellSpace):
         fixed.settings = {**self.settings, "partial": 1}
         return fixed
 
+    def parse(self, text: str) -> Architecture:
+        """The architecture that `str()` wrote.
+
+        Raises:
+            UserError: as `SearchSpace.parse`; of cells of as many types as this space has not, it says so.
+        """
+        types = {len(self._edges): "one", 2 * len(self._edges): "two"}
+        given = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
+        if given != self._settings.cell_types:
+            raise UserError(f"This text has cells of {given} type{'s' * (given == 'two')}: set cell_types: {given}.")
+        return super().parse(text)
+
     def _names(self, operations: object) -> list[str]:
         """The operations asked for, in the order asked for."""
         known = [NOTHING, *OPERATIONS]

@@ -1,4 +1,7 @@
-"""FTSO is killed while it searches the topology and while the network that it found is trained: the same table."""
+"""FTSO is killed while it searches the topology and while the network that it found is trained: the same table.
+
+That network has an auxiliary head, operations that drop out and clipped gradients.
+"""
 
 import pytest
 
@@ -15,6 +18,9 @@ SHORT = (
     "data.classes=4",
     "training.batch_size=16",
     "fit.epochs=4",
+    "fit.auxiliary_weight=0.4",
+    "fit.drop_path=0.3",
+    "fit.clip_norm=1",
 )
 
 

@@ -85,6 +85,13 @@ def test_what_fp_nas_cannot_do(refusal: Refusal, change: str, said: str) -> None
     assert said in refusal("run", "fp-nas-digits", "--out", "out", f"--set={change}")
 
 
+@pytest.mark.parametrize("change", ["fit.auxiliary_weight=0.4", "fit.drop_path=0.2"])
+def test_what_is_for_networks_of_cells_alone(refusal: Refusal, change: str) -> None:
+    assert "for networks of cells, not of nas-bench-macro" in refusal("run", "recipe.yaml", f"--set={change}")
+    text = "nas-bench-macro: k3e3 k3e3 | k3e3 k3e3 k3e3 | k3e3 k3e3 k3e3"
+    assert "leave them out" in refusal("fit", text, "--out", "out", f"--set={change}")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

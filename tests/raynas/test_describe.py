@@ -166,7 +166,7 @@ def test_the_spaces_in_the_readme(told: Describe, tmp_path: Path) -> None:
         (tmp_path / name).write_text(block)
         assert int(told(name, "--json")["size"]) > 1
     commands = re.findall(r"^raynas describe ([^\n#]*?)\s*(?:#.*)?$", text, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         arguments = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', command)]
         assert len(told(*arguments)) > 3
@@ -177,6 +177,7 @@ def test_cells_are_described_at_the_size_of_their_evaluation_network(told: Descr
     cell = f"darts: {'sep_conv_3x3 ' * 5}none {'none ' * 22}"
     settings = {"cells": 20, "channels": 36, "operations": 8, "subset": "false", "cell_types": "two", "affine": "true"}
     value = told(cell, *(f"--set={key}={setting}" for key, setting in settings.items()), "--json")
+    assert told(cell, *(f"--set=space.{key}={setting}" for key, setting in settings.items()), "--json") == value
     space = search_spaces.load(
         "darts", cells=20, channels=36, operations=8, subset=False, cell_types="two", affine=True
     )
@@ -200,6 +201,8 @@ def test_uniform_splits_are_described(told: Describe) -> None:
     ("arguments", "said"),
     [
         (["darts", "--set=cell=20"], "no setting 'cell'"),
+        (["darts: " + "none " * 28], "has cells of two types: set cell_types: two."),
+        (["darts: " + "none " * 14, "--set=cell_types=two"], "has cells of one type: set cell_types: one."),
         (["hournas-a", "--set=width=0.5"], "published in its space's own settings"),
         (["darts: skip_connect*x@1 " + "none " * 13], "node2.0 cannot be"),
         (["fbnetv2-f", "--splits=2"], "is for an architecture"),

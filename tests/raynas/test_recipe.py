@@ -128,19 +128,29 @@ def test_hournas_recipes_aim_at_what_the_paper_aims_at(name: str, params: float,
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "beta_rate", "evaluation"),
-    [
-        ("ftso-cifar10", 0.025, 6e-4, "space.cells=20 --set space.channels=36"),
-        ("ftso-imagenet", 0.5, 6e-3, "space.cells=14 --set space.channels=48"),
-    ],
+    ("name", "rate", "beta_rate", "cells", "channels", "drop_path"),
+    [("ftso-cifar10", 0.025, 6e-4, 20, 36, 0.3), ("ftso-imagenet", 0.5, 6e-3, 14, 48, 0.0)],
 )
-def test_the_ftso_recipes_say_what_its_table_4_says(name: str, rate: float, beta_rate: float, evaluation: str) -> None:
+def test_the_ftso_recipes_say_what_its_table_4_says(
+    name: str, rate: float, beta_rate: float, cells: int, channels: int, drop_path: float
+) -> None:
     read = Recipe.read(name)
     assert [read.space[key] for key in ("cells", "channels", "partial", "operations")] == [8, 16, 4, 8]
     assert (read.training.learning_rate, read.method["architecture_learning_rate"]) == (rate, beta_rate)
     assert (read.training.optimizer, read.training.momentum) == ("sgd", 0.9)
     text = (resources.files("raynas") / "recipes" / f"{name}.yaml").read_text()
-    assert evaluation in text
+    evaluation = Recipe.read({"method": "fit", "space": read.space["name"]}, _changes(text))
+    assert (evaluation.space["cells"], evaluation.space["channels"]) == (cells, channels)
+    assert load(**evaluation.space).size() == 8**28
+    fit = evaluation.fit
+    assert (fit.learning_rate, fit.auxiliary_weight, fit.drop_path, fit.clip_norm) == (rate, 0.4, drop_path, 5)
+    assert (read.fit.auxiliary_weight, read.fit.drop_path, read.training.clip_norm) == (0.4, drop_path, 5)
+
+
+def _changes(text: str) -> list[str]:
+    """Those of the command in a recipe's first comment, with the paths that `raynas fit` gives them."""
+    changes = re.findall(r"--set (\S+)", text)
+    return [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
 
 
 @pytest.mark.parametrize(
