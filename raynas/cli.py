@@ -156,7 +156,10 @@ def methods(as_json: Json = False) -> None:
     rows: list[dict[str, Any]] = []
     for name in method.names():
         kind = method.kind(name)
-        settings = {key: field.get_default(call_default_factory=True) for key, field in kind.model_fields.items()}
+        settings = {
+            key: None if field.is_required() else field.get_default(call_default_factory=True)
+            for key, field in kind.model_fields.items()
+        }
         described = {"name": name, "paper": kind.paper, "spaces": kind.spaces, "settings": to_jsonable_python(settings)}
         rows.append(described)
     if as_json:
