@@ -102,12 +102,11 @@ def rows(found: pd.DataFrame, out: Path) -> Iterator[list[str]]:
     macs = step_macs("DARTS, first order")
     for name, trials in found.groupby("setting", sort=False):
         seconds = sum(search_seconds(out / folder)[0] for folder in trials["folder"]) / len(trials)
-        alone = trials["standalone_top1"].fillna(trials["top1"])  # FTSO by replacement has trained it already
         yield [
             str(name),
             f"{step_macs(str(name)) / 1e6:.1f} (1/{macs / step_macs(str(name)):.1f})",
             f"{seconds:.1f} (1/{darts / seconds:.1f})",
-            " ".join(f"{value:.1f}" for value in alone),
+            " ".join(f"{value:.1f}" for value in trials["standalone_top1"]),
             f"{trials['params'].mean() / 1e3:.1f}",
             f"{trials['macs'].mean() / 1e6:.2f}",
         ]

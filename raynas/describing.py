@@ -66,8 +66,8 @@ def described(
         text: of an architecture of that space; it may leave the space's name out.
         resolution: of the images; the space's own where none is given.
         latency: the table that its latency is summed from.
-        settings: of the space, such as `cells`.
         splits: describe what it is with uniform split attention instead (FP-NAS table 7).
+        settings: of the space, such as `cells`.
 
     Raises:
         UserError: if there is no such thing; it names the nearest. Or if the table lacks a block.

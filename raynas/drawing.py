@@ -12,7 +12,7 @@ from search_spaces import from_specification
 from search_spaces.cell import CellSpace
 from search_spaces.cell_plan import CellPlan
 from search_spaces.errors import UserError
-from search_spaces.genotype import Genotype
+from search_spaces.genotype import FILE, Genotype
 from search_spaces.space import NOTHING, Architecture
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def draw_run(run: str, out: str | Path) -> Path:
     if not isinstance(space, CellSpace):
         raise UserError(f"{space.name} has no cells to draw; raynas describe lists an architecture's layers.")
     weights = None
-    if folder.exists("genotype.txt"):
-        genotype = Genotype.parse(space, folder.read("genotype.txt").decode())
+    if folder.exists(FILE):
+        genotype = Genotype.parse(space, folder.read(FILE).decode())
         architecture, weights = genotype.architecture, genotype.edges
     else:
         architecture = space.parse(outcome.best["architecture"])

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -79,6 +79,12 @@ class TrainingSettings(Settings):
     accumulate: int = Field(default=1, ge=1)
     checkpoint_minutes: float | None = Field(default=None, gt=0)
     validation_paths: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _milestones_belong_to_steps(self) -> Self:
+        if (self.schedule == "steps") != bool(self.milestones):
+            raise ValueError("the schedule steps and its milestones go together: give both, or neither")
+        return self
 
 
 class FitSettings(TrainingSettings):

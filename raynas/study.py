@@ -200,11 +200,9 @@ class Study:
         Args:
             notes: columns of the method's own for the evaluation table.
             part: the images; of `test` in a step whose name ends in `TESTED`.
-            mixture: weights of all options, shape (choices, options), where it is their mixture that is measured.
+            mixture: weights of all options, where it is their mixture that is measured, with its own statistics.
         """
-        asked = self._question(space, weights, part, recalibrate=True)
-        if mixture is not None:
-            asked = asked.model_copy(update={"arguments": {**asked.arguments, "mixture": mixture.tolist()}})
+        asked = self._question(space, weights, part, recalibrate=mixture is None, mixture=mixture)
 
         def work(folder: str) -> dict[str, Any]:
             about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
@@ -361,7 +359,14 @@ class Study:
         with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as names:
             yield names
 
-    def _question(self, space: SearchSpace, weights: Weights | None, part: Part, recalibrate: bool) -> Question:
+    def _question(
+        self,
+        space: SearchSpace,
+        weights: Weights | None,
+        part: Part,
+        recalibrate: bool,
+        mixture: Tensor | None = None,
+    ) -> Question:
         from raynas.evaluation.evaluator import Question
 
         arguments = {
@@ -371,6 +376,7 @@ class Study:
             "settings": self.recipe.evaluation.json_value(),
             "part": part,
             "recalibrate": recalibrate,
+            "mixture": None if mixture is None else mixture.tolist(),
         }
         answers = "raynas.evaluation.evaluator:SupernetAnswers"
         return Question(answers=answers, arguments=arguments, weights=weights.file if weights else None)

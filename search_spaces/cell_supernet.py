@@ -84,14 +84,16 @@ class CellNetwork(Cells):
         edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
         weights: Mapping[tuple[int, str], float] = _NO_WEIGHTS,
     ) -> None:
-        """`weights` are those of the operations, by their choice; what is not among them counts in full."""
+        """`weights` are those of the operations, by their choice; without any, all count in full."""
         super().__init__(plan, edges)
         self._weights = dict(weights)
 
     def forward(self, images: Tensor) -> Tensor:
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor:
-            outputs = [run(features) * self._weights.get((choice, name), 1.0) for name, run in operations.items()]
-            return _sum(outputs)
+            outputs = {name: run(features) for name, run in operations.items()}
+            if not self._weights:
+                return _sum(list(outputs.values()))
+            return _sum([output * self._weights[choice, name] for name, output in outputs.items()])
 
         return self.run(images, run_edge)
 

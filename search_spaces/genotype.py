@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,8 @@ from search_spaces.cell_supernet import CellNetwork
 from search_spaces.errors import UserError
 from search_spaces.space import NOTHING, Architecture, Choice
 
+FILE = "genotype.txt"
+"""A genotype's text in a run folder."""
 _NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 _EDGE = re.compile(rf"(?P<operations>\w+\*{_NUMBER}(?:\+\w+\*{_NUMBER})*)@(?P<edge>{_NUMBER})")
 
@@ -119,8 +122,4 @@ def _read(choice: Choice, word: str) -> tuple[list[float], float]:
 
 def _short(weight: float) -> str:
     """The shortest decimal that is this number in single precision."""
-    return next(text for digits in range(1, 10) if _single(float(text := f"{weight:.{digits}g}")) == _single(weight))
-
-
-def _single(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float32))
+    return str(np.float32(weight))

@@ -41,6 +41,17 @@ class Supernet(nn.Module, ABC):
         """All modules that a path runs through."""
 
 
+class Mixed(nn.Module):
+    """A supernet whose `forward` is the mixture, for `torch.func.functional_call`."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        super().__init__()
+        self.supernet = supernet
+
+    def forward(self, images: Tensor, weights: Tensor) -> Tensor:
+        return self.supernet.mixed(images, weights)
+
+
 def gated(features: Tensor, gate: Tensor) -> Tensor:
     """Features times a gate, a scalar that is not 0, at no activation memory beside what follows keeps anyway."""
     return cast(Tensor, _Gate.apply(features, gate))

@@ -16,11 +16,12 @@ from pydantic import Field
 from raynas.method import Method
 from raynas.objective import STREAMS
 from raynas.products import Weights
-from raynas.results import TESTED, Outcome
+from raynas.recipe import difference
+from raynas.results import TESTED, Outcome, load
 from raynas.run_folder import RunFolder
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
-from search_spaces.genotype import Genotype, refuse_single_operations
+from search_spaces.genotype import FILE, Genotype, refuse_single_operations
 from tuners.darts import learnt, refuse_budget, refuse_without_edges
 from tuners.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, genotype_of, lost_nodes, masked
 from tuners.mixture import Mixture, MixtureLearner
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from raynas.opening import Plan
     from raynas.study import Study
-
-GENOTYPE = "genotype.txt"
 
 
 class HmNas(Method):
@@ -161,7 +160,7 @@ class HmNas(Method):
         seed = self._seed_of_new_weights(study)
         change = partial(fitting_weights, genotype, seed)
         searched = study.keep("searched", weights, RunFolder(run), change, {"genotype": str(genotype), "seed": seed})
-        study.folder.write(GENOTYPE, f"{genotype}\n".encode())
+        study.folder.write(FILE, f"{genotype}\n".encode())
         return genotype, searched
 
     def tune(self, study: Study, genotype: Genotype, searched: Weights) -> Weights:
@@ -204,7 +203,7 @@ class HmNas(Method):
         seed = self._seed_of_new_weights(study)
         change = partial(searched_weights, genotype, masks, seed)
         searched = study.keep("searched", weights, change=change, needs={"genotype": str(genotype), "seed": seed})
-        study.folder.write(GENOTYPE, f"{genotype}\n".encode())
+        study.folder.write(FILE, f"{genotype}\n".encode())
         _test(study, genotype.space.only(genotype.architecture), genotype, searched, "searched")
         return searched
 
@@ -242,14 +241,17 @@ def searched_in(run: str, space: CellSpace) -> tuple[Genotype, Weights]:
     """The searched network of a run, and its weights.
 
     Raises:
-        UserError: if it has none, or is of another space.
+        UserError: if it has none, is not finished, or its space differs in more than classes and resolution.
     """
     folder = RunFolder(run)
     step = next((name for name in folder.names("steps") if name.endswith("-searched")), None)
-    if step is None or not folder.exists(GENOTYPE):
+    if step is None or not folder.exists(FILE):
         raise UserError(f"{run} holds no network that hm-nas has searched: method.searched takes such a run's folder.")
-    genotype = Genotype.parse(space, folder.read(GENOTYPE).decode())
-    return genotype, Weights(f"steps/{step}/weights.safetensors", f"{run}:searched", [])
+    genotype = Genotype.parse(space, folder.read(FILE).decode())
+    for field, theirs, ours in difference(load(run).space["settings"], space.settings):
+        if field not in ("num_classes", "resolution"):
+            raise UserError(f"{run} was searched with space.{field} = {theirs!r}, not {ours!r}: set the same here.")
+    return genotype, Weights(f"steps/{step}/weights.safetensors", "searched", [])
 
 
 def _whole(space: CellSpace, learner: MixtureLearner) -> Genotype:

@@ -18,11 +18,11 @@ from raynas.objective import WEIGHTS, Gradients, Learner, Objective, Step, Updat
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.genotype import Genotype
+from search_spaces.supernet import Mixed
 from tuners.mixture import nodes, operations, run_mixture
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
-    from search_spaces.supernet import Supernet
 
 Level = Literal["operations", "edges", "weights"]
 LEVELS: tuple[Level, ...] = ("operations", "edges", "weights")
@@ -112,11 +112,10 @@ class MaskingLearner(Learner):
         return binary(mask, self._settings.threshold)
 
     def _move_masks(self, step: Step) -> Gradients:
-        mixed = _Mixed(step.supernet)
-        weights = dict(mixed.named_parameters())
+        mixed, weights = Mixed(step.supernet), dict(step.supernet.named_parameters())
 
         def logits_of(images: Tensor) -> Tensor:
-            masked = {f"supernet.{key}": value for key, value in self.masked_weights(_own(weights)).items()}
+            masked = {f"supernet.{key}": value for key, value in self.masked_weights(weights).items()}
             return cast(Tensor, functional_call(mixed, masked, (images, self.mixture())))
 
         return Gradients([], add_gradients(step, logits_of))
@@ -191,18 +190,3 @@ def genotype_of(space: CellSpace, learner: MaskingLearner) -> Genotype:
 def lost_nodes(space: SearchSpace, architecture: Architecture) -> list[str]:
     """The nodes of the cells at which nothing arrives."""
     return [space.choices[edges[0]].group for edges in nodes(space) if not any(architecture.indices[e] for e in edges)]
-
-
-class _Mixed(nn.Module):
-    """A supernet whose `forward` is the mixture."""
-
-    def __init__(self, supernet: Supernet) -> None:
-        super().__init__()
-        self.supernet = supernet
-
-    def forward(self, images: Tensor, weights: Tensor) -> Tensor:
-        return self.supernet.mixed(images, weights)
-
-
-def _own(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix("supernet."): value for key, value in weights.items()}

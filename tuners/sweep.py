@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
@@ -44,7 +43,8 @@ class Sweep(Method):
         of: the method that is swept, with its name and settings.
         settings: the trials' changes, by name.
         seeds: with each of which every setting is run.
-        fit_each: train what each trial has found alone, too (`standalone_top1`, in per cent of the test images).
+        fit_each: train what each trial has found alone, too, unless the method has (`standalone_top1`, in per cent of
+            the test images).
     """
 
     paper: ClassVar[str] = "no paper's: several runs of another method, such as over seeds"
@@ -101,9 +101,10 @@ def one_run(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, 
     told = {str(key): getattr(value, "item", lambda value=value: value)() for key, value in row.items()}
     for key in ("study", "step", "trial", "iteration", "weights", "seed", "seconds", "reproducible"):
         told.pop(key, None)
-    if setting["fit_each"]:
-        fitted = asdict(study.fit("fit", study.space.parse(told["architecture"]), study.recipe.fit))
-        told["standalone_top1"] = fitted["top1"]
+    if outcome.is_tested:
+        told["standalone_top1"] = told["top1"]
+    elif setting["fit_each"]:
+        told["standalone_top1"] = study.fit("fit", study.space.parse(told["architecture"]), study.recipe.fit).top1
     return {**told, "training_seconds": _training_seconds(study.folder), "weights_file": outcome.weights}
 
 

@@ -102,10 +102,10 @@ class Evaluator:
         """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place.
 
         Args:
-            mixture: weights of all options, where their mixture is measured instead, with the statistics that it has.
+            mixture: weights of all options, where their mixture is measured instead.
         """
         start = time.perf_counter()
-        if recalibrate and mixture is None:
+        if recalibrate:
             self._recalibrate(supernet, architecture)
         supernet.eval()
         top1 = top5 = images = 0

@@ -233,8 +233,8 @@ class Trainer:
                 sum_over_workers,
             )
             metrics = carry_out(update, self.optimizers, rate, given, training.clip_norm)
-            alone = update.parameters == WEIGHTS or not walk.weight_steps
-            means.add(metrics, prefix="" if alone else f"{update.parameters}_")
+            leads = update.parameters == WEIGHTS or not walk.weight_steps
+            means.add(metrics, prefix="" if leads else f"{update.parameters}_")
 
     def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int], whole: bool) -> Iterator[MicroBatch]:
         """This worker's share of a global batch, or the whole of it, in `accumulate` parts.

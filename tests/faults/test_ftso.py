@@ -6,7 +6,7 @@ That network has an auxiliary head, operations that drop out and clipped gradien
 import pytest
 
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, attempts, training
+from tests.faults.test_kills import Commands, attempts, killed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE = "ftso-digits"
@@ -25,12 +25,7 @@ SHORT = (
 
 
 def test_it_goes_on_in_either_training(command: Commands) -> None:
-    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
-    undisturbed.finish()
-    killed = command("killed", *SHORT, recipe=RECIPE)
-    for step in ("topology", "network"):
-        killed.kill_when(training(step))
-    killed.finish()
+    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("topology", "network"))
     assert attempts(killed.out) == {"topology": 2, "topology-accuracy": 2, "network": 3, "network-test": 3}
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)

@@ -2,8 +2,11 @@
 
 import pytest
 
+from search_spaces.errors import UserError
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, attempts, training
+from tests.faults.test_kills import Commands, attempts, killed_in
+from tests.search_spaces.small_spaces import cells
+from tuners.hm_nas import searched_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE = "hm-nas-digits"
@@ -20,12 +23,7 @@ SHORT = (
 
 
 def test_it_goes_on_in_each_training(command: Commands) -> None:
-    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
-    undisturbed.finish()
-    killed = command("killed", *SHORT, recipe=RECIPE)
-    for step in ("supernet", "masks", "tuned"):
-        killed.kill_when(training(step))
-    killed.finish()
+    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("supernet", "masks", "tuned"))
     assert list(attempts(killed.out).values()) == [2, 2, 3, 3, 3, 4, 4]
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)
@@ -38,3 +36,9 @@ def test_it_goes_on_in_each_training(command: Commands) -> None:
     assert [stage["accuracy_of"] for stage in stages] == ["supernet", "searched", "tuned"]
     supernet, searched, tuned = (stage["kept_params"] for stage in stages)
     assert supernet > searched == tuned
+
+    settings = {"cells": 3, "channels": 4, "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
+    there, _ = searched_in(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
+    assert str(there) == genotype.strip()
+    with pytest.raises(UserError, match=r"searched with space\.cells = 3, not 5"):
+        searched_in(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, attempts, training
+from tests.faults.test_kills import Commands, attempts, killed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE = "hour-nas-digits"
@@ -17,12 +17,7 @@ SHORT = (
 
 
 def test_it_goes_on_in_either_stage_and_meets_its_targets(command: Commands) -> None:
-    undisturbed = command("undisturbed", *SHORT, recipe=RECIPE)
-    undisturbed.finish()
-    killed = command("killed", *SHORT, recipe=RECIPE)
-    for stage in ("vital", "non-vital"):
-        killed.kill_when(training(stage))
-    killed.finish()
+    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("vital", "non-vital"))
     assert attempts(killed.out) == {"vital": 2, "non-vital": 3, "final": 3}
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,16 @@ def searching(step: str) -> Callable[[Path], bool]:
 def attempts(out: Path) -> dict[str, int]:
     """Which attempt ended each step."""
     return {step["name"]: step["attempt"] for step in RunFolder(out).read_json("study.json")["steps"]}
+
+
+def killed_in(command: Commands, recipe: str, short: Sequence[str], steps: Sequence[str]) -> tuple[Command, Command]:
+    """A recipe's run that nothing happens to, and one whose driver is killed in each of these trainings; both ended."""
+    undisturbed, killed = (command(name, *short, recipe=recipe) for name in ("undisturbed", "killed"))
+    undisturbed.finish()
+    for step in steps:
+        killed.kill_when(training(step))
+    killed.finish()
+    return undisturbed, killed
 
 
 def test_the_driver_is_killed_while_training_searching_and_fine_tuning(command: Commands, undisturbed: Result) -> None:

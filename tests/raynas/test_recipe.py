@@ -41,6 +41,8 @@ def test_an_unknown_key_is_named_with_the_nearest(wrong: dict[str, object], key:
     ("wrong", "said"),
     [
         ({"training": {"epochs": 0}}, "training.epochs = 0"),
+        ({"training": {"schedule": "steps"}}, "the schedule steps and its milestones go together"),
+        ({"fit": {"milestones": [30]}}, "the schedule steps and its milestones go together"),
         ({"training": {"schedule": "stairs"}}, "training.schedule = 'stairs'"),
         ({"space": {"width": 1}}, "needs a name"),
         ({"seed": "x"}, "seed = 'x'"),

@@ -13,7 +13,7 @@ from raynas.training.update import carry_out
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.genotype import Genotype
-from search_spaces.supernet import Supernet
+from search_spaces.supernet import Mixed, Supernet
 from tests.search_spaces.small_spaces import cells
 from tuners.masks import MASKS, Masking, MaskingLearner, Tuning, binary, genotype_of, lost_nodes, masked
 
@@ -94,7 +94,7 @@ def test_the_gradients_are_those_of_the_binary_masks(space: CellSpace, supernet:
     weights = dict(supernet.named_parameters())
     plain = {**weights, key.replace("/", "."): weights[key.replace("/", ".")] * binary_weights}
     mixture = torch.tensor(OPERATIONS) * factors * torch.tensor(EDGES)[:, None]
-    mixed = _Mixed(supernet)
+    mixed = Mixed(supernet)
     logits = torch.func.functional_call(mixed, {f"supernet.{k}": v for k, v in plain.items()}, (images, mixture))
     torch.autograd.backward(functional.cross_entropy(logits, labels))
 
@@ -103,15 +103,6 @@ def test_the_gradients_are_those_of_the_binary_masks(space: CellSpace, supernet:
     torch.autograd.backward(functional.cross_entropy(logits, labels))
     torch.testing.assert_close(learner.operations.grad, factors.grad)
     torch.testing.assert_close(learner.weights[key].grad, binary_weights.grad)
-
-
-class _Mixed(torch.nn.Module):
-    def __init__(self, supernet: Supernet) -> None:
-        super().__init__()
-        self.supernet = supernet
-
-    def forward(self, images: Tensor, weights: Tensor) -> Tensor:
-        return self.supernet.mixed(images, weights)
 
 
 def test_a_step_moves_the_masks_by_their_rates_and_nothing_else(space: CellSpace, supernet: Supernet) -> None:
@@ -202,7 +193,7 @@ def test_the_compact_network_is_the_masked_supernet(space: CellSpace, supernet: 
     weights = learner.masked_weights(dict(supernet.named_parameters()))
     supernet.eval()
     expected = torch.func.functional_call(
-        _Mixed(supernet), {f"supernet.{k}": v for k, v in weights.items()}, (images, learner.mixture())
+        Mixed(supernet), {f"supernet.{k}": v for k, v in weights.items()}, (images, learner.mixture())
     )
     genotype: Genotype = genotype_of(space, learner)
     network = genotype.network().eval()

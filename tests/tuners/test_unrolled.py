@@ -1,6 +1,6 @@
 """DARTS's second-order gradient against exact autograd through the unrolled step, in float64."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,47 +11,12 @@ from torch.nn import functional
 
 import search_spaces
 from raynas.objective import MicroBatch, Step
-from search_spaces import Architecture
-from search_spaces.supernet import Supernet
+from search_spaces.supernet import Mixed, Supernet
 from tuners.mixture import run_mixture
 from tuners.unrolled import unrolled_gradient
 
 RATE, MOMENTUM, DECAY = 0.3, 0.9, 0.01
-
-
-class Tiny(Supernet):
-    """Two choices of two smooth operations each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = nn.ModuleList([nn.Linear(12, 12) for _ in range(4)])
-        self.unused = nn.Linear(2, 2)
-        self.head = nn.Linear(12, 3)
-
-    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
-        features = images.flatten(1)
-        for choice in range(2):
-            there = self.operations[2 * choice : 2 * choice + 2]
-            features = sum(
-                (torch.tanh(run(features)) * weights[choice, i] for i, run in enumerate(there)), torch.zeros(())
-            )
-        logits: Tensor = self.head(features)
-        return logits
-
-    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
-        raise NotImplementedError
-
-
-class Mixed(nn.Module):
-    def __init__(self, supernet: Tiny) -> None:
-        super().__init__()
-        self.supernet = supernet
-
-    def forward(self, images: Tensor, weights: Tensor) -> Tensor:
-        return self.supernet.mixed(images, weights)
+SPACE = search_spaces.load("nats-bench", cells=1, channels=2, resolution=4, num_classes=3)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +28,7 @@ def double() -> Iterator[None]:
 
 
 def batch(count: int) -> MicroBatch:
-    return MicroBatch(torch.randn(count, 3, 2, 2), torch.arange(count) % 3, 1.0)
+    return MicroBatch(torch.randn(count, 3, 4, 4), torch.arange(count) % 3, 1.0)
 
 
 def halves(whole: MicroBatch) -> list[MicroBatch]:
@@ -71,7 +36,18 @@ def halves(whole: MicroBatch) -> list[MicroBatch]:
     return [MicroBatch(whole.images[part], whole.labels[part], 0.5) for part in (slice(half), slice(half, None))]
 
 
-def exact(supernet: Tiny, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch) -> Tensor:
+@pytest.fixture
+def supernet() -> Supernet:
+    """Smooth, with weights that nothing runs through, and batch norm as a fixed scale and shift."""
+    supernet = SPACE.supernet().eval()
+    for module in list(supernet.modules()):
+        for name in [name for name, child in module.named_children() if isinstance(child, nn.ReLU)]:
+            setattr(module, name, nn.Tanh())
+    supernet.add_module("unused", nn.Linear(2, 2))
+    return supernet
+
+
+def exact(supernet: Supernet, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch) -> Tensor:
     """Equation 7 without approximation: the step is differentiated through."""
     model = Mixed(supernet)
     own = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
@@ -90,14 +66,12 @@ def exact(supernet: Tiny, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBat
 
 @pytest.mark.parametrize("steps_before", [0, 2])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_it_is_the_gradient_through_the_unrolled_step(steps_before: int, parts: int) -> None:
-    supernet = Tiny()
+def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_before: int, parts: int) -> None:
     sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-    mixture = torch.softmax(torch.randn(2, 2), dim=1)
+    mixture = torch.softmax(torch.randn(6, 5), dim=1)
     train, search = batch(6), batch(4)
-    space = search_spaces.load("nats-bench")
     micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
-    step = Step(space, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
+    step = Step(SPACE, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
     for _ in range(steps_before):
         run_mixture(step, step.beside, mixture)
         sgd.step()
