@@ -106,7 +106,7 @@ def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
     for search, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
         mean = trials.groupby("epoch")["eigenvalue"].mean()
         shade = f"C{names.index(str(search)) if search in names else len(names)}"
-        panels[2].semilogy(mean.index, mean.clip(lower=1e-8), color=shade, label=str(search))
+        panels[2].semilogy(mean.index, mean.clip(lower=1e-10), color=shade, label=str(search))
     panels[0].axhline(PRINTED, color="black", ls=":", lw=1)
     panels[0].set(xlabel="epoch", ylabel="true accuracy of the cell (%)")
     panels[1].set(xlabel="epoch", ylabel="skip connections (%)", ylim=(0, 100))

@@ -119,14 +119,16 @@ def plot(ours: Path, theirs: Path) -> Figure:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panel = figure.subplots()
-    for name, folder, colour in (("HM-NAS", ours, "C0"), ("DARTS", theirs, "C3")):
+    ways = (("HM-NAS", ours, "C0", ("supernet", "masks", "tuned")), ("DARTS", theirs, "C3", ("supernet", "fit")))
+    for name, folder, colour, trainings in ways:
         begun, where = 0, RunFolder(folder)
-        for step in [step for step in where.names("steps") if where.exists(f"steps/{step}/history.json")]:
+        trained = [step for step in where.names("steps") if where.exists(f"steps/{step}/history.json")]
+        for step in [step for step in trained if step.split("-")[1] in trainings]:
             epochs = where.read_json(f"steps/{step}/history.json")["epochs"]
             errors = [100 - row["top1"] for row in epochs]
             ends = [begun + number + 1 for number in range(len(errors))]
             panel.plot(ends, errors, color=colour, label=name if not begun else None)
-            panel.annotate(step[3:], (ends[0], errors[0]), fontsize=8, color=colour)
+            panel.annotate(step.split("-")[1], (ends[0], errors[0]), fontsize=8, color=colour)
             begun = ends[-1]
     panel.set(xlabel="epoch", ylabel="training error (%)")
     panel.legend()

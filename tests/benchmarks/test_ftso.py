@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks import ftso, ftso_nats
-from benchmarks.nats_search import largest_eigenvalue, searches
+from benchmarks.nats_search import largest_eigenvalue, measured, searches, states
 from raynas.method import of_recipe
 from raynas.opening import plan
 from raynas.recipe import Recipe
@@ -74,6 +74,20 @@ def test_darts_is_followed_epoch_by_epoch() -> None:
     assert rows["epoch"].tolist() == [0, 1]
     assert rows["skips"].between(0, 1).all()
     assert len(list(ftso_nats.collapse_rows(rows, ["DARTS, second order"]))) == 2
+
+
+@pytest.mark.usefixtures("shared")
+def test_with_skip_connections_alone_a_cell_with_one_input_cannot_tell_its_edges_apart() -> None:
+    """Every node is a mean of copies of the cell's input, whatever beta: there is nothing to learn."""
+    torch.set_num_threads(1)
+    supernet, learner = next(iter(states(searches()["FTSO"], 0, epochs=0)))
+    images, labels = measured()
+    losses = []
+    for beta in (torch.zeros(6), torch.tensor([0.0, 3.0, -3.0, 5.0, 0.0, -5.0])):
+        with torch.no_grad():
+            learner.beta.copy_(beta)
+            losses.append(float(functional.cross_entropy(supernet.mixed(images, learner.weights()), labels)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None:
