@@ -69,7 +69,7 @@ def darts(recipe: Recipe, seed: int, out: Path, changes: Sequence[str]) -> dict[
     """First-order DARTS's search on the same space for as many epochs, and its network trained alone."""
     method = f"method={{name: darts, architecture_learning_rate: {recipe.method['architecture_learning_rate']}}}"
     raynas.run(RECIPE, out, [*changes, method, f"seed={seed}"], reporter=Live())
-    return fit_run(str(out), None, [f"epochs={LONGER * recipe.fit.epochs}"], Live())
+    return fit_run(str(out), [], [f"epochs={LONGER * recipe.fit.epochs}"], Live())[0]
 
 
 def stage_rows(found: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         others = {
             "random architecture": [
-                fit_run(str(folder), random_architecture(space, seed), [longer.removeprefix("fit.")], Live())
+                fit_run(str(folder), [random_architecture(space, seed)], [longer.removeprefix("fit.")], Live())[0]
                 for folder, seed in zip(folders["HM-NAS"], given.seeds, strict=True)
             ],
             "DARTS": [darts(recipe, seed, given.out / f"darts-seed-{seed}", changes) for seed in given.seeds],

@@ -44,7 +44,7 @@ def search(folder: Path, changes: Sequence[str], method: Mapping[str, Any], seed
     """One search and the network that it found, trained alone: accuracies in per cent, costs, training seconds."""
     own = [f"method.{key}={value}" for key, value in method.items()]
     outcome = raynas.run(RECIPE, folder, [*changes, *own, f"seed={seed}"], reporter=Live())
-    fitted = fit_run(str(folder), None, [], Live())
+    fitted = fit_run(str(folder), [], [], Live())[0]
     seconds = sum(
         epoch["seconds"]
         for step in RunFolder(folder).names("steps")

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raynas.results import Outcome, load
     from raynas.running import run
+    from raynas.trained import build
     from search_spaces.errors import UserError
 
 __version__ = metadata.version("raynas")
-__all__ = ["Outcome", "UserError", "load", "run"]
+__all__ = ["Outcome", "UserError", "build", "load", "run"]
 
 _HOMES = {
     "Outcome": "raynas.results",
     "UserError": "search_spaces.errors",
+    "build": "raynas.trained",
     "load": "raynas.results",
     "run": "raynas.running",
 }

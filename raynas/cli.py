@@ -242,7 +242,11 @@ def table(
 @app.command()
 def fit(
     what: Annotated[str, typer.Argument(help="A run folder (its best architecture), or the text of an architecture.")],
-    architecture: Annotated[str | None, typer.Option(help="Another architecture of the run than its best.")] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(help="Another architecture of the run than its best; may be given several times."),
+    ] = None,
+    best: Annotated[int, typer.Option(min=1, help="So many of the run's best architectures.")] = 1,
     out: Out = None,
     changes: Changes = None,
     as_json: Json = False,
@@ -250,23 +254,70 @@ def fit(
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Train one network alone and measure it on the test images. `--set epochs=N` and the like change how."""
+    """Train networks alone and measure them on the test images. `--set epochs=N` and the like change how."""
     from raynas.fitting import fit_architecture, fit_run
+    from raynas.results import load
 
     reporter = _reporter(quiet or as_json, log_format)
-    if ": " not in what:
-        fitted = fit_run(what, architecture, changes or [], reporter, verbose)
+    if ": " in what:
+        if architecture or best > 1:
+            raise UserError("--architecture and --best are for the networks of a run's folder.")
+        fitted, correlations = [fit_architecture(what, out, changes or [], reporter, verbose)], None
     else:
-        fitted = fit_architecture(what, out, changes or [], reporter, verbose)
+        fitted = fit_run(what, architecture or [], changes or [], reporter, verbose, best)
+        correlations = load(what).correlations
     if as_json:
-        print_json(fitted)
+        print_json(fitted[0] if len(fitted) == 1 else {"networks": fitted, "correlations": correlations})
         return
-    print(f"{fitted['architecture']}")
+    for one in fitted:
+        print(one["architecture"])
+        print(
+            f"test top-1 {one['top1']:.2f} %, {one['macs'] / 1e6:.3f} M multiply-adds, "
+            f"{one['params'] / 1e6:.3f} M parameters"
+        )
+        print(f"{one['run']}/{one['weights']}")
+    if correlations is not None:
+        print(
+            f"one-shot against stand-alone accuracy of {correlations['networks']} networks: "
+            f"Kendall's tau {correlations['kendall_tau']:.3f}, Spearman's rho {correlations['spearman_rho']:.3f}, "
+            f"Pearson's r {correlations['pearson_r']:.3f}"
+        )
+
+
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(help="A run folder, or the text of an architecture that a run in runs/ has trained alone.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="onnx, torch-export or safetensors.")] = "onnx",
+    architecture: Annotated[str | None, typer.Option(help="Another network of the run than its most accurate.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="The file; by default in the run's folder export/.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as a file that needs no raynas, and its model card.
+
+    For example: raynas export runs/demo --format onnx --out digits.onnx
+    """
+    from raynas.exporting import export as write
+
+    card = write(what, architecture, form, out)
+    if as_json:
+        print_json(card)
+        return
     print(
-        f"test top-1 {fitted['top1']:.2f} %, {fitted['macs'] / 1e6:.3f} M multiply-adds, "
-        f"{fitted['params'] / 1e6:.3f} M parameters"
+        f"test top-1 {card['test_top1']:.2f} %; its logits differ from the network's by at most "
+        f"{card['largest_difference']:.1g}"
     )
-    print(f"{fitted['run']}/{fitted['weights']}")
+    print(card["card"])
+    print(card["file"])
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, with which editors complete and check YAML."""
+    from raynas.recipe import recipe_schema
+
+    print_json(recipe_schema())
 
 
 def _reporter(quiet: bool, log_format: str) -> Reporter:

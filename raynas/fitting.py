@@ -1,4 +1,4 @@
-"""`raynas fit`: stand-alone training of one network, of a finished run or by its text alone."""
+"""`raynas fit`: stand-alone training of networks, of a finished run or by their text alone."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ from search_spaces.errors import UserError
 
 
 def fit_run(
-    run: str, text: str | None, changes: Sequence[str], reporter: Reporter, verbose: bool = False
-) -> dict[str, Any]:
-    """Train an architecture of a finished run, its best if none is given, in a step of the run's own folder.
+    run: str, texts: Sequence[str], changes: Sequence[str], reporter: Reporter, verbose: bool = False, best: int = 1
+) -> list[dict[str, Any]]:
+    """Train architectures of a finished run one after the other, each in a step of the run's own folder.
 
     Args:
+        texts: the architectures; without any, the `best` ones, by their one-shot accuracy in the final step.
         changes: `KEY=VALUE` each, of the recipe's `fit` (`epochs=10`).
 
     Raises:
-        UserError: if there is no finished run, or the text is not of its space.
+        UserError: if there is no finished run, or a text is not of its space.
     """
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")), [f"fit.{change}" for change in changes])
     with opened(plan(recipe, run), folder, reporter, verbose) as study:
-        return _fit(study, text or outcome.best["architecture"], outcome)
+        chosen = [str(study.space.parse(text)) for text in texts or outcome.most_accurate(best)]
+        return [_fit(study, text, outcome) for text in dict.fromkeys(chosen)]
 
 
 def fit_architecture(
@@ -72,5 +74,6 @@ def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
         start = Weights(outcome.weights, "inherited", [])
     name = f"fit-{digest([text, settings.json_value()])[:6]}"
     fitted = asdict(study.fit(name, architecture, settings, start))
-    study.folder.write_json(f"{name}.json", fitted)
+    about = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
+    study.folder.write_json(f"{name}.json", {**fitted, **about})
     return {"run": study.folder.uri, **fitted}

@@ -59,14 +59,14 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
     Raises:
         UserError: for all that can be wrong with the latency table, the space, the data, the budget or the fit.
     """
-    from raynas.stand_alone import refuse_without_cells
+    from raynas.stand_alone import refuse_unfit
 
     latency = _latency_rows(recipe)
     file = file_of(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
         recipe = settled(recipe, space, file)
-    refuse_without_cells(space, recipe.fit)
+    refuse_unfit(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)

@@ -42,6 +42,7 @@ class Fitted:
 
     Attributes:
         top1, top5: on the test images, in per cent.
+        latency_ms: by the run's latency table, where it has one.
         weights: its weights, under the names that they have in a supernet.
     """
 
@@ -51,4 +52,5 @@ class Fitted:
     loss: float
     macs: int
     params: int
+    latency_ms: float | None
     weights: str

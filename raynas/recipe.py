@@ -54,7 +54,9 @@ class TrainingSettings(Settings):
         steps: how many steps an epoch has at most; without it, as many as the images fill.
         batch_size: images a step over all workers.
         learning_rate: the rate after warm-up, whatever the number of workers.
-        schedule: how the rate falls after warm-up: to zero over the steps, or to a tenth at each of the `milestones`.
+        optimizer: `rmsprop` as EfficientNet has it: squares forgotten by a tenth a step, and 0.001 below the root.
+        schedule: how the rate falls after warm-up: to zero over the steps; to a tenth at each of the `milestones`; or
+            by `rate_decay` an epoch.
         milestones: for the schedule `steps`, the epochs, counted from 0, from which on it is a tenth of what it was.
         clip_norm: the norm to which the gradients that move the weights, summed over the workers, are clipped together.
         accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
@@ -71,8 +73,9 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(default=0.5, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=4e-5, ge=0)
-    schedule: Literal["linear", "cosine", "steps"] = "linear"
+    schedule: Literal["linear", "cosine", "steps", "exponential"] = "linear"
     milestones: tuple[float, ...] = ()
+    rate_decay: float | None = Field(default=None, gt=0, lt=1)
     warmup_epochs: float = Field(default=0, ge=0)
     label_smoothing: float = Field(default=0, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0)
@@ -84,7 +87,28 @@ class TrainingSettings(Settings):
     def _milestones_belong_to_steps(self) -> Self:
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError("the schedule steps and its milestones go together: give both, or neither")
+        if (self.schedule == "exponential") != (self.rate_decay is not None):
+            raise ValueError("the schedule exponential and its rate_decay go together: give both, or neither")
         return self
+
+
+class TeacherSettings(Settings):
+    """A network whose answers another learns beside the labels (Hinton et al., 2015).
+
+    Attributes:
+        model: a torchvision classification model, such as `efficientnet_b4`.
+        weights: `DEFAULT` for torchvision's own, which are downloaded; or a .safetensors or .pth file of a state dict.
+        share: of the teacher in the loss; the labels have the rest.
+        temperature: by which both networks' logits are divided.
+        mean, std: of the red, green and blue channel (0..1), as the teacher's images were normalised.
+    """
+
+    model: str
+    weights: str = "DEFAULT"
+    share: float = Field(default=0.5, gt=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 class FitSettings(TrainingSettings):
@@ -97,12 +121,22 @@ class FitSettings(TrainingSettings):
             0.4); it is not there when the network is evaluated; 0 for none.
         drop_path: the probability with which an operation of a network of cells gives an image nothing, towards which
             it rises linearly from 0 in the first epoch (DARTS: 0.2, PC-DARTS: 0.3).
+        stochastic_depth: the probability with which the last block that adds its input gives an image nothing else;
+            those before it do so by their place (Huang et al., 2016).
+        ema: of an exponential moving average of the weights, which is what the network is measured with: the share
+            that a step leaves of it, less in the first steps; without it, the last weights count.
+        policy: a torchvision policy of augmentation, drawn for each image before it is cropped.
+        teacher: a network to learn from, too.
     """
 
     inherit: bool = False
     cutout: int = Field(default=0, ge=0)
     auxiliary_weight: float = Field(default=0, ge=0)
     drop_path: float = Field(default=0, ge=0, lt=1)
+    stochastic_depth: float = Field(default=0, ge=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    policy: Literal["none", "randaugment", "autoaugment", "autoaugment-cifar10"] = "none"
+    teacher: TeacherSettings | None = None
 
 
 class EvaluationSettings(Settings):
@@ -202,6 +236,37 @@ class Recipe(Settings):
     def identity(self) -> str:
         """A short hash of all that decides the results."""
         return digest(_decisive(self.json_value()))
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe's file, with the settings of every method that is installed."""
+    from raynas import method
+    from search_spaces import names
+
+    schema = Recipe.model_json_schema()
+    kinds = {
+        name: method.kind(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
+        for name in method.names()
+    }
+    schema["$defs"] |= kinds
+    named = [
+        {
+            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
+            "then": {"properties": {"name": True, **kind["properties"]}, "additionalProperties": False},
+        }
+        for name, kind in kinds.items()
+    ]
+    schema["properties"]["method"] = {
+        "anyOf": [
+            {"type": "string", "examples": list(kinds)},
+            {"type": "object", "properties": {"name": {"enum": list(kinds)}}, "required": ["name"], "allOf": named},
+        ]
+    }
+    known = {"anyOf": [{"enum": names()}, {"type": "string", "pattern": r"\.(ya?ml|py)$"}]}
+    schema["properties"]["space"] = {
+        "anyOf": [known, {"type": "object", "properties": {"name": known}, "required": ["name"]}]
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "raynas recipe", **schema}
 
 
 def shipped() -> list[str]:

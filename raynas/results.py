@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from raynas import steps
+from raynas import fitted, steps
 from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Evaluation
 from search_spaces.errors import UserError
@@ -50,7 +50,8 @@ class EvaluationTable:
 
     `top1` and `top5` are in per cent, `loss` in nats, `latency_ms` is empty without a latency table. `study` is the
     recipe's hash, `weights` the step and epoch that the weights come from. `reproducible` is false where GPUs ran
-    without `scale.deterministic`; otherwise only `seconds` differs between equal runs.
+    without `scale.deterministic`; otherwise only `seconds` differs between equal runs. Where networks of the run were
+    trained alone, `standalone_top1` and `standalone_top5` are theirs on the test images, in per cent.
     """
 
     run: RunFolder
@@ -98,7 +99,9 @@ class EvaluationTable:
                 tables.append(self.run.read_table(f"{_FOLDER}/{name}"))
             except Damaged as fault:
                 raise UserError(f"{fault} Run the recipe again in another folder.") from fault
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+        if not tables:
+            return pd.DataFrame(columns=COLUMNS)
+        return fitted.with_standalone(pd.concat(tables, ignore_index=True), fitted.networks(self.run))
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,20 @@ class Outcome:
         """The most accurate architecture of the front: `architecture`, `top1`, `macs`, `params`, `latency_ms`."""
         front = json_rows(self.front)
         return max(front, key=lambda row: row["top1"]) if front else {}
+
+    def most_accurate(self, count: int) -> list[str]:
+        """The architectures of the final step within the budget, the most accurate first, at most so many.
+
+        Of those of equal accuracy the cheaper comes first, as on the front.
+        """
+        final = self.table[(self.table["step"] == self.final) & self.table["feasible"].astype(bool)]
+        order = final.sort_values(["top1", self.cost, "architecture"], ascending=[False, True, True])
+        return list(order["architecture"].drop_duplicates()[:count])
+
+    @property
+    def correlations(self) -> dict[str, float] | None:
+        """How one-shot accuracy ranks those of the final step that were trained alone (`fitted.correlations`)."""
+        return None if self.is_tested else fitted.correlations(self.table[self.table["step"] == self.final])
 
     def write(self) -> None:
         """Write `front.csv`, `best.json` and what `load` needs into the run folder."""

@@ -302,7 +302,7 @@ class Study:
         With `notes`, columns of the method's own, it is a row of the evaluation table, of a step that ends in `TESTED`.
         """
         space = self.space.only(architecture)
-        weights = self.train(name, space, stand_alone(settings), settings, start, {"train": "all-training"})
+        weights = self.train(name, space, stand_alone(settings, self.data), settings, start, {"train": "all-training"})
         asked = self._question(space, weights, "test", recalibrate=False)
 
         def work(folder: str) -> dict[str, Any]:
@@ -315,7 +315,8 @@ class Study:
         arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}
         figures = self._steps.do(f"{name}{TESTED}", "measuring it on the test images", arguments, 1, work)
         measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params")}
-        return Fitted(architecture=str(architecture), **measured, weights=weights.file)
+        latency_ms = figures.get("latency_ms")
+        return Fitted(architecture=str(architecture), **measured, latency_ms=latency_ms, weights=weights.file)
 
     def _ask(
         self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]

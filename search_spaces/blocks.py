@@ -253,6 +253,11 @@ class Skip(Block):
 class Residual(nn.Sequential):
     """What its layers make of the input, plus the input."""
 
+    @property
+    def branch(self) -> nn.Module:
+        """The layer whose output is added to the input."""
+        return self[-1]
+
     def forward(self, images: Tensor) -> Tensor:
         features = images
         for layer in self:
@@ -270,6 +275,10 @@ class PaddedResidual(Residual):
         super().__init__(layers)
         self._stride = place.stride
         self._padding = place.out_channels - place.in_channels
+
+    @property
+    def branch(self) -> nn.Module:
+        return self[-2]
 
     def forward(self, images: Tensor) -> Tensor:
         *layers, activation = self

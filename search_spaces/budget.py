@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeFloat, RootModel, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    NonNegativeFloat,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 from torch import Tensor
 
 from search_spaces.costs import Costs
@@ -32,7 +40,8 @@ def _spelt_out(value: Any) -> Any:
     return value
 
 
-Amount = Annotated[NonNegativeFloat, BeforeValidator(_spelt_out)]
+_Written = NonNegativeFloat | Annotated[str, StringConstraints(pattern=r"^\s*[0-9.]+(e[+-]?[0-9]+)?\s*[kKMGB]?\s*$")]
+Amount = Annotated[NonNegativeFloat, BeforeValidator(_spelt_out, json_schema_input_type=_Written)]
 
 
 class Limit(BaseModel):

@@ -89,13 +89,13 @@ class CellNetwork(Cells):
         self._weights = dict(weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor:
-            outputs = {name: run(features) for name, run in operations.items()}
-            if not self._weights:
-                return _sum(list(outputs.values()))
-            return _sum([output * self._weights[choice, name] for name, output in outputs.items()])
+        return self.run(images, self.run_edge)
 
-        return self.run(images, run_edge)
+    def run_edge(self, choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor:
+        outputs = {name: run(features) for name, run in operations.items()}
+        if not self._weights:
+            return _sum(list(outputs.values()))
+        return _sum([output * self._weights[choice, name] for name, output in outputs.items()])
 
 
 class CellSupernet(Cells, Supernet):

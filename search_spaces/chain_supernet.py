@@ -48,6 +48,9 @@ class ChainSupernet(Supernet):
         """The stem, one block for each choice, the head, in the order in which images run through them."""
         return [self.stem, *(self.block(i, option) for i, option in enumerate(architecture.indices)), self.head]
 
+    def branches(self, architecture: Architecture) -> list[nn.Module]:
+        return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
+
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
         features = self.stem(images)
         for position, option in enumerate(architecture.indices):

@@ -157,6 +157,10 @@ class SlicedBlock(nn.Module):
             return self._mbconv(taken.splits).path(taken.kernel, taken.splits > 0)
         return [] if self.skip is None or self._keeps_shape(in_channels, taken.channels) else [self.skip]
 
+    def branch(self, in_channels: int, taken: Variables) -> nn.Module | None:
+        """The module whose output is added to the input, if one is."""
+        return self._mbconv(taken.splits) if taken.kernel and self._keeps_shape(in_channels, taken.channels) else None
+
     def _keeps_shape(self, in_channels: int, channels: int) -> bool:
         return self.stride == 1 and in_channels == channels
 
@@ -242,6 +246,15 @@ class SlicedSupernet(Supernet):
                 modules += block.path(channels, taken)
                 channels = taken.channels
         return [*modules, self.head]
+
+    def branches(self, architecture: Architecture) -> list[nn.Module]:
+        found, channels = [], self.stem_channels
+        for blocks, taken in zip(self._blocks(), self._taken(architecture), strict=True):
+            for block in blocks:
+                if (branch := block.branch(channels, taken)) is not None:
+                    found.append(branch)
+                channels = taken.channels
+        return found
 
     def _taken(self, architecture: Architecture) -> list[Variables]:
         for choice, value, kept in zip(self.choices, architecture.indices, self.surviving, strict=True):

@@ -40,6 +40,13 @@ class Supernet(nn.Module, ABC):
     def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
         """All modules that a path runs through."""
 
+    def branches(self, architecture: Architecture) -> Sequence[nn.Module]:
+        """The modules of a path whose output is added to what went past them, in the order of the images.
+
+        Stochastic depth leaves them out; networks of cells have none, and drop edges instead.
+        """
+        return []
+
 
 class Mixed(nn.Module):
     """A supernet whose `forward` is the mixture, for `torch.func.functional_call`."""

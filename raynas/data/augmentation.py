@@ -17,13 +17,41 @@ from torch.nn import functional
 _PAD_PIXELS = 4
 _SCALE = (0.08, 1.0)
 _LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
-_STREAM = 2**31 + 4
+_STREAM, _POLICY_STREAM = 2**31 + 4, 2**31 + 5
 _TOP, _LEFT, _MIRROR, _CUT_Y, _CUT_X, _AREA, _RATIO, NUMBERS = range(8)
 
 
 def uniform_numbers(images: int, seed: int, epoch: int, step: int) -> NDArray[np.float64]:
     """Shape (images, NUMBERS), uniform in [0, 1): the randomness of one global batch."""
     return np.random.default_rng([seed, epoch, step, _STREAM]).random((images, NUMBERS))
+
+
+def policy_seeds(images: int, seed: int, epoch: int, step: int) -> NDArray[np.int64]:
+    """Shape (images,): what the policy of each image of one global batch is drawn by."""
+    return np.random.default_rng([seed, epoch, step, _POLICY_STREAM]).integers(2**62, size=images)
+
+
+def by_policy(images: Tensor, policy: str, seeds: NDArray[np.int64]) -> Tensor:
+    """What torchvision's policy makes of each image: `randaugment`, `autoaugment` or `autoaugment-cifar10`.
+
+    Args:
+        images: uint8, shape (N, S, S, 3), on the CPU.
+        seeds: shape (N,).
+    """
+    from torchvision.transforms import v2
+
+    kinds = {
+        "randaugment": v2.RandAugment,
+        "autoaugment": v2.AutoAugment,
+        "autoaugment-cifar10": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
+    }
+    change = kinds[policy]()
+    changed = torch.empty_like(images)
+    with torch.random.fork_rng(devices=[]):
+        for place, seed in enumerate(seeds.tolist()):
+            torch.manual_seed(seed)
+            changed[place] = change(images[place].permute(2, 0, 1)).permute(1, 2, 0)
+    return changed
 
 
 def centre_crop(images: Tensor, side: int) -> Tensor:

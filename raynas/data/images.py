@@ -130,6 +130,7 @@ def training_batch(
     share: slice = slice(None),
     device: torch.device | str = "cpu",
     cutout: int = 0,
+    policy: str = "none",
 ) -> tuple[Tensor, Tensor]:
     """Images augmented as the recipe says, otherwise as `batch` gives them.
 
@@ -137,10 +138,15 @@ def training_batch(
         rows: the global batch of this step; what happens to an image follows from seed, epoch, step and its place here.
         share: which part of the global batch to return.
         cutout: side in pixels of the square to blank in each image; 0 for none.
+        policy: by which each image is changed first; a name that `augmentation.by_policy` knows, or `none`.
     """
     drawn = augmentation.uniform_numbers(len(rows), seed, epoch, step)[share]
     numbers = torch.from_numpy(drawn.astype(np.float32)).to(device)
-    pixels, labels = _gather(images, rows[share], device)
+    pixels, labels = _gather(images, rows[share], "cpu" if policy != "none" else device)
+    if policy != "none":
+        seeds = augmentation.policy_seeds(len(rows), seed, epoch, step)[share]
+        pixels = augmentation.by_policy(pixels, policy, seeds).to(device, non_blocking=True)
+        labels = labels.to(device, non_blocking=True)
     match images.prepared.settings.augment:
         case "random-resized-crop":
             resolution = images.prepared.resolution

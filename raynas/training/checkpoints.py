@@ -19,6 +19,7 @@ _FOLDER = "checkpoints"
 _KEPT = 2
 _LEARNER = "learner/"
 _SUPERNET = "supernet/"
+_AVERAGE = "average/"
 
 
 def name(epoch: int, step: int, attempt: int) -> str:
@@ -38,10 +39,17 @@ def save(
     optimizers: Mapping[str, torch.optim.Optimizer],
     learner: Learner,
     about: Mapping[str, Any],
+    average: nn.Module | None = None,
 ) -> None:
-    """Write a checkpoint, then remove those that it and the one before it replace."""
+    """Write a checkpoint, then remove those that it and the one before it replace.
+
+    Args:
+        average: the moving average of the supernet's weights, where there is one.
+    """
     tensors = {f"{_SUPERNET}{key}": value for key, value in supernet.state_dict().items()}
     tensors |= {f"{_LEARNER}{key}": value for key, value in learner.state_dict().items()}
+    if average is not None:
+        tensors |= {f"{_AVERAGE}{key}": value for key, value in average.state_dict().items()}
     names: dict[Tensor, str] = {parameter: key for key, parameter in _parameters(supernet, learner).items()}
     for group, optimizer in optimizers.items():
         for parameter, state in optimizer.state.items():
@@ -70,11 +78,14 @@ def restore(
     supernet: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
     learner: Learner,
+    average: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Load a checkpoint in place and return its `about`."""
     tensors, about = folder.read_tensors(path(file))
     supernet.load_state_dict(_under(_SUPERNET, tensors))
     learner.load_state_dict(_under(_LEARNER, tensors))
+    if average is not None:
+        average.load_state_dict(_under(_AVERAGE, tensors))
     parameters = _parameters(supernet, learner)
     for group, optimizer in optimizers.items():
         optimizer.state.clear()

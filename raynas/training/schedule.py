@@ -20,6 +20,8 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
         return settings.learning_rate * 0.1 ** sum(
             step >= round(m * steps / settings.epochs) for m in settings.milestones
         )
+    if settings.rate_decay is not None:
+        return settings.learning_rate * settings.rate_decay ** ((step - warmup) * settings.epochs // steps)
     progress = (step - warmup) / max(1, steps - warmup)  # none where a training moves no weights
     if settings.schedule == "cosine":
         return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2

@@ -47,14 +47,10 @@ def carry_out(
 
 def optimizer_of(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimizer of weights that the settings ask for."""
-    kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.RMSprop
-    return kind(
-        weights,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        foreach=True,
-    )
+    rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(weights, rate, momentum, weight_decay=decay, foreach=True)
+    return torch.optim.RMSprop(weights, rate, alpha=0.9, eps=1e-3, momentum=momentum, weight_decay=decay, foreach=True)
 
 
 @contextmanager

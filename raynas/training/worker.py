@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ray import train
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 import search_spaces
 from raynas import lock
@@ -144,6 +145,7 @@ class Trainer:
         self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
         weights = [*self.supernet.parameters(), *self.learner.own_weights()]
         self.optimizers = {WEIGHTS: optimizer_of(weights, job.training), **self.learner.groups()}
+        self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.history: list[dict[str, Any]] = []
         self.likeliest_top1: float | None = None
@@ -186,7 +188,8 @@ class Trainer:
         if self.is_first:
             about = {"epochs": len(self.history), "space": self.job.space}
             self.folder.write_tensors(LEARNT, self.learner.state_dict(), about)
-            self.folder.write_tensors(TRAINED, self.supernet.state_dict(), about)
+            trained = self.supernet if self.average is None else self.average.module
+            self.folder.write_tensors(TRAINED, trained.state_dict(), about)
             self.folder.write_json("history.json", {"epochs": self.history})
 
     def _resume(self) -> tuple[int, int, Means]:
@@ -196,7 +199,7 @@ class Trainer:
         if attempt == 0:
             return 0, 0, Means()
         file = checkpoints.name(epoch, step, attempt)
-        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner)
+        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner, self.average)
         self.history = about["history"]
         self.file = file
         if epoch and not step:
@@ -233,6 +236,8 @@ class Trainer:
                 sum_over_workers,
             )
             metrics = carry_out(update, self.optimizers, rate, given, training.clip_norm)
+            if self.average is not None and update.parameters == WEIGHTS:
+                self.average.update_parameters(self.supernet)
             leads = update.parameters == WEIGHTS or not walk.weight_steps
             means.add(metrics, prefix="" if leads else f"{update.parameters}_")
 
@@ -246,8 +251,16 @@ class Trainer:
         bounds = np.linspace(first, last, self.job.training.accumulate + 1).astype(int)
         for begin, end in pairwise(bounds):
             if begin < end:
+                training = self.job.training
                 images, labels = training_batch(
-                    self.images, row, self.job.seed, *at, slice(begin, end), self.device, self.job.training.cutout
+                    self.images,
+                    row,
+                    self.job.seed,
+                    *at,
+                    slice(begin, end),
+                    self.device,
+                    training.cutout,
+                    training.policy,
                 )
                 yield MicroBatch(images, labels, (end - begin) / len(row), int(begin))
 
@@ -299,7 +312,7 @@ class Trainer:
         if self.is_first:
             about = {"history": self.history, "means": means.state()}
             self.file = checkpoints.name(epoch, step, self.job.attempt)
-            checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, about)
+            checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, about, self.average)
 
     def _ask_for_likeliest(self, epoch: int) -> None:
         """Write down what the supernet actors, with the newest checkpoint's weights, say of the learner's choice."""
@@ -317,6 +330,19 @@ class Trainer:
             notes["workers"] = self.history[-1]["workers"]
         EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
         self.likeliest_top1 = evaluations[0].top1
+
+
+def moving_average(network: nn.Module, kept: float) -> AveragedModel:
+    """An exponential moving average of all weights and statistics, of which each step leaves the share `kept`.
+
+    After n steps it leaves (1 + n) / (10 + n) where that is less, or the first weights would count for too long.
+    """
+
+    def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        left = min(kept, (1 + int(steps)) / (10 + int(steps)))
+        return left * averaged + (1 - left) * current
+
+    return AveragedModel(network, avg_fn=average, use_buffers=True)
 
 
 def _device() -> torch.device:

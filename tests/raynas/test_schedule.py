@@ -51,3 +51,8 @@ def test_batches_follow_from_the_seed_and_differ_from_epoch_to_epoch() -> None:
     rows = np.arange(40)
     assert np.array_equal(epoch_batches(rows, 8, [1, 2, 0]), epoch_batches(rows, 8, [1, 2, 0]))
     assert not np.array_equal(epoch_batches(rows, 8, [1, 2, 0]), epoch_batches(rows, 8, [1, 3, 0]))
+
+
+def test_exponential_falls_once_an_epoch() -> None:
+    settings = TrainingSettings(epochs=4, learning_rate=1.0, schedule="exponential", rate_decay=0.5, warmup_epochs=1)
+    assert rates(settings, 8) == pytest.approx([0.5, 1, 1, 1, 0.5, 0.5, 0.25, 0.25])

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
+from raynas.data import DataSettings, prepare
 from raynas.objective import WEIGHTS, Gradients, MicroBatch, Step, UniformPath
 from raynas.recipe import FitSettings
 from raynas.run_folder import RunFolder
-from raynas.stand_alone import refuse_without_cells, stand_alone
+from raynas.stand_alone import refuse_unfit, stand_alone
 from raynas.training import checkpoints
 from raynas.training.update import carry_out, optimizer_of
 from search_spaces.auxiliary import DropPath, auxiliary_head
@@ -44,7 +45,9 @@ class Bench:
         space = cells("darts", SMALL)
         self.space = space.only(space.parse(DARTS_V2))
         self.supernet = self.space.supernet().eval()
-        self.learner = stand_alone(settings).begin(self.space, self.space.costs(), 0).eval()
+        self.learner = (
+            stand_alone(settings, prepare(DataSettings(), 8, 0)).begin(self.space, self.space.costs(), 0).eval()
+        )
         ((self.update,),) = self.learner.passes(epoch)
         self.weights = [*self.supernet.parameters(), *self.learner.own_weights()]
         self.sgd = optimizer_of(self.weights, settings)
@@ -148,7 +151,7 @@ def test_the_network_is_the_same_with_and_without_a_head() -> None:
 
 
 def test_nothing_asked_for_is_a_path_as_any_other() -> None:
-    assert stand_alone(FitSettings()) == UniformPath()
+    assert stand_alone(FitSettings(), prepare(DataSettings(), 8, 0)) == UniformPath()
 
 
 def test_images_drop_out_as_often_as_they_should_and_the_mean_stays() -> None:
@@ -263,8 +266,8 @@ def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
 
 def test_networks_without_cells_are_refused() -> None:
     chain = search_spaces.load("proxylessnas")
-    refuse_without_cells(chain, FitSettings())
-    refuse_without_cells(cells("nats-bench", {}), BOTH)
+    refuse_unfit(chain, FitSettings())
+    refuse_unfit(cells("nats-bench", {}), BOTH)
     for settings in (FitSettings(auxiliary_weight=0.4), FitSettings(drop_path=0.2)):
         with pytest.raises(UserError, match=r"for networks of cells, not of proxylessnas: leave them out"):
-            refuse_without_cells(chain, settings)
+            refuse_unfit(chain, settings)

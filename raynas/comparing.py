@@ -1,0 +1,94 @@
+"""`raynas compare`: runs side by side, each as one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from raynas.results import Outcome, load, pareto_front
+from raynas.run_folder import RunFolder
+from search_spaces.errors import UserError
+
+COSTS = ("macs", "params", "latency_ms")
+
+
+def compare(runs: Sequence[str], limits: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """One row a finished run.
+
+    Columns: `run`, `method`, `space`, `seed`; `evaluations`, of `architectures` different ones; `top1`, `macs`,
+    `params` and `latency_ms` of the most accurate architecture of the final step within the limits;
+    `standalone_top1`, the best of those networks that were trained alone; `hypervolume`, of the front in accuracy and
+    cost, in percent times the share of the highest cost of any run (the reference point: no accuracy at that cost);
+    `search_seconds`, `worker_seconds` and `gpu_seconds` of all steps but the training of single networks; and
+    `kendall_tau` between one-shot and stand-alone accuracy, where three networks or more were trained alone.
+
+    Args:
+        limits: at most so much of a resource (`macs`, `params`, `latency_ms`) may an architecture cost.
+
+    Raises:
+        UserError: if a folder holds no finished run, or the runs' fronts are of different costs.
+    """
+    outcomes = [load(run) for run in runs]
+    costs = sorted({one.cost for one in outcomes})
+    if len(costs) > 1:
+        raise UserError(f"The fronts of these runs are of {' and '.join(costs)}: compare those of one cost.")
+    finals = [_final(one, limits or {}) for one in outcomes]
+    highest = max((float(final[costs[0]].max()) for final in finals if len(final)), default=1.0)
+    return pd.DataFrame([_row(*pair, highest) for pair in zip(outcomes, finals, strict=True)])
+
+
+def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:
+    final = outcome.table[(outcome.table["step"] == outcome.final) & outcome.table["feasible"].astype(bool)]
+    for resource, most in limits.items():
+        if resource not in COSTS:
+            raise UserError(f"A limit is one of {', '.join(COSTS)}, not of {resource!r}.")
+        final = final[final[resource] <= most]
+    return final.drop_duplicates("architecture")
+
+
+def _row(outcome: Outcome, final: pd.DataFrame, highest: float) -> dict[str, Any]:
+    folder = RunFolder(outcome.run)
+    front = pareto_front(final, outcome.cost)
+    searching = [step for step in folder.read_json("study.json")["steps"] if not step["name"].startswith("fit-")]
+    row: dict[str, Any] = {
+        "run": outcome.run,
+        "method": outcome.method,
+        "space": outcome.space["name"],
+        "seed": yaml.safe_load(folder.read("recipe.yaml"))["seed"],
+        "evaluations": len(outcome.table),
+        "architectures": outcome.table["architecture"].nunique(),
+    }
+    best = front.iloc[front["top1"].argmax()] if len(front) else None
+    for column in ("top1", "macs", "params", "latency_ms"):
+        row[column] = None if best is None or pd.isna(best[column]) else best[column].item()
+    alone = final["standalone_top1"].max() if "standalone_top1" in final else np.nan
+    row["standalone_top1"] = None if pd.isna(alone) else float(alone)
+    row["hypervolume"] = hypervolume(front["top1"].to_numpy(float), front[outcome.cost].to_numpy(float) / highest)
+    for column, key in (
+        ("search_seconds", "seconds"),
+        ("worker_seconds", "worker_seconds"),
+        ("gpu_seconds", "gpu_seconds"),
+    ):
+        row[column] = sum(step[key] for step in searching)
+    correlations = outcome.correlations
+    row["kendall_tau"] = None if correlations is None else correlations["kendall_tau"]
+    return row
+
+
+def hypervolume(top1: np.ndarray[Any, np.dtype[np.float64]], cost: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The area that architectures dominate, from no accuracy at a cost of 1: in per cent times cost.
+
+    Args:
+        top1: accuracies in per cent, shape (n,).
+        cost: shares of the cost of the reference point, shape (n,).
+    """
+    from pymoo.indicators.hv import HV
+
+    if not len(top1):
+        return 0.0
+    area = HV(ref_point=np.array([0.0, 1.0]))(np.column_stack([-top1, cost]))
+    return float(area)

@@ -1,0 +1,183 @@
+"""Networks as plain torch modules: a run's, with their weights, or new ones by the text of an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from raynas import fitted
+from raynas.data.settings import Prepared
+from raynas.results import json_rows, load
+from raynas.run_folder import RunFolder
+from search_spaces import from_specification
+from search_spaces.cell import CellSpace
+from search_spaces.errors import UserError
+from search_spaces.genotype import FILE, Genotype
+from search_spaces.loading import load as load_space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces import SearchSpace
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network of a run that was trained alone, or tuned from the supernet's weights.
+
+    Attributes:
+        name: the step that trained it.
+        run: the run folder.
+        space: the space that builds it.
+        text: its text: an architecture's, or a genotype's where operations have weights.
+        figures: `top1`, `top5`, `loss` on the test images, `macs`, `params` and `latency_ms`.
+        settings: how it was trained: the recipe's `fit`.
+        data: the images.
+        seed: the run's.
+        weights: their file in the run folder.
+    """
+
+    name: str
+    run: RunFolder
+    space: SearchSpace
+    text: str
+    figures: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    data: Prepared
+    seed: int
+    weights: str
+
+    def network(self) -> nn.Module:
+        """The network that was measured, with its weights, in evaluation mode: normalised images to logits."""
+        state, _ = self.run.read_tensors(self.weights)
+        genotype = _genotype(self.run, self.space)
+        if genotype is not None and self.text == str(genotype):
+            network: nn.Module = genotype.network()
+            network.load_state_dict(genotype.space.network_state(genotype.architecture, state))
+        else:
+            architecture = self.space.parse(self.text)
+            network = self.space.network(architecture)
+            network.load_state_dict(self.space.network_state(architecture, state))
+        return network.eval()
+
+
+def trained(run: str | Path, text: str | None = None) -> Trained:
+    """A trained network of a run: the most accurate one, or that of this architecture.
+
+    Raises:
+        UserError: if the folder is no run's, or nothing of the kind was trained in it.
+    """
+    folder = RunFolder(run)
+    if not folder.exists("recipe.yaml"):
+        raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
+    found = [*_fitted(folder), *_tuned(folder)]
+    if text is not None:
+        found = [one for one in found if one.text == text or one.figures["architecture"] == text]
+    if not found:
+        what = f"No network of {folder.uri} was" if text is None else f"{text!r} was never"
+        raise UserError(f"{what} trained alone: its weights would be the supernet's. Train it by raynas fit {run}.")
+    return max(found, key=lambda one: one.figures["top1"])
+
+
+def trained_anywhere(text: str, under: Path = Path("runs")) -> Trained:
+    """The most accurate network of this architecture among the runs in a folder.
+
+    Raises:
+        UserError: if none was trained alone.
+    """
+    runs = [file.parent for file in sorted(under.glob("*/recipe.yaml"))]
+    found = [one for run in runs for one in _fitted(RunFolder(run)) if one.text == text]
+    if not found:
+        raise UserError(f"No run in {under} has trained {text!r} alone: train it by raynas fit, then export that run.")
+    return max(found, key=lambda one: one.figures["top1"])
+
+
+def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> nn.Module:
+    """A network as a torch module: of a run with its weights, or of an architecture's text with new ones.
+
+    Args:
+        what: a run folder, of which it is the most accurate network that was trained alone; or an architecture's text.
+        features_only: feature maps by name instead of logits (`search_spaces.features.Features`), for detection and
+            segmentation heads.
+        settings: of the space, such as `width` and `num_classes`, where `what` is a text.
+
+    Raises:
+        UserError: if there is no such thing.
+    """
+    if ": " in str(what):
+        space = load_space(str(what).partition(":")[0], **settings)
+        network = space.network(space.parse(str(what)))
+        resolution = space.resolution
+    elif settings:
+        raise UserError(f"The settings of a run's space are the run's: leave {', '.join(settings)} out.")
+    else:
+        found = trained(what)
+        network, resolution = found.network(), found.data.resolution
+    if not features_only:
+        return network
+    from search_spaces.features import Features
+
+    was_training = network.training
+    return Features(network, resolution).train(was_training)
+
+
+def _fitted(folder: RunFolder) -> list[Trained]:
+    """What `raynas fit` trained."""
+    networks = fitted.networks(folder)
+    if not networks:
+        return []
+    data = _data(folder)
+    return [
+        Trained(
+            name=one["name"],
+            run=folder,
+            space=from_specification(one["space"]),
+            text=one["architecture"],
+            figures=one,
+            settings=one["settings"],
+            data=data,
+            seed=one["seed"],
+            weights=one["weights"],
+        )
+        for one in networks
+    ]
+
+
+def _tuned(folder: RunFolder) -> list[Trained]:
+    """What a method itself tuned until it could be used (HM-NAS)."""
+    if not folder.exists("outcome.json") or not folder.exists(FILE):
+        return []
+    outcome = load(folder.uri)
+    space = from_specification(outcome.space)
+    genotype = _genotype(folder, space)
+    if not outcome.is_tested or genotype is None or outcome.weights is None:
+        return []
+    row = json_rows(outcome.table[outcome.table["step"] == outcome.final])[-1]
+    recipe = yaml.safe_load(folder.read("recipe.yaml"))
+    return [
+        Trained(
+            name=outcome.final,
+            run=folder,
+            space=space,
+            text=str(genotype),
+            figures={**row, "latency_ms": None},
+            settings=recipe["fit"],
+            data=_data(folder),
+            seed=recipe["seed"],
+            weights=outcome.weights,
+        )
+    ]
+
+
+def _genotype(folder: RunFolder, space: SearchSpace) -> Genotype | None:
+    if not isinstance(space, CellSpace) or not folder.exists(FILE):
+        return None
+    return Genotype.parse(space, folder.read(FILE).decode())
+
+
+def _data(folder: RunFolder) -> Prepared:
+    return Prepared.model_validate(folder.read_json("versions.json")["data"])
