@@ -88,8 +88,18 @@ def demo(
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Run PAD-NAS from end to end on scikit-learn's digits, in a few minutes on a laptop."""
-    _run("pad-nas-digits", out or "runs/demo", changes, as_json, _reporter(quiet or as_json, log_format), verbose)
+    """Run PAD-NAS on scikit-learn's digits and train what it found alone, in a few minutes on a laptop."""
+    from raynas.fitting import fit_run
+
+    reporter = _reporter(quiet or as_json, log_format)
+    outcome = _carried_out("pad-nas-digits", out or "runs/demo", changes, reporter, verbose)
+    (fitted,) = fit_run(outcome.run, [], [], reporter, verbose)
+    if as_json:
+        print_json({**outcome.json_value(), "fitted": fitted})
+        return
+    _print_front(outcome, reporter)
+    _print_fitted(fitted)
+    print(outcome.run)
 
 
 @app.command()
@@ -103,22 +113,20 @@ def run(
     log_format: LogFormat = "text",
 ) -> None:
     """Carry out a recipe, or go on with it where its run folder holds an unfinished run."""
-    _run(recipe, out, changes, as_json, _reporter(quiet or as_json, log_format), verbose)
-
-
-def _run(
-    recipe: str, out: str | None, changes: list[str] | None, as_json: bool, reporter: Reporter, verbose: bool
-) -> None:
-    import raynas
-    from raynas.recipe import Recipe
-
-    read = Recipe.read(recipe, changes or [])
-    outcome = raynas.run(read, out, reporter=reporter, verbose=verbose)
+    reporter = _reporter(quiet or as_json, log_format)
+    outcome = _carried_out(recipe, out, changes, reporter, verbose)
     if as_json:
         print_json(outcome.json_value())
         return
     _print_front(outcome, reporter)
     print(outcome.run)
+
+
+def _carried_out(recipe: str, out: str | None, changes: list[str] | None, reporter: Reporter, verbose: bool) -> Outcome:
+    import raynas
+    from raynas.recipe import Recipe
+
+    return raynas.run(Recipe.read(recipe, changes or []), out, reporter=reporter, verbose=verbose)
 
 
 def _print_front(outcome: Outcome, reporter: Reporter) -> None:
@@ -270,11 +278,7 @@ def fit(
         print_json(fitted[0] if len(fitted) == 1 else {"networks": fitted, "correlations": correlations})
         return
     for one in fitted:
-        print(one["architecture"])
-        print(
-            f"test top-1 {one['top1']:.2f} %, {one['macs'] / 1e6:.3f} M multiply-adds, "
-            f"{one['params'] / 1e6:.3f} M parameters"
-        )
+        _print_fitted(one)
         print(f"{one['run']}/{one['weights']}")
     if correlations is not None:
         print(
@@ -282,6 +286,44 @@ def fit(
             f"Kendall's tau {correlations['kendall_tau']:.3f}, Spearman's rho {correlations['spearman_rho']:.3f}, "
             f"Pearson's r {correlations['pearson_r']:.3f}"
         )
+
+
+@app.command()
+def auto(
+    folder: Annotated[
+        str, typer.Argument(help="A folder with train/ and test/ (or val/), each with a folder a class.")
+    ],
+    max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-adds an image: 50M.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="At most so many parameters: 500k.")] = None,
+    max_latency_ms: Annotated[str | None, typer.Option(help="At most so many milliseconds on this machine.")] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="About how long it may take.")] = 30,
+    out: Out = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """From a folder of images to an exported network: choose, search, train, export, report.
+
+    For example: raynas auto flowers --max-macs 50M --minutes 60
+    """
+    from raynas.auto import auto as carry_out
+
+    limits = {"macs": max_macs, "params": max_params, "latency_ms": max_latency_ms}
+    told = carry_out(folder, limits, minutes, out, _reporter(quiet or as_json, log_format), verbose)
+    if as_json:
+        print_json(told)
+        return
+    print("\n".join(told["why"]))
+    print(told["run"])
+
+
+def _print_fitted(fitted: dict[str, Any]) -> None:
+    print(fitted["architecture"])
+    print(
+        f"trained alone: test top-1 {fitted['top1']:.2f} %, {fitted['macs'] / 1e6:.3f} M multiply-adds, "
+        f"{fitted['params'] / 1e6:.3f} M parameters"
+    )
 
 
 @app.command()
@@ -310,6 +352,73 @@ def export(
     )
     print(card["card"])
     print(card["file"])
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="The folders of finished runs.")],
+    out: Annotated[
+        str | None, typer.Option("--out", help="The page; by default report.html in the run's folder.")
+    ] = None,
+    figures: Annotated[
+        str | None, typer.Option("--figures", help="A folder for every figure as a CSV file and a PNG picture.")
+    ] = None,
+) -> None:
+    """Write one HTML page of runs, which opens without a network.
+
+    For example: raynas report runs/demo --out demo.html
+    """
+    from raynas.report import report as write
+
+    print(write(runs, out, figures))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="The folders of finished runs.")],
+    max_macs: Annotated[
+        str | None, typer.Option(help="Only architectures of at most so many multiply-adds: 50M.")
+    ] = None,
+    max_params: Annotated[str | None, typer.Option(help="Likewise parameters.")] = None,
+    max_latency_ms: Annotated[str | None, typer.Option(help="Likewise milliseconds.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put runs side by side: the best within a budget, hypervolume, what the search took.
+
+    For example: raynas compare runs/pad runs/spos --max-macs 3M
+    """
+    from raynas.comparing import compare as beside
+    from raynas.comparing import limits_of, readable
+    from raynas.results import json_rows
+
+    table = beside(runs, limits_of(macs=max_macs, params=max_params, latency_ms=max_latency_ms))
+    if as_json:
+        print_json(json_rows(table))
+    elif csv:
+        print(table.to_csv(index=False), end="")
+    else:
+        print_table(*readable(table))
+
+
+@app.command()
+def watch(
+    run: Annotated[str, typer.Argument(help="The folder of a run.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print how far it has come as one JSON value, and end.")
+    ] = False,
+) -> None:
+    """Watch a run from another terminal until it ends.
+
+    For example: raynas watch runs/demo
+    """
+    from raynas.watching import status
+    from raynas.watching import watch as follow
+
+    if as_json:
+        print_json(status(run))
+    else:
+        follow(run)
 
 
 @app.command()

@@ -11,7 +11,9 @@ import yaml
 
 from raynas.results import Outcome, load, pareto_front
 from raynas.run_folder import RunFolder
+from search_spaces.budget import Budget
 from search_spaces.errors import UserError
+from search_spaces.validation import validated
 
 COSTS = ("macs", "params", "latency_ms")
 
@@ -22,7 +24,7 @@ def compare(runs: Sequence[str], limits: Mapping[str, float] | None = None) -> p
     Columns: `run`, `method`, `space`, `seed`; `evaluations`, of `architectures` different ones; `top1`, `macs`,
     `params` and `latency_ms` of the most accurate architecture of the final step within the limits;
     `standalone_top1`, the best of those networks that were trained alone; `hypervolume`, of the front in accuracy and
-    cost, in percent times the share of the highest cost of any run (the reference point: no accuracy at that cost);
+    cost, in percent times the share of the reference point's cost, which is a tenth above the highest of any run;
     `search_seconds`, `worker_seconds` and `gpu_seconds` of all steps but the training of single networks; and
     `kendall_tau` between one-shot and stand-alone accuracy, where three networks or more were trained alone.
 
@@ -37,8 +39,56 @@ def compare(runs: Sequence[str], limits: Mapping[str, float] | None = None) -> p
     if len(costs) > 1:
         raise UserError(f"The fronts of these runs are of {' and '.join(costs)}: compare those of one cost.")
     finals = [_final(one, limits or {}) for one in outcomes]
-    highest = max((float(final[costs[0]].max()) for final in finals if len(final)), default=1.0)
-    return pd.DataFrame([_row(*pair, highest) for pair in zip(outcomes, finals, strict=True)])
+    highest = 1.1 * max((float(final[costs[0]].max()) for final in finals if len(final)), default=1.0)
+    rows = pd.DataFrame([_row(*pair, highest) for pair in zip(outcomes, finals, strict=True)])
+    return rows.astype({"macs": "Int64", "params": "Int64"})  # counts, with gaps
+
+
+def readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """The columns and rows of `compare` for people, without what no run has."""
+    formats = {
+        "run": ("run", "{}"),
+        "method": ("method", "{}"),
+        "space": ("space", "{}"),
+        "seed": ("seed", "{}"),
+        "evaluations": ("evaluations", "{:,}"),
+        "top1": ("top-1 %", "{:.2f}"),
+        "standalone_top1": ("alone %", "{:.2f}"),
+        "macs": ("M multiply-adds", "{:,.3f}"),
+        "params": ("M parameters", "{:,.3f}"),
+        "latency_ms": ("ms", "{:.3f}"),
+        "hypervolume": ("hypervolume", "{:.2f}"),
+        "search_seconds": ("search s", "{:,.0f}"),
+        "worker_seconds": ("worker s", "{:,.0f}"),
+        "gpu_seconds": ("GPU s", "{:,.0f}"),
+        "kendall_tau": ("tau", "{:.2f}"),
+    }
+    without_gpus = not table["gpu_seconds"].any()
+    told = [column for column in formats if table[column].notna().any()]
+    shown = [column for column in told if column != "gpu_seconds" or not without_gpus]
+    scale = {"macs": 1e-6, "params": 1e-6}
+    rows = [
+        [
+            ""
+            if pd.isna(row[column])
+            else formats[column][1].format(row[column] * scale[column] if column in scale else row[column])
+            for column in shown
+        ]
+        for row in table.to_dict("records")
+    ]
+    return [formats[column][0] for column in shown], rows
+
+
+def limits_of(**given: str | None) -> dict[str, float]:
+    """Limits by resource, of amounts as budgets write them (`50M`).
+
+    Raises:
+        UserError: if one is no amount.
+    """
+    limits = {key: {"max": text} for key, text in given.items() if text is not None}
+    return {
+        key: limit.max for key, limit in validated(Budget, limits, "the limits").root.items() if limit.max is not None
+    }
 
 
 def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:

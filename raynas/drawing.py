@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from raynas.results import load
+from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder
 from search_spaces import from_specification
 from search_spaces.cell import CellSpace
@@ -38,24 +38,25 @@ def draw_run(run: str, out: str | Path) -> Path:
     Raises:
         UserError: if the run's space has no cells, matplotlib is missing, or it cannot write such a file.
     """
-    outcome, folder = load(run), RunFolder(run)
-    space = from_specification(outcome.space)
-    if not isinstance(space, CellSpace):
-        raise UserError(f"{space.name} has no cells to draw; raynas describe lists an architecture's layers.")
-    weights = None
-    if folder.exists(FILE):
-        genotype = Genotype.parse(space, folder.read(FILE).decode())
-        architecture, weights = genotype.architecture, genotype.edges
-    else:
-        architecture = space.parse(outcome.best["architecture"])
     try:
-        figure = draw(space, architecture, weights)
+        figure = figure_of(load(run))
         figure.savefig(out, dpi=110)
     except ImportError as error:
         raise UserError("Drawing needs matplotlib: pip install 'raynas[drawing]'.") from error
     except ValueError as error:
         raise UserError(f"{out}: {error}") from error
     return Path(out)
+
+
+def figure_of(outcome: Outcome) -> Figure:
+    """The cells that a run has found; raises UserError if its space has none, ImportError without matplotlib."""
+    folder, space = RunFolder(outcome.run), from_specification(outcome.space)
+    if not isinstance(space, CellSpace):
+        raise UserError(f"{space.name} has no cells to draw; raynas describe lists an architecture's layers.")
+    if not folder.exists(FILE):
+        return draw(space, space.parse(outcome.best["architecture"]))
+    genotype = Genotype.parse(space, folder.read(FILE).decode())
+    return draw(space, genotype.architecture, genotype.edges)
 
 
 def draw(space: CellSpace, architecture: Architecture, weights: Sequence[float] | None = None) -> Figure:

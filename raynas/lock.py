@@ -69,6 +69,14 @@ def _refusal(folder: RunFolder, holder: dict[str, Any] | None) -> UserError:
     )
 
 
+def holder(folder: RunFolder) -> dict[str, Any] | None:
+    """Who holds the run folder now (`host`, `pid`, `attempt`), if anybody who lives does."""
+    now = _read(folder)
+    if now is None or now["state"] != "held":
+        return None
+    return now if now["host"] != socket.gethostname() or _lives(now) else None
+
+
 class Superseded(RuntimeError):
     """A newer attempt has begun on the folder: what an older one has still to write would only be in its way."""
 

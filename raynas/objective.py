@@ -133,6 +133,10 @@ class Learner(nn.Module, ABC):
         """The architecture that the learner would now choose, where it would choose one."""
         return None
 
+    def probabilities(self) -> Tensor | None:
+        """How much the learner holds of each option, shape (choices, options), where it weighs them; for reports."""
+        return None
+
     def notes(self) -> dict[str, Any]:
         """Columns of its own that the learner adds to the evaluation table's row of `likeliest`."""
         return {}

@@ -113,6 +113,14 @@ class Factors(nn.Module):
         entropy: Tensor = torch.special.entr(self.log_probabilities(logits).exp())
         return entropy.sum()
 
+    def marginals(self, logits: Tensor) -> Tensor:
+        """The probability of each option of each choice, shape (choices, greatest option + 1)."""
+        shares = self.log_probabilities(logits).exp()[self.factor]
+        combinations = torch.arange(shares.shape[1], device=logits.device)
+        places = combinations // self.strides[:, None] % self.counts[:, None]
+        options = self.kept.gather(1, places)
+        return torch.zeros(len(options), int(self.kept.max()) + 1, device=logits.device).scatter_add(1, options, shares)
+
     def mode(self, logits: Tensor) -> Tensor:
         """The most probable architecture, shape (choices,)."""
         return self.indices(self.log_probabilities(logits).argmax(dim=1)[None])[0]

@@ -121,6 +121,9 @@ class Distribution(Learner):
         with torch.no_grad():
             return float(self.factors.entropy(self.logits[self.kind]))
 
+    def probabilities(self) -> Tensor:
+        return self.factors.marginals(self.logits[self.kind].detach())
+
     def notes(self) -> dict[str, Any]:
         """After an epoch: the entropy in nats, K of the last step, the architectures drawn since the first."""
         drawn = {"samples": int(self.count), "drawn": int(self.drawn_in_all)}

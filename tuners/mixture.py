@@ -140,6 +140,10 @@ class MixtureLearner(Learner):
         strengths = self.edge_weights().detach() if self._settings.rank == "edges" else strongest(self._space, weights)
         return discrete(self._space, weights, strengths, self._settings.inputs)
 
+    def probabilities(self) -> Tensor:
+        """The weights of the mixture."""
+        return self.weights().detach()
+
     def notes(self) -> dict[str, Any]:
         """`skips`: the share of skip connections among the edges that the discrete architecture keeps."""
         likeliest = self.likeliest()

@@ -94,6 +94,11 @@ class Proposals(Learner):
             self.theta[self.pi.argmax()].masked_fill(~self._kept.to(self.theta.device), -torch.inf)
         )
 
+    def probabilities(self) -> Tensor:
+        """Of the operations of the most probable proposal."""
+        kept = self._kept.to(self.theta.device)
+        return self.theta[self.pi.argmax()].detach().masked_fill(~kept, -torch.inf).softmax(dim=1)
+
     def notes(self) -> dict[str, Any]:
         return {"proposal": int(self.pi.argmax()), "temperature": self.temperature}
 

@@ -41,6 +41,8 @@ from search_spaces.supernet import Supernet
 
 TRAINED, LEARNT = "weights.safetensors", "learner.safetensors"
 """What a finished training leaves in its step's folder."""
+PROBABILITIES = "probabilities.json"
+"""What a learner that weighs options ended with, one row a choice."""
 WORKERS = "workers.json"
 """How many workers a training that began with more goes on with."""
 _PROGRESS_SECONDS = 1.0
@@ -191,6 +193,8 @@ class Trainer:
             trained = self.supernet if self.average is None else self.average.module
             self.folder.write_tensors(TRAINED, trained.state_dict(), about)
             self.folder.write_json("history.json", {"epochs": self.history})
+            if (learnt := self.learner.probabilities()) is not None:
+                self.folder.write_json(PROBABILITIES, {"space": self.job.space, "options": learnt.tolist()})
 
     def _resume(self) -> tuple[int, int, Means]:
         """Load the newest checkpoint that the first worker can read: the epoch, step and means to go on with."""
