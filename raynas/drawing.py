@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder
-from search_spaces import from_specification
 from search_spaces.cell import CellSpace
 from search_spaces.cell_plan import CellPlan
 from search_spaces.errors import UserError
@@ -50,7 +49,7 @@ def draw_run(run: str, out: str | Path) -> Path:
 
 def figure_of(outcome: Outcome) -> Figure:
     """The cells that a run has found; raises UserError if its space has none, ImportError without matplotlib."""
-    folder, space = RunFolder(outcome.run), from_specification(outcome.space)
+    folder, space = RunFolder(outcome.run), outcome.whole_space
     if not isinstance(space, CellSpace):
         raise UserError(f"{space.name} has no cells to draw; raynas describe lists an architecture's layers.")
     if not folder.exists(FILE):

@@ -51,7 +51,7 @@ class Figure:
 def figures(outcome: Outcome) -> Iterator[Figure]:
     """The figures of one run, but for its front."""
     folder = RunFolder(outcome.run)
-    space = from_specification({**outcome.space, "restriction": {}})  # with what was pruned
+    space = outcome.whole_space
     yield from _search(outcome)
     yield from _training(folder)
     yield from _learner(outcome)

@@ -19,7 +19,6 @@ from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
-from search_spaces.loading import from_specification
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -120,7 +119,7 @@ def _cells(outcome: Outcome) -> str:
     """The cells that were found, drawn, where the space has cells and matplotlib is there to draw them."""
     from raynas.drawing import figure_of
 
-    if not isinstance(from_specification(outcome.space), CellSpace) or not outcome.best:
+    if not isinstance(outcome.whole_space, CellSpace) or not outcome.best:
         return ""
     picture = io.StringIO()
     try:

@@ -172,6 +172,13 @@ class Outcome:
         return pareto_front(self.table[self.table["step"] == self.final], self.cost).reindex(columns=columns)
 
     @property
+    def whole_space(self) -> SearchSpace:
+        """The space with all options, those that the method pruned too: it parses whatever the table holds."""
+        from search_spaces import from_specification
+
+        return from_specification({**self.space, "restriction": {}})
+
+    @property
     def is_tested(self) -> bool:
         """Whether the final step's accuracies are those of networks trained alone, on the test images."""
         return self.final.endswith(TESTED)

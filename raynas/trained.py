@@ -11,7 +11,7 @@ import yaml
 
 from raynas import fitted
 from raynas.data.settings import Prepared
-from raynas.results import json_rows, load
+from raynas.results import TESTED, json_rows, load
 from raynas.run_folder import RunFolder
 from search_spaces import from_specification
 from search_spaces.cell import CellSpace
@@ -60,8 +60,9 @@ class Trained:
             network.load_state_dict(genotype.space.network_state(genotype.architecture, state))
         else:
             architecture = self.space.parse(self.text)
-            network = self.space.network(architecture)
-            network.load_state_dict(self.space.network_state(architecture, state))
+            space = self.space.only(architecture)
+            network = space.network(architecture)
+            network.load_state_dict(space.network_state(architecture, state))
         return network.eval()
 
 
@@ -74,7 +75,7 @@ def trained(run: str | Path, text: str | None = None) -> Trained:
     folder = RunFolder(run)
     if not folder.exists("recipe.yaml"):
         raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
-    found = [*_fitted(folder), *_tuned(folder)]
+    found = [*_fitted(folder), *_tested(folder)]
     if text is not None:
         found = [one for one in found if one.text == text or one.figures["architecture"] == text]
     if not found:
@@ -147,28 +148,31 @@ def _fitted(folder: RunFolder) -> list[Trained]:
     ]
 
 
-def _tuned(folder: RunFolder) -> list[Trained]:
-    """What a method itself tuned until it could be used (HM-NAS)."""
-    if not folder.exists("outcome.json") or not folder.exists(FILE):
+def _tested(folder: RunFolder) -> list[Trained]:
+    """What the method itself trained until it could be measured on the test images (HM-NAS, FTSO)."""
+    if not folder.exists("outcome.json"):
         return []
     outcome = load(folder.uri)
-    space = from_specification(outcome.space)
-    genotype = _genotype(folder, space)
-    if not outcome.is_tested or genotype is None or outcome.weights is None:
+    trained_by = outcome.final.removesuffix(TESTED)
+    steps = folder.read_json("study.json")["steps"]
+    weights = [step["result"]["file"] for step in steps if step["name"] == trained_by and "file" in step["result"]]
+    if not outcome.is_tested or not weights:
         return []
+    space = outcome.whole_space
+    genotype = _genotype(folder, space)
     row = json_rows(outcome.table[outcome.table["step"] == outcome.final])[-1]
     recipe = yaml.safe_load(folder.read("recipe.yaml"))
     return [
         Trained(
-            name=outcome.final,
+            name=trained_by,
             run=folder,
             space=space,
-            text=str(genotype),
-            figures={**row, "latency_ms": None},
+            text=row["architecture"] if genotype is None else str(genotype),
+            figures=row,
             settings=recipe["fit"],
             data=_data(folder),
             seed=recipe["seed"],
-            weights=outcome.weights,
+            weights=weights[0],
         )
     ]
 

@@ -1,0 +1,1 @@
+"""A search space and a method for raynas, found through their entry points."""

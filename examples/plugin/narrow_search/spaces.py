@@ -1,0 +1,19 @@
+"""A space of narrow layers: a table of stages is all that a layer-by-layer space needs."""
+
+from search_spaces.chain import ChainFamily, Stage
+
+BLOCKS = ("k3e1", "k3e3", "k5e3")
+
+narrow = ChainFamily(
+    name="narrow",
+    paper="an example of a plug-in",
+    stages=(
+        Stage(channels=8, repeats=2, stride=1, first=BLOCKS, rest=(*BLOCKS, "skip")),
+        Stage(channels=16, repeats=3, stride=2, first=BLOCKS, rest=(*BLOCKS, "skip")),
+    ),
+    stem_channels=8,
+    stem_stride=1,
+    head_channels=64,
+    resolution=16,
+    num_classes=10,
+)
