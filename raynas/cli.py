@@ -88,7 +88,10 @@ def demo(
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Run PAD-NAS on scikit-learn's digits and train what it found alone, in a few minutes on a laptop."""
+    """Run PAD-NAS on scikit-learn's digits and train what it found alone, in a few minutes.
+
+    For example: raynas demo
+    """
     from raynas.fitting import fit_run
 
     reporter = _reporter(quiet or as_json, log_format)
@@ -112,7 +115,10 @@ def run(
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Carry out a recipe, or go on with it where its run folder holds an unfinished run."""
+    """Carry out a recipe, or go on with it where its run folder holds an unfinished run.
+
+    For example: raynas run pad-nas-digits --set seed=1 --out runs/seed-1
+    """
     reporter = _reporter(quiet or as_json, log_format)
     outcome = _carried_out(recipe, out, changes, reporter, verbose)
     if as_json:
@@ -144,7 +150,10 @@ def _print_front(outcome: Outcome, reporter: Reporter) -> None:
 
 @app.command()
 def spaces(as_json: Json = False) -> None:
-    """List the search spaces with their sizes and cost ranges."""
+    """List the search spaces with their sizes and cost ranges.
+
+    For example: raynas spaces --json
+    """
     from raynas.describing import print_spaces, space_rows
 
     rows = space_rows()
@@ -156,7 +165,10 @@ def spaces(as_json: Json = False) -> None:
 
 @app.command()
 def methods(as_json: Json = False) -> None:
-    """List the methods, the spaces that they work on and their papers; with --json their settings, too."""
+    """List the methods, the spaces that they work on and their papers; with --json their settings, too.
+
+    For example: raynas methods --json
+    """
     from pydantic_core import to_jsonable_python
 
     from raynas import method
@@ -197,7 +209,10 @@ def describe(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a space holds, or what an architecture is made of and costs."""
+    """Show what a space holds, or what an architecture is made of and costs.
+
+    For example: raynas describe hournas-a
+    """
     from raynas.describing import described, settings_of
     from search_spaces import LatencyTable
 
@@ -216,7 +231,10 @@ def draw(
     run: Annotated[str, typer.Argument(help="The folder of a finished run over cells.")],
     out: Annotated[str, typer.Option("--out", help="The picture: a .png, .svg or .pdf file.")] = "cell.png",
 ) -> None:
-    """Draw the cells that a run has found: operations on the edges, and the edges' weights."""
+    """Draw the cells that a run has found: operations on the edges, and the edges' weights.
+
+    For example: raynas draw runs/hm-nas --out cell.svg
+    """
     from raynas.drawing import draw_run
 
     print(draw_run(run, out))
@@ -228,7 +246,10 @@ def table(
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print the evaluation table of a run, finished or not."""
+    """Print the evaluation table of a run, finished or not.
+
+    For example: raynas table runs/demo --csv > evaluated.csv
+    """
     from raynas.results import COLUMNS, EvaluationTable, json_rows
     from raynas.run_folder import RunFolder
 
@@ -255,6 +276,9 @@ def fit(
         typer.Option(help="Another architecture of the run than its best; may be given several times."),
     ] = None,
     best: Annotated[int, typer.Option(min=1, help="So many of the run's best architectures.")] = 1,
+    recipe: Annotated[
+        str | None, typer.Option(help="Of a text: the recipe whose images and `fit` it is trained with.")
+    ] = None,
     out: Out = None,
     changes: Changes = None,
     as_json: Json = False,
@@ -262,7 +286,10 @@ def fit(
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Train networks alone and measure them on the test images. `--set epochs=N` and the like change how."""
+    """Train networks alone, and measure them on the test images.
+
+    For example: raynas fit runs/demo --best 3 --set epochs=30
+    """
     from raynas.fitting import fit_architecture, fit_run
     from raynas.results import load
 
@@ -270,7 +297,10 @@ def fit(
     if ": " in what:
         if architecture or best > 1:
             raise UserError("--architecture and --best are for the networks of a run's folder.")
-        fitted, correlations = [fit_architecture(what, out, changes or [], reporter, verbose)], None
+        fitted = [fit_architecture(what, out, changes or [], reporter, verbose, recipe)]
+        correlations = None
+    elif recipe is not None:
+        raise UserError("--recipe is for the text of an architecture; a run has its own.")
     else:
         fitted = fit_run(what, architecture or [], changes or [], reporter, verbose, best)
         correlations = load(what).correlations
@@ -423,7 +453,10 @@ def watch(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a recipe, with which editors complete and check YAML."""
+    """Print the JSON Schema of a recipe, with which editors complete and check YAML.
+
+    For example: raynas schema > recipe.schema.json
+    """
     from raynas.recipe import recipe_schema
 
     print_json(recipe_schema())

@@ -17,6 +17,7 @@ from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder, digest
 from raynas.running import opened
 from raynas.study import Study
+from raynas.teacher import Teacher
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 
@@ -42,22 +43,29 @@ def fit_run(
 
 
 def fit_architecture(
-    text: str, out: str | Path | None, changes: Sequence[str], reporter: Reporter, verbose: bool = False
+    text: str,
+    out: str | Path | None,
+    changes: Sequence[str],
+    reporter: Reporter,
+    verbose: bool = False,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Train an architecture by its text, in a run folder of its own.
 
     Args:
+        recipe: whose space's settings, images and `fit` it is trained with; without it, the defaults.
         changes: `KEY=VALUE` each, of the recipe's `fit`; with a dot, of the whole recipe (`data.name=CIFAR10`,
             `space.width=0.5`).
 
     Raises:
         UserError: if the text is not an architecture of a known space, or a change is not one of a recipe.
     """
-    content = {"method": "fit", "space": text.partition(":")[0].strip()}
-    recipe = Recipe.read(
-        content, [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
-    )
-    planned = plan(recipe, out)
+    content: dict[str, Any] = {"space": text.partition(":")[0].strip()}
+    if recipe is not None:
+        base = Recipe.read(recipe).json_value()
+        content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
+    asked = [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
+    planned = plan(Recipe.read({**content, "method": "fit"}, asked), out)
     folder = RunFolder(out or Path("runs") / f"fit-{digest([text, planned.recipe.json_value()])[:6]}")
     with opened(planned, folder, reporter, verbose) as study:
         return _fit(study, text, None)
@@ -66,6 +74,8 @@ def fit_architecture(
 def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
     architecture = study.space.parse(text)
     settings = study.recipe.fit
+    if settings.teacher is not None:
+        Teacher.refuse_unfit(settings.teacher, study.space.num_classes)
     start = None
     if settings.inherit:
         if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):

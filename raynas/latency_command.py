@@ -46,7 +46,10 @@ def measure(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time every distinct block of a space on this machine and write its latency table."""
+    """Time every distinct block of a space on this machine and write its latency table.
+
+    For example: raynas latency measure fbnet --resolution 64 --out fbnet.csv
+    """
     loaded, bench = _space(space, resolution, settings), _bench(device, threads, batch_size, repeats)
     import yaml
 
@@ -90,7 +93,10 @@ def check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare a latency table's sums with the measured time of random networks."""
+    """Compare a latency table's sums with the measured time of random networks.
+
+    For example: raynas latency check fbnet fbnet.csv --resolution 64
+    """
     loaded, bench = _space(space, resolution, settings), _bench(device, threads, batch_size, repeats)
     from dataclasses import asdict
 

@@ -61,8 +61,6 @@ def refuse_unfit(space: SearchSpace, settings: FitSettings) -> None:
         raise UserError(
             f"fit.stochastic_depth is for networks of blocks, not of cells as {space.name}'s are: set fit.drop_path."
         )
-    if settings.teacher is not None:
-        Teacher.refuse_unknown(settings.teacher, space.num_classes)
 
 
 class StandAlone(Objective):

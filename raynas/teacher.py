@@ -38,12 +38,20 @@ class Teacher:
         self._shift = ((ours[0] - theirs[0]) / theirs[1])[:, None, None]
 
     @staticmethod
-    def refuse_unknown(settings: TeacherSettings, num_classes: int) -> None:
+    def refuse_unfit(settings: TeacherSettings, num_classes: int) -> None:
         """Raises UserError where the teacher cannot be had, before anything is trained; nothing is downloaded."""
-        if settings.weights == "DEFAULT":
-            _refuse_unnamed(settings.model)
-        else:
+        if settings.weights != "DEFAULT":
             _loaded(settings, num_classes)
+            return
+        from torchvision import models
+
+        _refuse_unnamed(settings.model)
+        known = len(models.get_model_weights(settings.model).DEFAULT.meta["categories"])
+        if known != num_classes:
+            raise UserError(
+                f"torchvision's weights of {settings.model} know {known} classes, and the data has {num_classes}: give "
+                "fit.teacher.weights a file of your own, or leave fit.teacher out."
+            )
 
     def loss(self, images: Tensor, labelled: Loss) -> Loss:
         """The loss of a student on these images: the teacher's share of its answers, and the rest of the labels.
@@ -77,15 +85,9 @@ def _loaded(settings: TeacherSettings, num_classes: int) -> nn.Module:
 
     _refuse_unnamed(settings.model)
     if settings.weights == "DEFAULT":
-        network: nn.Module = models.get_model(settings.model, weights="DEFAULT")
-        classes = next(iter(reversed(list(network.parameters())))).shape[0]
-        if classes != num_classes:
-            raise UserError(
-                f"torchvision's weights of {settings.model} know {classes} classes, and the data has {num_classes}: "
-                "give fit.teacher.weights a file of your own."
-            )
-        return network
-    network = models.get_model(settings.model, num_classes=num_classes)
+        pretrained: nn.Module = models.get_model(settings.model, weights="DEFAULT")
+        return pretrained
+    network: nn.Module = models.get_model(settings.model, num_classes=num_classes)
     try:
         network.load_state_dict(_state(Path(settings.weights).expanduser()))
     except RuntimeError as error:

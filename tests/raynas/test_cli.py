@@ -89,3 +89,20 @@ def test_importing_the_packages_loads_nothing_heavy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("auto", "compare", "demo", "describe", "draw", "export", "fit", "methods", "report", "run", "schema"),
+        *("spaces", "table", "watch", "latency measure", "latency check"),
+    ],
+)
+def test_help_fits_on_a_screen_and_shows_an_example(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    main([*command.split(), "--help"])
+    told = capsys.readouterr().out
+    assert f"For example: raynas {command}" in " ".join(told.split())
+    assert len(told.splitlines()) <= 40

@@ -144,12 +144,13 @@ def test_a_teacher_changes_the_gradients_and_is_in_no_checkpoint(tmp_path: Path,
         ({"model": "resnet17"}, "no classification model 'resnet17'; the nearest is 'resnet18'"),
         ({"weights": "nowhere.pth"}, "nowhere.pth cannot be read"),
         ({"model": "squeezenet1_0"}, "not those of a squeezenet1_0 of 3 classes"),
+        ({"weights": "DEFAULT"}, "know 1000 classes, and the data has 3"),
     ],
 )
 def test_a_teacher_that_cannot_be_had_is_refused(changes: dict[str, str], sentence: str, tmp_path: Path) -> None:
     given = {"model": "squeezenet1_1", "weights": str(saved_teacher(tmp_path, 3)), **changes}
     with pytest.raises(UserError, match=sentence):
-        refuse_unfit(CHAIN, FitSettings(teacher=TeacherSettings(**given)))  # type: ignore[arg-type]
+        Teacher.refuse_unfit(TeacherSettings(**given), 3)  # type: ignore[arg-type]
 
 
 def test_the_average_of_weights_is_that_of_its_formula() -> None:
