@@ -17,6 +17,7 @@ from raynas import steps
 from raynas.own_space import COPIES, file_of, settled, write_copy
 from raynas.recipe import Recipe, difference
 from raynas.run_folder import RunFolder
+from raynas.tracking import refuse_missing
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
     """
     from raynas.stand_alone import refuse_unfit
 
+    refuse_missing(recipe.track)
     latency = _latency_rows(recipe)
     file = file_of(recipe, run)
     space, data = _space_and_data(recipe, file)

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from raynas.data import DataSettings
 from raynas.run_folder import digest
+from raynas.tracking import Tracker
 from search_spaces.budget import Budget
 from search_spaces.errors import UserError
 from search_spaces.validation import validated
@@ -32,6 +33,7 @@ _FREE = {
     "scale.max_failures",
     "scale.wait_minutes",
     "space.file.path",
+    "track",
     "training.checkpoint_minutes",
 }
 """What cannot change the results of a run, and so may change between one attempt at it and the next."""
@@ -196,6 +198,7 @@ class Recipe(Settings):
 
     Attributes:
         notes: lines to show before the run, such as what a small recipe has shrunk.
+        track: where else its metrics go: `mlflow`, `wandb`.
     """
 
     method: Named
@@ -210,6 +213,7 @@ class Recipe(Settings):
     scale: ScaleSettings = ScaleSettings()
     seed: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
+    track: tuple[Tracker, ...] = ()
 
     @model_validator(mode="after")
     def _an_image_for_every_micro_batch(self) -> Recipe:

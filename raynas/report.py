@@ -85,7 +85,8 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
             if best
             else "nothing within the budget"
         )
-        told = f"{one.method} in {one.run.rpartition('/')[2]}: best {found}; {len(one.table):,} evaluations, {_time(seconds)}"
+        name = one.run.rpartition("/")[2]
+        told = f"{one.method} in {name}: best {found}; {len(one.table):,} evaluations, {_time(seconds)}"
         items.append(f"<li>{html.escape(told)}<br><code>{html.escape(best.get('architecture', ''))}</code></li>")
     return f"<ul>{''.join(items)}</ul>"
 

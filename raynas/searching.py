@@ -6,7 +6,7 @@ evaluations are written before the state that follows them, so that doing a gene
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -48,16 +48,22 @@ class SearchJob(TuneJob):
     threads: int
 
 
-def search(job: SearchJob, scale: ScaleSettings, progress: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+def search(
+    job: SearchJob,
+    scale: ScaleSettings,
+    progress: Callable[[dict[str, Any]], None],
+    callbacks: Sequence[tune.Callback] = (),
+) -> list[dict[str, Any]]:
     """Run one trial a seed to its end; returns each trial's last state: generations done, evaluations, note.
 
     Args:
         progress: called after each generation of each trial with what the trial reported.
+        callbacks: Ray Tune's, that hear of it, too.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    run_trials(_trial, job, len(job.seeds), scale, progress)
+    run_trials(_trial, job, len(job.seeds), scale, progress, callbacks=callbacks)
     folder = RunFolder(job.run) / job.folder
     summaries = [folder.read_json(_state_file(trial))["summary"] for trial in range(len(job.seeds))]
     if not all(summary["ended"] for summary in summaries):

@@ -22,6 +22,7 @@ from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation, Searcher
 from raynas.stand_alone import stand_alone
 from raynas.steps import Steps
+from raynas.tracking import search_callbacks, track_training
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class Study:
                 full = TrainingJob.model_validate({**job, **here, **about, "actors": actors, "judge": judge})
                 history = launch(full, scale, self._reporter.update)
             write_curves(self.folder, name, history)
+            track_training(self.recipe.track, self.folder.uri, name, history)
             last = history[-1]
             self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
             return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{last['epoch']}", "history": history}
@@ -175,7 +177,8 @@ class Study:
                     "actors": actors,
                     "about": about,
                 }
-                summaries = search(SearchJob.model_validate({**job, **here}), scale, self._generation)
+                callbacks = search_callbacks(self.recipe.track, self.folder.uri, name)
+                summaries = search(SearchJob.model_validate({**job, **here}), scale, self._generation, callbacks)
             for summary in summaries:
                 if summary["note"]:
                     self.say(summary["note"])
@@ -253,7 +256,8 @@ class Study:
                     done.append(report["trial"])
                     self._reporter.update(len(set(done)), len(settings), "trials")
 
-            results = sweep(SweepJob.model_validate({**job, **here}), self.recipe.scale, progress)
+            callbacks = search_callbacks(self.recipe.track, self.folder.uri, name)
+            results = sweep(SweepJob.model_validate({**job, **here}), self.recipe.scale, progress, callbacks)
             folders = [f"{folder}/{trial_folder(trial)}" for trial in range(len(settings))]
             for trial, there in enumerate(folders):
                 EvaluationTable(self.folder).adopt(self.folder / there, name, trial)

@@ -7,7 +7,7 @@ are never stopped from outside: Ray 2.60 does not give back what a Ray Train job
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,17 @@ class SweepJob(TuneJob):
         return f"verdicts-{digest([self.run, self.folder, self.attempt])[:12]}"
 
 
-def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+def sweep(
+    job: SweepJob,
+    scale: ScaleSettings,
+    progress: Callable[[dict[str, Any]], None],
+    callbacks: Sequence[tune.Callback] = (),
+) -> list[dict[str, Any]]:
     """Run one trial a setting to its end; returns what each trial's function returned.
 
     Args:
         progress: called after each trial with what it returned.
+        callbacks: Ray Tune's, that hear of it, too.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
@@ -65,7 +71,9 @@ def sweep(job: SweepJob, scale: ScaleSettings, progress: Callable[[dict[str, Any
             stack.enter_context(verdicts(job.judge))
             settings = {key: value for key, value in job.scheduler.items() if key != "path"}
             scheduler = pkgutil.resolve_name(job.scheduler["path"])(job.judge, **settings)
-        run_trials(_trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler)
+        run_trials(
+            _trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler, callbacks=callbacks
+        )
     here = RunFolder(job.run) / job.folder
     return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
 

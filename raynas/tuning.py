@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -40,6 +40,7 @@ def run_trials(
     progress: Report,
     concurrent: int | None = None,
     scheduler: TrialScheduler | None = None,
+    callbacks: Sequence[tune.Callback] = (),
 ) -> None:
     """Run `trial({"job": ..., "trial": number})` for each number below `count`, each in a process.
 
@@ -47,6 +48,7 @@ def run_trials(
         progress: called with what trials report.
         concurrent: how many run side by side; as many as fit where it is not given.
         scheduler: Ray Tune's; trials run in their order where it is not given.
+        callbacks: Ray Tune's, that hear of what trials report, too.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
@@ -65,7 +67,7 @@ def run_trials(
             name=f"attempt-{job.attempt:03d}",
             storage_path=(RunFolder(job.run) / job.folder / "ray").uri,
             failure_config=tune.FailureConfig(max_failures=scale.max_failures),
-            callbacks=[_Reports(progress)],
+            callbacks=[_Reports(progress), *callbacks],
             verbose=0,
         ),
     ).fit()

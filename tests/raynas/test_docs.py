@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -55,12 +56,13 @@ def write_images(folder: Path) -> None:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_shows_works(page: str, tmp_path: Path, image_cache: Path) -> None:
+def test_what_a_page_shows_works(page: str, tmp_path: Path, cluster: None) -> None:
     if page == "tutorial.md":
         write_images(tmp_path / "flowers")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
     bin_folder = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    one_ray_for_all = ray.get_runtime_context().gcs_address
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "RAY_ADDRESS": one_ray_for_all}
     for language, text in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
         if language == "yaml":
             named = re.match(r"# (\S+)\n", text)

@@ -1,0 +1,75 @@
+"""Runs in MLflow and Weights & Biases: searches by Ray's own callbacks, training by its rows of metrics an epoch.
+
+Both find their server and their credentials in the environment, as everywhere (`MLFLOW_TRACKING_URI`, `WANDB_MODE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from ray.tune import Callback
+
+Tracker = Literal["mlflow", "wandb"]
+PROJECT = "raynas"
+"""The experiment, or the project, that runs are listed under."""
+Rows = Iterable[Mapping[str, Any]]
+
+
+def refuse_missing(trackers: Sequence[Tracker]) -> None:
+    """Raises UserError if a tracker's package is not installed."""
+    for tracker in trackers:
+        if find_spec(tracker) is None:
+            raise UserError(f"track: {tracker} needs its package: pip install 'raynas[tracking]'.")
+
+
+def search_callbacks(trackers: Sequence[Tracker], run: str, step: str) -> list[Callback]:
+    """Ray's callbacks, which log every generation of a search's or a sweep's trials."""
+    if not trackers:
+        return []
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    about = {"run": run, "step": step}
+    kinds: dict[Tracker, Callable[[], Callback]] = {
+        "mlflow": lambda: _mlflow_callback(about),
+        "wandb": lambda: WandbLoggerCallback(project=PROJECT, group=run, config=about, excludes=["config"]),
+    }
+    return [kinds[tracker]() for tracker in trackers]
+
+
+def _mlflow_callback(about: dict[str, str]) -> Callback:
+    """Ray's; it is told which server, as left alone it forgets what the environment says."""
+    import mlflow
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    return MLflowLoggerCallback(tracking, registry_uri=registry, experiment_name=PROJECT, tags=about)
+
+
+def track_training(trackers: Sequence[Tracker], run: str, step: str, history: Rows) -> None:
+    """Log a training's metrics, epoch by epoch, once it has ended."""
+    kinds: dict[Tracker, Callable[[str, str, Rows], None]] = {"mlflow": _to_mlflow, "wandb": _to_wandb}
+    for tracker in trackers:
+        kinds[tracker](run, step, history)
+
+
+def _to_mlflow(run: str, step: str, history: Rows) -> None:
+    import mlflow
+
+    mlflow.set_experiment(PROJECT)
+    with mlflow.start_run(run_name=step, tags={"run": run, "step": step}):
+        for row in history:
+            mlflow.log_metrics({key: float(value) for key, value in row.items()}, step=int(row["epoch"]))
+
+
+def _to_wandb(run: str, step: str, history: Rows) -> None:
+    import wandb
+
+    about = {"run": run, "step": step}
+    with wandb.init(project=PROJECT, group=run, name=step, config=about, reinit="create_new") as logged:
+        for row in history:
+            logged.log(dict(row), step=int(row["epoch"]))
