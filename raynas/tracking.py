@@ -5,6 +5,7 @@ Both find their server and their credentials in the environment, as everywhere (
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,12 +32,10 @@ def search_callbacks(trackers: Sequence[Tracker], run: str, step: str) -> list[C
     """Ray's callbacks, which log every generation of a search's or a sweep's trials."""
     if not trackers:
         return []
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
     about = {"run": run, "step": step}
     kinds: dict[Tracker, Callable[[], Callback]] = {
         "mlflow": lambda: _mlflow_callback(about),
-        "wandb": lambda: WandbLoggerCallback(project=PROJECT, group=run, config=about, excludes=["config"]),
+        "wandb": lambda: _wandb_callback(about),
     }
     return [kinds[tracker]() for tracker in trackers]
 
@@ -48,6 +47,14 @@ def _mlflow_callback(about: dict[str, str]) -> Callback:
 
     tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     return MLflowLoggerCallback(tracking, registry_uri=registry, experiment_name=PROJECT, tags=about)
+
+
+def _wandb_callback(about: dict[str, str]) -> Callback:
+    """Ray's, whose actors are told what this process's environment says, and would write into Ray's own folders."""
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    here: dict[str, Any] = {"dir": os.environ.get("WANDB_DIR", os.getcwd()), "mode": os.environ.get("WANDB_MODE")}
+    return WandbLoggerCallback(project=PROJECT, group=about["run"], excludes=["config"], config=about, **here)
 
 
 def track_training(trackers: Sequence[Tracker], run: str, step: str, history: Rows) -> None:
