@@ -105,16 +105,14 @@ def _write_recipe(
     reporter: Reporter,
 ) -> None:
     space = load(**space_of(images, limits), num_classes=images.classes)
-    latency = None
+    latency, table = None, None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if "latency_ms" in limits:
             latency = file.with_suffix(".latency.csv").absolute()
             table, _ = measure(space.latency_blocks(), Bench("cuda" if machine.gpus else "cpu"), reporter)
             table.write(latency)
-            Budget.model_validate({key: {"max": value} for key, value in limits.items()}).check(
-                space.costs(latency=table)
-            )
+        Budget.model_validate({key: {"max": most} for key, most in limits.items()}).check(space.costs(latency=table))
         seconds = middling_step_seconds(space, batch_size_of(images.train, workers_of(machine)))
         content = recipe_of(folder, images, machine, limits, minutes, seconds, latency)
         Recipe.read(content)
