@@ -40,6 +40,8 @@ def report(runs: Sequence[str], out: str | Path | None = None, figures_in: str |
     outcomes = [load(run) for run in runs]
     if len({one.cost for one in outcomes}) > 1:
         raise UserError("The fronts of these runs are of different costs: report on them one by one.")
+    if out is None and not RunFolder(outcomes[0].run).is_local:
+        raise UserError(f"{outcomes[0].run} is not on this machine: say where the page goes with --out.")
     shown = front(outcomes)
     drawn = [(one, list(figures(one))) for one in outcomes]
     page = _page(outcomes, shown, drawn)
