@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -108,7 +109,8 @@ def _write_onnx(network: nn.Module, images: Tensor, file: Path) -> Runner:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401  torch writes ONNX with it
+
+        import_module("onnxscript")  # torch writes ONNX with it
     except ImportError as error:
         raise UserError(
             "Exporting to ONNX needs onnx, onnxruntime and onnxscript: pip install 'raynas[export]'."

@@ -51,6 +51,10 @@ def correlations(table: pd.DataFrame) -> dict[str, float] | None:
     both = table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
     if len(both) < _LEAST:
         return None
-    kinds = {"kendall_tau": "kendall", "spearman_rho": "spearman", "pearson_r": "pearson"}
-    told = {key: float(both["top1"].corr(both["standalone_top1"], method=kind)) for key, kind in kinds.items()}  # type: ignore[arg-type]
-    return {"networks": len(both), **told}
+    one_shot, alone = both["top1"], both["standalone_top1"]
+    return {
+        "networks": len(both),
+        "kendall_tau": float(one_shot.corr(alone, method="kendall")),
+        "spearman_rho": float(one_shot.corr(alone, method="spearman")),
+        "pearson_r": float(one_shot.corr(alone, method="pearson")),
+    }

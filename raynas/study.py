@@ -170,15 +170,10 @@ class Study:
 
             about = {**self._about(), "weights": weights.version}
             with evaluators(self.folder.uri, name, self._attempt, asked, scale) as actors:
-                here = {
-                    "run": self.folder.uri,
-                    "folder": folder,
-                    "attempt": self._attempt,
-                    "actors": actors,
-                    "about": about,
-                }
+                here = {"run": self.folder.uri, "folder": folder, "attempt": self._attempt, "actors": actors}
                 callbacks = search_callbacks(self.recipe.track, self.folder.uri, name)
-                summaries = search(SearchJob.model_validate({**job, **here}), scale, self._generation, callbacks)
+                full = SearchJob.model_validate({**job, **here, "about": about})
+                summaries = search(full, scale, self._generation, callbacks)
             for summary in summaries:
                 if summary["note"]:
                     self.say(summary["note"])
@@ -314,13 +309,12 @@ class Study:
             if notes is not None:
                 about = {**self._about(), "weights": weights.version, "seed": self.recipe.seed, **notes}
                 EvaluationTable(self.folder).write(f"{name}{TESTED}", 0, 0, [tested], about)
-            return {"top1": tested.top1, "top5": tested.top5, "loss": tested.loss, **tested.costs}
+            return {"top1": tested.top1, "top5": tested.top5, "loss": tested.loss, "latency_ms": None, **tested.costs}
 
         arguments = {**self._identity_of(asked), "architectures": [str(architecture)]}
         figures = self._steps.do(f"{name}{TESTED}", "measuring it on the test images", arguments, 1, work)
-        measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params")}
-        latency_ms = figures.get("latency_ms")
-        return Fitted(architecture=str(architecture), **measured, latency_ms=latency_ms, weights=weights.file)
+        measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params", "latency_ms")}
+        return Fitted(architecture=str(architecture), **measured, weights=weights.file)
 
     def _ask(
         self, step: str, asked: Question, space: SearchSpace, architectures: Sequence[Architecture]

@@ -150,7 +150,7 @@ def test_a_teacher_changes_the_gradients_and_is_in_no_checkpoint(tmp_path: Path,
 def test_a_teacher_that_cannot_be_had_is_refused(changes: dict[str, str], sentence: str, tmp_path: Path) -> None:
     given = {"model": "squeezenet1_1", "weights": str(saved_teacher(tmp_path, 3)), **changes}
     with pytest.raises(UserError, match=sentence):
-        Teacher.refuse_unfit(TeacherSettings(**given), 3)  # type: ignore[arg-type]
+        Teacher.refuse_unfit(TeacherSettings.model_validate(given), 3)
 
 
 def test_the_average_of_weights_is_that_of_its_formula() -> None:
