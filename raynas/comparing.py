@@ -92,7 +92,7 @@ def limits_of(**given: str | None) -> dict[str, float]:
 
 
 def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:
-    final = outcome.table[(outcome.table["step"] == outcome.final) & outcome.table["feasible"].astype(bool)]
+    final = outcome.evaluated[outcome.evaluated["feasible"].astype(bool)]
     for resource, most in limits.items():
         if resource not in COSTS:
             raise UserError(f"A limit is one of {', '.join(COSTS)}, not of {resource!r}.")

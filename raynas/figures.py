@@ -68,7 +68,7 @@ def front(outcomes: Sequence[Outcome]) -> Figure:
     drawing = go.Figure()
     for number, outcome in enumerate(outcomes):
         colour, name = COLOURS[number % len(COLOURS)], _called(outcome, outcomes)
-        final = outcome.table[outcome.table["step"] == outcome.final].drop_duplicates("architecture")
+        final = outcome.evaluated.drop_duplicates("architecture")
         drawing.add_scatter(
             x=final[outcome.cost] * scale,
             y=final["top1"],
@@ -241,11 +241,11 @@ def _by_option(space: SearchSpace, values: np.ndarray[Any, Any], of: str) -> tup
 
 def _standalone(outcome: Outcome) -> Iterator[Figure]:
     """One-shot accuracy against that of the same networks trained alone."""
-    final = outcome.table[outcome.table["step"] == outcome.final].drop_duplicates("architecture")
+    final = outcome.evaluated.drop_duplicates("architecture")
     if outcome.is_tested or "standalone_top1" not in final:
         return
     both = final.dropna(subset=["standalone_top1"])
-    if both.empty:
+    if len(both) < 2:
         return
     drawing = graph_objects().Figure()
     drawing.add_scatter(

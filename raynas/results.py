@@ -166,10 +166,16 @@ class Outcome:
     weights: str | None
 
     @property
+    def evaluated(self) -> pd.DataFrame:
+        """The rows of the final step."""
+        rows: pd.DataFrame = self.table[self.table["step"] == self.final]
+        return rows
+
+    @property
     def front(self) -> pd.DataFrame:
         """The Pareto front of the final step: one row an architecture, the cheapest first."""
         columns = ["architecture", "top1", "macs", "params", "latency_ms"]
-        return pareto_front(self.table[self.table["step"] == self.final], self.cost).reindex(columns=columns)
+        return pareto_front(self.evaluated, self.cost).reindex(columns=columns)
 
     @property
     def whole_space(self) -> SearchSpace:
@@ -194,14 +200,14 @@ class Outcome:
 
         Of those of equal accuracy the cheaper comes first, as on the front.
         """
-        final = self.table[(self.table["step"] == self.final) & self.table["feasible"].astype(bool)]
+        final = self.evaluated[self.evaluated["feasible"].astype(bool)]
         order = final.sort_values(["top1", self.cost, "architecture"], ascending=[False, True, True])
         return list(order["architecture"].drop_duplicates()[:count])
 
     @property
     def correlations(self) -> dict[str, float] | None:
         """How one-shot accuracy ranks those of the final step that were trained alone (`fitted.correlations`)."""
-        return None if self.is_tested else fitted.correlations(self.table[self.table["step"] == self.final])
+        return None if self.is_tested else fitted.correlations(self.evaluated)
 
     def write(self) -> None:
         """Write `front.csv`, `best.json` and what `load` needs into the run folder."""

@@ -160,7 +160,7 @@ def _tested(folder: RunFolder) -> list[Trained]:
         return []
     space = outcome.whole_space
     genotype = _genotype(folder, space)
-    row = json_rows(outcome.table[outcome.table["step"] == outcome.final])[-1]
+    row = json_rows(outcome.evaluated)[-1]
     recipe = yaml.safe_load(folder.read("recipe.yaml"))
     return [
         Trained(
