@@ -1,5 +1,5 @@
 # On a bare machine with Python 3.11 and make: `make demo` and `make test` do everything.
-.PHONY: setup demo test slow check format lock wheel
+.PHONY: setup demo test slow check faults format lock wheel
 
 PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
 BIN := .venv/bin
@@ -30,6 +30,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+faults: setup # kill runs of all methods at random moments: `make faults KILLS=8 SEED=1` adds eight kills to the log
+	$(BIN)/python -m tests.faults.campaign --kills $(or $(KILLS),100) --seed $(or $(SEED),0)
 
 format: setup
 	$(BIN)/ruff check --fix .

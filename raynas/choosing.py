@@ -117,7 +117,7 @@ def width_of(resolution: int, num_classes: int, limits: Mapping[str, float], str
         space = _space(width, resolution, num_classes, strides)
         generator = np.random.default_rng(0)
         costs = space.costs().cost([space.sample(generator) for _ in range(_SAMPLED)])
-        return abs(math.log(max(float(costs[key].double().median()) / most for key, most in counted.items())))
+        return abs(math.log(max(float(costs[key].double().median()) / max(most, 1) for key, most in counted.items())))
 
     return min(WIDTHS, key=distance) if counted else 0.5
 

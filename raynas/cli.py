@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raynas.interrupts import ending_in_good_order
 from raynas.latency_command import app as latency_app
 from raynas.printing import print_json, print_table
 from raynas.result_commands import app as results_app
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.add_typer(results_app)
 app.add_typer(latency_app, name="latency")
 
+_INTERRUPTED = 130
+"""What typer answers where a KeyboardInterrupt ended a command."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Ray and Tune speak, too.")]
@@ -45,26 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     What the user can mend becomes one sentence and exit status 2.
     """
     try:
-        app(arguments, prog_name="raynas", standalone_mode=False)
+        with ending_in_good_order():
+            ended = app(arguments, prog_name="raynas", standalone_mode=False)
     except UserError as error:
         _fail(2, str(error))
-    except typer.Abort:
-        _fail(1, "Stopped. The same command goes on with what is finished.")
-    except KeyboardInterrupt:
-        _fail(1, "Stopped. The same command goes on with what is finished.")
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except Exception as error:
         if told := getattr(error, "format_message", None):  # typer raises it for a command line that it cannot read
             _fail(2, told())
-        from raynas.run_folder import Damaged
+        from raynas.run_folder import Damaged, NotWritten
         from raynas.steps import StepFailed
 
         if isinstance(error, StepFailed):
             _fail(1, f"{error} The same command goes on from what is finished.")
+        if isinstance(error, NotWritten):
+            _fail(1, f"{error} Nothing finished is lost: mend that, and the same command goes on.")
         if isinstance(error, Damaged | ConnectionError):
             _fail(1, str(error))
         raise
+    if ended == _INTERRUPTED:
+        _fail(1, "Stopped. The same command goes on with what is finished.")
 
 
 def _fail(status: int, sentence: str) -> None:
@@ -286,7 +288,7 @@ def auto(
     max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-adds an image: 50M.")] = None,
     max_params: Annotated[str | None, typer.Option(help="At most so many parameters: 500k.")] = None,
     max_latency_ms: Annotated[str | None, typer.Option(help="At most so many milliseconds on this machine.")] = None,
-    minutes: Annotated[float, typer.Option(min=1, help="About how long it may take.")] = 30,
+    minutes: Annotated[float, typer.Option(min=1, max=100_000, help="About how long it may take.")] = 30,
     out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,

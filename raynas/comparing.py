@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from raynas.results import Outcome, load, pareto_front
+from raynas.recipe import kept_recipe
+from raynas.results import Outcome, eligible, load, pareto_front
 from raynas.run_folder import RunFolder
+from raynas.steps import records
 from search_spaces.budget import Budget
 from search_spaces.errors import UserError
 from search_spaces.validation import validated
@@ -92,7 +93,7 @@ def limits_of(**given: str | None) -> dict[str, float]:
 
 
 def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:
-    final = outcome.evaluated[outcome.evaluated["feasible"].astype(bool)]
+    final = outcome.evaluated[eligible(outcome.evaluated)]
     for resource, most in limits.items():
         if resource not in COSTS:
             raise UserError(f"A limit is one of {', '.join(COSTS)}, not of {resource!r}.")
@@ -103,12 +104,12 @@ def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:
 def _row(outcome: Outcome, final: pd.DataFrame, highest: float) -> dict[str, Any]:
     folder = RunFolder(outcome.run)
     front = pareto_front(final, outcome.cost)
-    searching = [step for step in folder.read_json("study.json")["steps"] if not step["name"].startswith("fit-")]
+    searching = [step for step in records(folder) if not step["name"].startswith("fit-")]
     row: dict[str, Any] = {
         "run": outcome.run,
         "method": outcome.method,
         "space": outcome.space["name"],
-        "seed": yaml.safe_load(folder.read("recipe.yaml"))["seed"],
+        "seed": kept_recipe(folder)["seed"],
         "evaluations": len(outcome.table),
         "architectures": outcome.table["architecture"].nunique(),
     }

@@ -9,13 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from raynas.printing import print_table
-from raynas.recipe import Recipe
 from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
 from search_spaces.cell import CellSpace
 from search_spaces.derived import with_uniform_splits
 from search_spaces.errors import UserError, nearest
 from search_spaces.genotype import Genotype
 from search_spaces.loading import is_file
+from search_spaces.validation import read_yaml
 
 _COSTS = ("macs", "params")
 
@@ -91,10 +91,15 @@ def settings_of(changes: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: if one is not of that form.
     """
-    recipe = Recipe.read(
-        {"method": "fit", "space": "any"}, [f"space.{change.removeprefix('space.')}" for change in changes]
-    )
-    return {key: value for key, value in recipe.space.items() if key != "name"}
+    settings = {}
+    for change in changes:
+        key, equals, value = change.removeprefix("space.").partition("=")
+        if not equals or not key:
+            raise UserError(f"--set takes KEY=VALUE, such as width=0.5, not {change!r}.")
+        if key == "name":
+            raise UserError("--set takes settings of a space, not its name: give the other space in its place.")
+        settings[key] = read_yaml(value, f"the value of {key}")
+    return settings
 
 
 def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[SearchSpace, Architecture | None]:

@@ -42,8 +42,10 @@ def draw_run(run: str, out: str | Path) -> Path:
         figure.savefig(out, dpi=110)
     except ImportError as error:
         raise UserError("Drawing needs matplotlib: pip install 'raynas[drawing]'.") from error
-    except ValueError as error:
-        raise UserError(f"{out}: {error}") from error
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out} cannot be written: {error}.") from error
     return Path(out)
 
 

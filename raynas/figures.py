@@ -188,7 +188,7 @@ def _learner(outcome: Outcome) -> Iterator[Figure]:
 def _operations(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
     """How often the best architectures of each search take each operation (PAD-NAS figure 3)."""
     for step, rows in outcome.table.groupby("step", sort=False):
-        distinct = rows.drop_duplicates("architecture")
+        distinct = rows[rows["top1"].notna()].drop_duplicates("architecture")
         if len(distinct) < _LEAST or rows["iteration"].nunique() == len(rows):
             continue
         best = distinct[non_domination_ranks(distinct["top1"], distinct[outcome.cost]) < _RANKS]

@@ -7,17 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raynas.opening import plan
 from raynas.products import Weights
 from raynas.progress import Reporter
-from raynas.recipe import Recipe
+from raynas.recipe import FitSettings, Recipe, kept_recipe
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder, digest
 from raynas.running import opened
 from raynas.study import Study
-from raynas.teacher import Teacher
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 
@@ -36,7 +33,7 @@ def fit_run(
     """
     outcome = load(run)
     folder = RunFolder(run)
-    recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")), [f"fit.{change}" for change in changes])
+    recipe = Recipe.read(kept_recipe(folder), [f"fit.{change}" for change in changes])
     with opened(plan(recipe, run), folder, reporter, verbose) as study:
         chosen = [str(study.space.parse(text)) for text in texts or outcome.most_accurate(best)]
         return [_fit(study, text, outcome) for text in dict.fromkeys(chosen)]
@@ -54,8 +51,8 @@ def fit_architecture(
 
     Args:
         recipe: whose space's settings, images and `fit` it is trained with; without it, the defaults.
-        changes: `KEY=VALUE` each, of the recipe's `fit`; with a dot, of the whole recipe (`data.name=CIFAR10`,
-            `space.width=0.5`).
+        changes: `KEY=VALUE` each, of the recipe's `fit`; with another part's name and a dot, of that part
+            (`data.name=CIFAR10`, `space.width=0.5`).
 
     Raises:
         UserError: if the text is not an architecture of a known space, or a change is not one of a recipe.
@@ -64,18 +61,21 @@ def fit_architecture(
     if recipe is not None:
         base = Recipe.read(recipe).json_value()
         content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
-    asked = [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
+    asked = [change if _is_of_the_recipe(change) else f"fit.{change}" for change in changes]
     planned = plan(Recipe.read({**content, "method": "fit"}, asked), out)
     folder = RunFolder(out or Path("runs") / f"fit-{digest([text, planned.recipe.json_value()])[:6]}")
     with opened(planned, folder, reporter, verbose) as study:
         return _fit(study, text, None)
 
 
+def _is_of_the_recipe(change: str) -> bool:
+    first, dot, _ = change.partition("=")[0].partition(".")
+    return bool(dot) and first not in FitSettings.model_fields
+
+
 def _fit(study: Study, text: str, outcome: Outcome | None) -> dict[str, Any]:
     architecture = study.space.parse(text)
     settings = study.recipe.fit
-    if settings.teacher is not None:
-        Teacher.refuse_unfit(settings.teacher, study.space.num_classes)
     start = None
     if settings.inherit:
         if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -130,20 +130,11 @@ def _print_agreement(found: Agreement) -> None:
 
 
 def _space(name: str, resolution: int | None, settings: list[str] | None) -> SearchSpace:
-    import yaml
-
+    from raynas.describing import settings_of
     from search_spaces import load
 
-    given: dict[str, Any] = {} if resolution is None else {"resolution": resolution}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set takes KEY=VALUE, such as width=0.5, not {setting!r}.")
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"YAML cannot read the value of {key}: {' '.join(str(error).split())}.") from error
-    return load(name, **given)
+    given = {} if resolution is None else {"resolution": resolution}
+    return load(name, **given | settings_of(settings or []))
 
 
 def _bench(device: str, threads: int, batch_size: int, rounds: int) -> Bench:

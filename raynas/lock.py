@@ -11,11 +11,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from raynas.run_folder import Damaged, RunFolder
+from raynas.steps import records
 from search_spaces.errors import UserError
 
 _LOCK = "lock.json"
@@ -32,15 +33,20 @@ def held(folder: RunFolder) -> Iterator[int]:
         UserError: if a living process holds the folder.
     """
     with _exclusive(folder):
-        before = _read(folder)
+        attempt = 1 + _attempts(folder)
         _wait_for_ghosts(folder)
-        attempt = before["attempt"] + 1 if before else 1
         mine = {"attempt": attempt, **_myself()}
         folder.write_json(_LOCK, {**mine, "state": "held"})
         try:
             yield attempt
         finally:
             folder.write_json(_LOCK, {**mine, "state": "released"})
+
+
+def _attempts(folder: RunFolder) -> int:
+    """How many attempts there have been; of a damaged lock the steps tell it."""
+    before = _read(folder)
+    return int(before["attempt"]) if before else max((one.get("attempt", 0) for one in records(folder)), default=0)
 
 
 @contextmanager
@@ -52,8 +58,14 @@ def _exclusive(folder: RunFolder) -> Iterator[None]:
             raise _refusal(folder, before)
         yield
         return
-    os.makedirs(folder.uri, exist_ok=True)
-    with open(os.path.join(folder.uri, _KERNEL_LOCK), "w") as file:
+    with ExitStack() as stack:
+        try:
+            os.makedirs(folder.uri, exist_ok=True)
+            file = stack.enter_context(open(os.path.join(folder.uri, _KERNEL_LOCK), "w"))
+        except OSError as error:
+            raise UserError(
+                f"{folder.uri} cannot be a run folder: {error.strerror}; give another with --out."
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -28,7 +28,7 @@ class Method(BaseModel, ABC):
         spaces: which search spaces it works on, in words.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     paper: ClassVar[str]
     spaces: ClassVar[str]
@@ -49,6 +49,13 @@ def refuse_training(recipe: Recipe, setting: str, instead: str) -> None:
     """Raises UserError if the recipe gives a setting of training that the method has under another name."""
     if getattr(recipe.training, setting) != type(recipe.training).model_fields[setting].default:
         raise UserError(f"The method {recipe.method['name']} has {instead}: leave training.{setting} out.")
+
+
+def refuse_large_fit(plan: Plan) -> None:
+    """Raises UserError if there are too few images for the recipe's `fit`, with which a method's last step trains."""
+    images = plan.data.counts["train"] + plan.data.counts["validation"]
+    if plan.recipe.fit.batch_size > images:
+        raise UserError(f"fit.batch_size = {plan.recipe.fit.batch_size} is more than the {images} training images.")
 
 
 def names() -> list[str]:

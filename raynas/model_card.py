@@ -6,9 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 import raynas
+from raynas.recipe import kept_recipe
 
 if TYPE_CHECKING:
     from raynas.trained import Trained
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def card_of(found: Trained, file: Path, form: str) -> dict[str, Any]:
     """The model card of a network that was written to a file, as plain JSON."""
-    recipe = yaml.safe_load(found.run.read("recipe.yaml"))
+    recipe = kept_recipe(found.run)
     versions = found.run.read_json("versions.json")
     figures, data = found.figures, found.data
     return {

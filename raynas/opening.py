@@ -16,7 +16,7 @@ import yaml
 from raynas import steps
 from raynas.own_space import COPIES, file_of, settled, write_copy
 from raynas.recipe import Recipe, difference
-from raynas.run_folder import RunFolder
+from raynas.run_folder import Damaged, RunFolder
 from raynas.tracking import refuse_missing
 from search_spaces.errors import UserError
 
@@ -137,9 +137,8 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
     from raynas.data import open_images
 
     recipe, data = plan.recipe, plan.data
-    if steps.names(folder):
-        before = yaml.safe_load(folder.read("recipe.yaml"))
-        for field, old, new in difference(before, recipe.json_value()):
+    if steps.names(folder) and (before := _noted(folder)):
+        for field, old, new in difference(before["recipe"], recipe.json_value()):
             if field == "space.file.sha256":
                 raise UserError(
                     f"{recipe.space['file']['path']} has changed since the run in {folder.uri} began: change it back, "
@@ -149,14 +148,28 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
                 f"{folder.uri} holds a run with {field} = {old!r}, not {new!r}: change it back, or give another folder "
                 "with --out."
             )
-        if folder.read_json("versions.json")["data"]["fingerprint"] != data.fingerprint:
+        if before["data"]["fingerprint"] != data.fingerprint:
             raise UserError(f"{folder.uri} holds a run on other images than data.path has now.")
+        _write_recipe(folder, before["recipe"])
         return
     folder.write_table("split.parquet", open_images(data).split)
     versions = {"packages": _versions(), "commit": _commit(), "data": data.model_dump(mode="json"), **_machine()}
-    folder.write_json("versions.json", versions)
+    folder.write_json("versions.json", {**versions, "recipe": recipe.json_value()})
     write_copy(folder, plan.space)
-    folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value(), sort_keys=False, allow_unicode=True).encode())
+    _write_recipe(folder, recipe.json_value())
+
+
+def _write_recipe(folder: RunFolder, recipe: dict[str, Any]) -> None:
+    folder.write("recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode())
+
+
+def _noted(folder: RunFolder) -> dict[str, Any] | None:
+    """What `versions.json` holds; nothing where it is damaged: each step sees for itself that it is asked the same."""
+    try:
+        noted = folder.read_json("versions.json")
+    except (FileNotFoundError, Damaged):
+        return None
+    return noted if "recipe" in noted else None
 
 
 def _commit() -> str | None:

@@ -7,12 +7,11 @@ the file lies beside it, so that the run can go on where the file is not.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from raynas.recipe import Recipe, Settings
+from raynas.recipe import Recipe, Settings, kept_recipe
 from raynas.run_folder import RunFolder
 from search_spaces.errors import UserError
 from search_spaces.loading import is_file
@@ -64,9 +63,9 @@ def _kept(recipe: Recipe, run: str | Path | None) -> KeptFile | None:
     if "file" in recipe.space:
         return validated(KeptFile, recipe.space["file"], "space.file of the recipe")
     path = recipe.space["name"]
-    if run is None or Path(path).expanduser().exists() or not RunFolder(run).exists("study.json"):
+    if run is None or os.path.exists(os.path.expanduser(path)) or not RunFolder(run).exists("study.json"):
         return None
-    said = yaml.safe_load(RunFolder(run).read("recipe.yaml"))["space"].get("file", {})
+    said = kept_recipe(RunFolder(run))["space"].get("file", {})
     return KeptFile(**said) if said.get("path") == path else None
 
 

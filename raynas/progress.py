@@ -119,7 +119,7 @@ class Logged:
 
     def __init__(self, reporter: Reporter, folder: RunFolder) -> None:
         self._reporter, self._folder = reporter, folder
-        self._lines = folder.read(_LOG).decode().splitlines() if folder.exists(_LOG) else []
+        self._lines = folder.read(_LOG).decode(errors="replace").splitlines() if folder.exists(_LOG) else []
 
     def begin(self, step: str, what: str) -> None:
         self._reporter.begin(step, what)

@@ -14,15 +14,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from raynas.data import DataSettings
-from raynas.run_folder import digest
+from raynas.run_folder import Damaged, RunFolder, digest
 from raynas.tracking import Tracker
 from search_spaces.budget import Budget
 from search_spaces.errors import UserError
-from search_spaces.validation import validated
+from search_spaces.validation import absolute, read_yaml, validated
 
 _FREE = {
     "data.path",
@@ -31,6 +40,7 @@ _FREE = {
     "notes",
     "scale.evaluators",
     "scale.max_failures",
+    "scale.memory_gib",
     "scale.wait_minutes",
     "space.file.path",
     "track",
@@ -40,9 +50,17 @@ _FREE = {
 
 
 class Settings(BaseModel):
-    """A part of a recipe: unknown keys are refused, values do not change."""
+    """A part of a recipe: unknown keys are refused, values do not change, and numbers are finite, not true or false."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind in (int, float, int | None, float | None):
+            raise ValueError("it has to be a number, not true or false")
+        return value
 
     def json_value(self) -> dict[str, Any]:
         """The settings as plain JSON: what processes are given and what a run folder holds."""
@@ -64,6 +82,8 @@ class TrainingSettings(Settings):
         accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
             beyond batch-norm statistics.
         checkpoint_minutes: write a checkpoint this often, besides the one that ends each epoch.
+        on_divergence: when the loss is no number any more or has exploded, `stop`, or go on from the end of the last
+            epoch before with a tenth of the rate (`lower-lr`).
         validation_paths: after each epoch, how many uniformly drawn sub-networks are evaluated on the validation
             images, and their mean accuracy logged.
     """
@@ -83,6 +103,7 @@ class TrainingSettings(Settings):
     clip_norm: float | None = Field(default=None, gt=0)
     accumulate: int = Field(default=1, ge=1)
     checkpoint_minutes: float | None = Field(default=None, gt=0)
+    on_divergence: Literal["stop", "lower-lr"] = "stop"
     validation_paths: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -110,7 +131,7 @@ class TeacherSettings(Settings):
     share: float = Field(default=0.5, gt=0, le=1)
     temperature: float = Field(default=1.0, gt=0)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
 
 class FitSettings(TrainingSettings):
@@ -156,6 +177,7 @@ class ScaleSettings(Settings):
         train_workers: data-parallel Ray Train workers.
         evaluators: supernet actors that answer a search's questions.
         gpus: give each worker and each evaluator this many GPUs (a fraction lets evaluators share one).
+        memory_gib: what each worker and each evaluator is to have; a node is chosen by it, and nothing enforces it.
         concurrent_trials: how many trials of a sweep run side by side.
         threads: torch threads in every process.
         max_failures: how often Ray Train and Ray Tune restart what died before the run gives up.
@@ -166,6 +188,7 @@ class ScaleSettings(Settings):
     train_workers: int = Field(default=1, ge=1)
     evaluators: int = Field(default=2, ge=1)
     gpus: float = Field(default=0, ge=0)
+    memory_gib: float = Field(default=0, ge=0)
     concurrent_trials: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     max_failures: int = Field(default=3, ge=0)
@@ -176,7 +199,7 @@ class ScaleSettings(Settings):
 class LatencySettings(Settings):
     """A measured latency table: a CSV or YAML file, and which table of the file where it holds several."""
 
-    path: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+    path: Annotated[Path, AfterValidator(absolute)]
     table: str | None = None
 
 
@@ -235,7 +258,12 @@ class Recipe(Settings):
         content = deepcopy(dict(source)) if isinstance(source, Mapping) else _load(str(source))
         for change in changes:
             _set(content, change)
-        return validated(cls, content, "the recipe")
+        recipe = validated(cls, content, "the recipe")
+        try:
+            recipe.identity()
+        except (ValueError, RecursionError) as error:  # half a character, or a list within itself
+            raise UserError(f"The recipe holds what cannot be written down: {error}.") from error
+        return recipe
 
     def identity(self) -> str:
         """A short hash of all that decides the results."""
@@ -282,23 +310,40 @@ def shipped() -> list[str]:
 def _load(source: str) -> dict[str, Any]:
     if source in shipped():
         text = (resources.files("raynas") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
-    elif Path(source).is_file():
-        text = Path(source).read_bytes().decode(errors="replace")
+    elif (file := _content(source)) is not None:
+        text = file.decode(errors="replace")
     else:
         raise UserError(
             f"There is no recipe {source!r}: give a file, or one that ships with raynas: {', '.join(shipped())}."
         )
-    content = _parsed(text, f"the recipe {source}")
+    content = read_yaml(text, f"the recipe {source}")
     if not isinstance(content, dict):
         raise UserError(f"The recipe {source} is not a mapping of keys to values.")
     return content
 
 
-def _parsed(text: str, what: str) -> Any:
+def _content(path: str) -> bytes | None:
+    """What a file holds; None where there is none."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML cannot read {what}: {' '.join(str(error).split())}.") from error
+        return Path(path).read_bytes() if Path(path).is_file() else None
+    except OSError as error:
+        raise UserError(f"The recipe {path} cannot be read: {error.strerror}.") from error
+
+
+def kept_recipe(folder: RunFolder) -> dict[str, Any]:
+    """The recipe that a run folder keeps, as plain JSON.
+
+    Raises:
+        Damaged: if it is not what a run wrote.
+    """
+    text = folder.read("recipe.yaml").decode(errors="replace")
+    try:
+        content = read_yaml(text, f"recipe.yaml in {folder.uri}")
+    except UserError as error:
+        raise Damaged(str(error)) from error
+    if not isinstance(content, dict) or not Recipe.model_fields.keys() <= content.keys():
+        raise Damaged(f"recipe.yaml in {folder.uri} cannot be read: it does not hold all that a recipe has.")
+    return content
 
 
 def _set(content: dict[str, Any], change: str) -> None:
@@ -312,7 +357,7 @@ def _set(content: dict[str, Any], change: str) -> None:
             below = {"name": below}
         content[parent] = dict(below) if isinstance(below, dict) else {}
         content = content[parent]
-    content[last] = _parsed(value, f"the value of {path}")
+    content[last] = read_yaml(value, f"the value of {path}")
 
 
 def _decisive(content: Mapping[str, Any], under: str = "") -> dict[str, Any]:

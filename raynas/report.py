@@ -15,8 +15,10 @@ import yaml
 from raynas import fitted
 from raynas.comparing import compare
 from raynas.figures import Figure, figures, front, graph_objects
+from raynas.recipe import kept_recipe
 from raynas.results import Outcome, load
 from raynas.run_folder import RunFolder
+from raynas.steps import records
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 
@@ -78,7 +80,7 @@ def _page(outcomes: Sequence[Outcome], shown: Figure, drawn: Sequence[tuple[Outc
 def _summary(outcomes: Sequence[Outcome]) -> str:
     items = []
     for one in outcomes:
-        best, steps = one.best, RunFolder(one.run).read_json("study.json")["steps"]
+        best, steps = one.best, records(RunFolder(one.run))
         seconds = sum(step["seconds"] for step in steps)
         accuracy = "test top-1" if one.is_tested else "one-shot top-1"
         found = (
@@ -154,13 +156,11 @@ def _trained_alone(outcome: Outcome) -> str:
 
 def _about(outcome: Outcome) -> str:
     folder = RunFolder(outcome.run)
-    steps = pd.DataFrame(folder.read_json("study.json")["steps"])[
-        ["name", "what", "state", "seconds", "worker_seconds", "gpu_seconds"]
-    ]
+    steps = pd.DataFrame(records(folder))[["name", "what", "state", "seconds", "worker_seconds", "gpu_seconds"]]
     versions = folder.read_json("versions.json")
     machine: dict[str, Any] = {**versions["packages"], "python": versions["python"], "cpu": versions["cpu"]}
     machine |= {"gpus": ", ".join(versions["gpus"]) or "none", "commit": versions.get("commit") or "not a checkout"}
-    recipe = yaml.safe_dump(yaml.safe_load(folder.read("recipe.yaml")), sort_keys=False, allow_unicode=True)
+    recipe = yaml.safe_dump(kept_recipe(folder), sort_keys=False, allow_unicode=True)
     listed = "".join(f"<li>{html.escape(f'{key} {value}')}</li>" for key, value in machine.items())
     return (
         f"<details open><summary>Steps</summary>{_table(steps.round(1))}</details>"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raynas.devices import bundle, in_words
 from raynas.recipe import ScaleSettings
 from raynas.run_folder import RunFolder
 from search_spaces.errors import UserError
@@ -26,6 +30,9 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+_OF_OUR_OWN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
+"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training."""
+_DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5
 
@@ -43,9 +50,9 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
 
     A Ray that is started here has a token of its own, so that nobody else can reach it, and is stopped at the end.
     """
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
     joins = "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ
+    for key, value in (_ENVIRONMENT if joins else {**_ENVIRONMENT, **_OF_OUR_OWN}).items():
+        os.environ.setdefault(key, value)
     if not joins and "ray" not in sys.modules:  # Ray reads these when it is imported
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -55,18 +62,41 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
     if ray.is_initialized():
         yield Cluster(ours=False)
         return
-    ray.init(
-        address=None if joins else "local",
-        include_dashboard=None if joins else False,
-        object_store_memory=None if joins else _OBJECT_STORE_BYTES,
-        runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
-        log_to_driver=verbose,
-        logging_level=logging.INFO if verbose else logging.ERROR,
-    )
+    with _own_signals(), _without_dashboard(joins):
+        ray.init(
+            address=None if joins else "local",
+            include_dashboard=None if joins else False,
+            object_store_memory=None if joins else _OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+        )
     try:
         yield Cluster(ours=not joins)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts; whoever started this process keeps it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _without_dashboard(joins: bool) -> Iterator[None]:
+    """What asks the dashboard, which a Ray of our own has not, is refused at once: Train would wait 12 s for it.
+
+    The processes of the Ray that is started meanwhile keep the address; this one does not.
+    """
+    with ExitStack() as stack:
+        if not joins and _DASHBOARD not in os.environ:
+            os.environ[_DASHBOARD] = "http://127.0.0.1:9"
+            stack.callback(os.environ.pop, _DASHBOARD)
+        yield
 
 
 def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: float, say: Callable[[str], None]) -> None:
@@ -77,29 +107,53 @@ def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: flo
     Raises:
         UserError: if a Ray that was started here is too small, or a joined cluster stays so for `scale.wait_minutes`.
     """
-    import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    bundle = {key: float(value) for key, value in {"CPU": cpus, "GPU": scale.gpus}.items() if value}
-    resources: Callable[[], dict[str, float]] = ray.cluster_resources
-    has = resources()
-    needs = {key: processes * value for key, value in bundle.items()}
-    lacking = [f"{needs[key]:g} {key}s, has {has.get(key, 0):g}" for key in needs if has.get(key, 0) < needs[key]]
-    if not bundle or (cluster.ours and not lacking):
+    asked = bundle(scale, cpus)
+    missing = lacking(processes, asked)
+    if not asked or (cluster.ours and not missing):
         return
-    sentence = f"{processes} processes need {' and '.join(lacking) or 'room beside what others run'}"
     if cluster.ours:
         raise UserError(
-            f"This machine is too small: {sentence}; lower scale.train_workers, scale.evaluators or scale.gpus."
+            f"This machine is too small: {missing}; lower scale.train_workers, scale.evaluators, scale.gpus or "
+            "scale.memory_gib."
         )
-    room = placement_group([bundle] * processes)
+    room = placement_group([asked] * processes)
     try:
         if not room.wait(_PATIENCE_SECONDS):
-            say(f"Waiting for the cluster to grow: {sentence}.")
+            say(f"Waiting for the cluster to grow: {missing or _room_beside(processes, asked)}.")
             if not room.wait(60 * scale.wait_minutes):
+                sentence = lacking(processes, asked) or _room_beside(processes, asked)
                 raise UserError(f"The cluster stayed too small for {scale.wait_minutes:g} minutes: {sentence}.")
     finally:
         remove_placement_group(room)
+
+
+def lacking(processes: int, asked: Mapping[str, float]) -> str:
+    """What so many processes need of Ray that it has not in all, and what each node has; nothing if it is there."""
+    import ray
+
+    total: Callable[[], dict[str, float]] = ray.cluster_resources
+    has, needs = total(), {key: processes * value for key, value in asked.items()}
+    if all(has.get(key, 0) >= need for key, need in needs.items()):
+        return ""
+    return f"{processes} processes need {in_words(needs)}, and there are {_nodes(needs)}"
+
+
+def _room_beside(processes: int, asked: Mapping[str, float]) -> str:
+    """The same where all is there, but taken, or no node has enough for one process."""
+    return f"{processes} processes need {in_words(asked)} each beside what others run, on {_nodes(asked)}"
+
+
+def _nodes(resources: Iterable[str]) -> str:
+    """What each living node has of some resources."""
+    import ray
+
+    nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
+    alive = [node["Resources"] for node in nodes() if node["Alive"]]
+    counted = Counter(in_words({key: node.get(key, 0.0) for key in resources}) for node in alive)
+    each = [f"{count} node{'s' * (count > 1)} with {has}" for has, count in counted.items()]
+    return " and ".join(each) or "no nodes"
 
 
 def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from raynas import fitted, steps
-from raynas.run_folder import Damaged, RunFolder
+from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, SearchSpace
 
-_FOLDER = "evaluations"
 TESTED = "-test"
 """How the names of steps end that measure a network, trained alone, on the test images."""
 COLUMNS = [
@@ -33,10 +32,12 @@ COLUMNS = [
     "top5",
     "loss",
     "images",
+    "batch_size",
     "macs",
     "params",
     "latency_ms",
     "feasible",
+    "failed",
     "weights",
     "seed",
     "reproducible",
@@ -48,7 +49,9 @@ COLUMNS = [
 class EvaluationTable:
     """One row an evaluated architecture; one Parquet file a (step, trial, iteration), named after them.
 
-    `top1` and `top5` are in per cent, `loss` in nats, `latency_ms` is empty without a latency table. `study` is the
+    `top1` and `top5` are in per cent, `loss` in nats, `latency_ms` is empty without a latency table. `failed` says why
+    an architecture could not be measured; it has no figures then. `batch_size` is how many images were measured at
+    once: fewer than `evaluation.batch_size` where memory ran out. `study` is the
     recipe's hash, `weights` the step and epoch that the weights come from. `reproducible` is false where GPUs ran
     without `scale.deterministic`; otherwise only `seconds` differs between equal runs. Where networks of the run were
     trained alone, `standalone_top1` and `standalone_top5` are theirs on the test images, in per cent.
@@ -67,53 +70,79 @@ class EvaluationTable:
                 "trial": trial,
                 "iteration": iteration,
                 "architecture": str(one.architecture),
-                "top1": one.top1,
-                "top5": one.top5,
+                "top1": np.nan if one.failed else one.top1,
+                "top5": np.nan if one.failed else one.top5,
                 "loss": one.loss,
                 "images": one.images,
+                "batch_size": one.batch_size,
                 "macs": int(one.costs["macs"]),
                 "params": int(one.costs["params"]),
                 "latency_ms": one.costs.get("latency_ms", np.nan),
                 "feasible": one.feasible,
+                "failed": one.failed,
                 "seconds": one.seconds,
             }
             for one in evaluations
         ]
-        name = f"{_FOLDER}/{step}.trial-{trial:03d}.iteration-{iteration:05d}.parquet"
         more = [key for key in about if key not in COLUMNS]
-        self.run.write_table(name, pd.DataFrame(rows, columns=[*COLUMNS, *more]))
+        self.run.write_table(steps.table_file(step, trial, iteration), pd.DataFrame(rows, columns=[*COLUMNS, *more]))
+
+    def written(
+        self, step: str, trial: int, iteration: int, architectures: Sequence[Architecture]
+    ) -> list[Evaluation] | None:
+        """The evaluations of an iteration that asked for these architectures, if it was written and can be read."""
+        file = steps.table_file(step, trial, iteration)
+        if not self.run.is_whole(file):
+            return None
+        rows = self.run.read_table(file).to_dict("records")
+        if [row["architecture"] for row in rows] != [str(one) for one in architectures]:
+            return None
+        return [_evaluation(one, row) for one, row in zip(architectures, rows, strict=True)]
 
     def adopt(self, other: RunFolder, step: str, trial: int) -> None:
         """Take the last step's rows of another run as a trial's of this one."""
         rows = EvaluationTable(other).read()
         last = rows[rows["step"] == rows["step"].iloc[-1]].assign(step=step, trial=trial)
-        self.run.write_table(f"{_FOLDER}/{step}.trial-{trial:03d}.iteration-00000.parquet", last)
+        self.run.write_table(steps.table_file(step, trial, 0), last)
 
     def read(self, step: str | None = None) -> pd.DataFrame:
-        """The rows of one step, or of all; by step in the order of the run, trial, iteration and place."""
+        """The rows of one step, or of all; by step in the order of the run, trial, iteration and place.
+
+        Raises:
+            Damaged: if a file cannot be read.
+        """
         order = [step] if step else steps.names(self.run)
-        files = [name for one in order for name in self.run.names(_FOLDER) if name.startswith(f"{one}.trial-")]
-        tables = []
-        for name in files:
-            try:
-                tables.append(self.run.read_table(f"{_FOLDER}/{name}"))
-            except Damaged as fault:
-                raise UserError(f"{fault} Run the recipe again in another folder.") from fault
+        tables = [self.run.read_table(file) for one in order for file in steps.tables(self.run, one)]
         if not tables:
             return pd.DataFrame(columns=COLUMNS)
         return fitted.with_standalone(pd.concat(tables, ignore_index=True), fitted.networks(self.run))
 
 
+def _evaluation(architecture: Architecture, row: Mapping[Any, Any]) -> Evaluation:
+    """What was written as a row."""
+    costs = {key: row[key] for key in ("macs", "params", "latency_ms") if not pd.isna(row[key])}
+    kept = {key: row[key] for key in ("loss", "images", "seconds", "feasible")}
+    batch_size = None if pd.isna(row["batch_size"]) else int(row["batch_size"])
+    if not pd.isna(row["failed"]):
+        return Evaluation(architecture, 0.0, 0.0, costs=costs, batch_size=batch_size, failed=row["failed"], **kept)
+    return Evaluation(architecture, row["top1"], row["top5"], costs=costs, batch_size=batch_size, **kept)
+
+
 @dataclass(frozen=True)
 class Found:
-    """What a search evaluated: its rows of the table and their architectures."""
+    """What a search has measured: its rows of the table and their architectures.
+
+    Attributes:
+        table: without what could not be measured.
+    """
 
     table: pd.DataFrame
     architectures: list[Architecture]
 
     @classmethod
     def read(cls, run: RunFolder, step: str, space: SearchSpace) -> Found:
-        table = EvaluationTable(run).read(step)
+        everything = EvaluationTable(run).read(step)
+        table = everything[everything["top1"].notna()].reset_index(drop=True)
         return cls(table, [space.parse(text) for text in table["architecture"]])
 
 
@@ -133,9 +162,14 @@ def non_domination_ranks(top1: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
     return np.asarray(ranks, dtype=np.int64) + 1
 
 
+def eligible(table: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows are of architectures that meet the budget and could be measured."""
+    return table["feasible"].astype(bool) & table["top1"].notna()
+
+
 def pareto_front(table: pd.DataFrame, cost: str) -> pd.DataFrame:
     """The distinct architectures that no other dominates in `top1` and `cost`, the cheapest first."""
-    distinct = table[table["feasible"].astype(bool)].drop_duplicates("architecture")
+    distinct = table[eligible(table)].drop_duplicates("architecture")
     if distinct.empty:
         return distinct
     on_front = non_domination_ranks(distinct["top1"], distinct[cost]) == 1
@@ -200,7 +234,7 @@ class Outcome:
 
         Of those of equal accuracy the cheaper comes first, as on the front.
         """
-        final = self.evaluated[self.evaluated["feasible"].astype(bool)]
+        final = self.evaluated[eligible(self.evaluated)]
         order = final.sort_values(["top1", self.cost, "architecture"], ascending=[False, True, True])
         return list(order["architecture"].drop_duplicates()[:count])
 

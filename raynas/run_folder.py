@@ -1,8 +1,9 @@
 """The run folder: the one place through which a run is written to storage and read back.
 
 Every write is whole or absent: locally a file is written aside, synced and renamed; on an object store it is one PUT.
-Every read is verified: JSON carries its own SHA-256, safetensors files carry one of their tensors in the header, and
-Parquet pages carry CRCs. What fails the check raises `Damaged`, and the caller falls back to what was there before.
+Every read is verified: JSON carries its own SHA-256, safetensors files carry one of their tensors and of what is said
+about them in the header, and Parquet files one of the whole file in the footer. What fails the check raises `Damaged`,
+and the caller falls back to what was there before.
 """
 
 from __future__ import annotations
@@ -20,13 +21,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from search_spaces.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
 
+_SEAL, _OPEN = b"raynas-sha256:", b"0" * 64
+"""What a Parquet file's SHA-256 stands behind in its footer, and what stands in its place while it is computed."""
+
+
 class Damaged(Exception):
     """A file is truncated, altered or of another kind than its name says."""
+
+
+class NotWritten(OSError):
+    """A file could not be written; what lay in its place still does."""
 
 
 class RunFolder:
@@ -34,7 +45,10 @@ class RunFolder:
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
-        self._files, self._root = fs.FileSystem.from_uri(self.uri)
+        try:
+            self._files, self._root = fs.FileSystem.from_uri(self.uri)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{self.uri} names no folder: {error}.") from error
         self.is_local = isinstance(self._files, fs.LocalFileSystem)
 
     def __truediv__(self, name: str) -> RunFolder:
@@ -62,10 +76,14 @@ class RunFolder:
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
         aside = f"{path}.{os.getpid()}.aside"
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            Path(aside).unlink(missing_ok=True)
+            raise NotWritten(f"{path} could not be written: {error.strerror}.") from error
         os.replace(aside, path)
         _sync_folder(os.path.dirname(path))
 
@@ -78,6 +96,15 @@ class RunFolder:
         with self._files.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a JSON, Parquet or safetensors file is there and is what was written."""
+        readers = {".json": self.read_json, ".parquet": self.read_table, ".safetensors": self.read_tensors}
+        try:
+            readers[posixpath.splitext(name)[1]](name)
+        except (FileNotFoundError, Damaged):
+            return False
+        return True
 
     def delete(self, name: str) -> None:
         info = self._files.get_file_info(self._path(name))
@@ -108,16 +135,19 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         sink = BytesIO()
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, write_page_checksum=True)
-        self.write(name, sink.getvalue())
+        content = pa.Table.from_pandas(table, preserve_index=False)
+        metadata = {**(content.schema.metadata or {}), b"seal": _SEAL + _OPEN}
+        pq.write_table(content.replace_schema_metadata(metadata), sink)
+        before, after = _around_seal(sink.getvalue())
+        self.write(name, before + _file_digest(before, after) + after)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """The table that `write_table` wrote; raises as `read_json` does."""
         content = self.read(name)
-        try:
-            table: pd.DataFrame = pq.read_table(BytesIO(content), page_checksum_verification=True).to_pandas()
-        except (pa.ArrowException, OSError) as error:
-            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+        before, after = _around_seal(content)
+        if content != before + _file_digest(before, after) + after:
+            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+        table: pd.DataFrame = pq.read_table(BytesIO(content)).to_pandas()
         return table
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -125,7 +155,8 @@ class RunFolder:
         from safetensors.torch import save
 
         contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        header = {"about": json.dumps(about), "sha256": _tensor_digest(contiguous)}
+        text = json.dumps(about)
+        header = {"about": text, "sha256": _tensor_digest(contiguous, text)}
         self.write(name, save(contiguous, metadata=header))
 
     def read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -142,7 +173,7 @@ class RunFolder:
             written = header["sha256"]
         except (SafetensorError, ValueError, KeyError) as error:
             raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
-        if written != _tensor_digest(tensors):
+        if written != _tensor_digest(tensors, header["about"]):
             raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
         return tensors, about
 
@@ -161,8 +192,18 @@ def _json_digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
-    total = hashlib.sha256()
+def _around_seal(content: bytes) -> tuple[bytes, bytes]:
+    """What comes before a Parquet file's SHA-256, and what after it."""
+    start = content.rfind(_SEAL) + len(_SEAL)
+    return content[:start], content[start + len(_OPEN) :]
+
+
+def _file_digest(before: bytes, after: bytes) -> bytes:
+    return hashlib.sha256(before + _OPEN + after).hexdigest().encode()
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    total = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

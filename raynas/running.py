@@ -18,7 +18,7 @@ from raynas.opening import Plan, begin_folder, default_folder, plan, refuse_stra
 from raynas.progress import Logged, Quiet, Reporter
 from raynas.recipe import Recipe
 from raynas.results import Outcome, load
-from raynas.run_folder import RunFolder
+from raynas.run_folder import Damaged, RunFolder
 from raynas.study import Study
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ def run(
     method.check(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
     with opened(planned, folder, reporter, verbose) as study:
-        if folder.exists("outcome.json"):
-            return load(folder.uri)
+        if folder.is_whole("outcome.json"):
+            try:
+                return load(folder.uri)
+            except Damaged as fault:
+                study.say(f"{fault} What it belongs to is done again.")
         for note in recipe.notes:
             study.say(note)
         outcome = method.run(study)

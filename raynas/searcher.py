@@ -29,6 +29,8 @@ class Evaluation:
         costs: `macs`, `params` and, where the run has a latency table, `latency_ms`.
         seconds: what answering took.
         feasible: whether the architecture meets the run's budget.
+        batch_size: how many images were measured at once: fewer than asked for where memory ran out.
+        failed: why it could not be measured, where it could not: its accuracy counts as 0.
     """
 
     architecture: Architecture
@@ -39,6 +41,8 @@ class Evaluation:
     costs: dict[str, float]
     seconds: float
     feasible: bool = True
+    batch_size: int | None = None
+    failed: str | None = None
 
 
 class Search(ABC):

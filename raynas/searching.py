@@ -1,7 +1,7 @@
 """A search as a Ray Tune run: a trial steps a search one generation an iteration and asks the shared supernet actors.
 
 Tune keeps the trials alive and side by side; what a trial knows is its own, as JSON in the run folder. A generation's
-evaluations are written before the state that follows them, so that doing a generation again overwrites the same file.
+evaluations are written before the state that follows them, so that a generation whose state was lost is read back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raynas.recipe import ScaleSettings
 from raynas.results import EvaluationTable
 from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Search, Searcher
-from raynas.steps import StepFailed
+from raynas.steps import StepFailed, table_file
 from raynas.tuning import TuneJob, run_trials
 from search_spaces import from_specification
 from search_spaces.budget import Budget
@@ -81,14 +81,16 @@ def _trial(config: dict[str, Any]) -> None:
     costs = costs_of(space, job.latency)
     searcher = Searcher.revive(job.searcher)
     searching = searcher.begin(space, costs, job.budget, job.seeds[trial])
-    state, done = _resume(run / job.folder, trial, searching)
+    state, done = _resume(run, job, trial, searching)
     if done["ended"]:
         return
     pool = Pool(job.actors, costs, job.budget)
     table = EvaluationTable(run)
     while architectures := searching.ask():
-        evaluations = pool.evaluate(architectures)
-        table.write(job.step, trial, done["generations"], evaluations, {**job.about, "seed": job.seeds[trial]})
+        evaluations = table.written(job.step, trial, done["generations"], architectures)
+        if evaluations is None:
+            evaluations = pool.measure(architectures)
+            table.write(job.step, trial, done["generations"], evaluations, {**job.about, "seed": job.seeds[trial]})
         searching.tell(evaluations)
         done = {
             "generations": done["generations"] + 1,
@@ -111,12 +113,21 @@ def _write(folder: RunFolder, trial: int, state: dict[str, Any] | None, done: di
     folder.write_json(_state_file(trial), {"summary": done, "state": state})
 
 
-def _resume(folder: RunFolder, trial: int, searching: Search) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The state to go on from, already restored, and what has been done."""
+def _resume(
+    run: RunFolder, job: SearchJob, trial: int, searching: Search
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The state to go on from, already restored, and what has been done.
+
+    Where the state, or the table of a generation before it, is damaged, the search begins anew, and what the table has
+    answers for the actors.
+    """
+    anew = {"generations": 0, "evaluations": 0, "best": 0.0, "note": None, "ended": False}
     try:
-        written = folder.read_json(_state_file(trial))
+        written = (run / job.folder).read_json(_state_file(trial))
     except (FileNotFoundError, Damaged):
-        return None, {"generations": 0, "evaluations": 0, "best": 0.0, "note": None, "ended": False}
+        return None, anew
+    if not all(run.is_whole(table_file(job.step, trial, one)) for one in range(written["summary"]["generations"])):
+        return None, anew
     if written["state"] is not None:
         searching.restore(written["state"])
     return written["state"], written["summary"]

@@ -52,6 +52,8 @@ def stand_alone(settings: FitSettings, data: Prepared) -> Objective:
 
 def refuse_unfit(space: SearchSpace, settings: FitSettings) -> None:
     """Raises UserError if a network of this space cannot be trained as the settings ask."""
+    if settings.teacher is not None:
+        Teacher.refuse_unfit(settings.teacher, space.num_classes)
     cells = isinstance(space, CellSpace)
     if (settings.auxiliary_weight or settings.drop_path) and not cells:
         raise UserError(

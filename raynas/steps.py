@@ -1,4 +1,7 @@
-"""Durable steps: each has a name, and its result is written down before the next begins."""
+"""Durable steps: each has a name, and its result is written down before the next begins.
+
+A finished step is done again only where a file that it left is damaged or gone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from raynas.recipe import difference
 from raynas.run_folder import RunFolder, digest
 from search_spaces.errors import UserError
 
-_FILE = "study.json"
+_FILE, _BEFORE = "study.json", "study-before.json"
+_TABLES = "evaluations"
+_VERIFIED = (".json", ".safetensors")
 _SCRATCH = ("checkpoints", "progress.json", "ray")
 """What a step needs until its result is written down: its checkpoints, and what Ray keeps for itself."""
 
@@ -26,7 +31,7 @@ class Steps:
     def __init__(self, folder: RunFolder, attempt: int, gpus: float, reporter: Reporter) -> None:
         """`gpus` is what each of a step's processes holds."""
         self._folder, self._attempt, self._gpus, self._reporter = folder, attempt, gpus, reporter
-        self.records: list[dict[str, Any]] = _records(folder)
+        self.records: list[dict[str, Any]] = records(folder)
 
     def do(
         self,
@@ -59,9 +64,12 @@ class Steps:
             }
             self.records.append(record)
         self._check(record, arguments)
-        if record["state"] == "finished":
+        lost = [file for file in record.get("files", ()) if not self._folder.is_whole(file)]
+        if record["state"] == "finished" and not lost:
             self._reporter.say(f"{name} was finished before")
         else:
+            if lost:
+                self._reporter.say(f"{lost[0]} is damaged or gone: {name} is done again")
             self._work_out(record, what, processes, work)
         for scratch in _SCRATCH:
             self._folder.delete(f"{record['folder']}/{scratch}")
@@ -79,13 +87,13 @@ class Steps:
         self, record: dict[str, Any], what: str, processes: int, work: Callable[[str], Mapping[str, Any]]
     ) -> None:
         before = record.get("attempt")
-        record["attempt"] = self._attempt
+        record |= {"attempt": self._attempt, "state": "begun"}
         self._write()
         self._reporter.begin(record["name"], what)
         start = time.perf_counter()
         try:
             record["result"] = dict(work(record["folder"]))
-            record["state"] = "finished"
+            record |= {"state": "finished", "files": self._left(record)}
         except UserError:
             if not before:  # refused before anything was done: the step may yet be asked for otherwise
                 self.records.remove(record)
@@ -98,15 +106,41 @@ class Steps:
             self._reporter.end(record["name"], seconds)
             self._write()
 
+    def _left(self, record: Mapping[str, Any]) -> list[str]:
+        """The files by which a step's end is known to be whole."""
+        own = [f"{record['folder']}/{name}" for name in self._folder.names(record["folder"])]
+        lasting = [name for name in own if name.endswith(_VERIFIED) and not name.endswith(_SCRATCH)]
+        return [*lasting, *tables(self._folder, record["name"])]
+
     def _write(self) -> None:
-        self._folder.write_json(_FILE, {"steps": self.records})
+        for file in (_BEFORE, _FILE):
+            self._folder.write_json(file, {"steps": self.records})
 
 
 def names(folder: RunFolder) -> list[str]:
     """The names of a run's steps, in order."""
-    return [record["name"] for record in _records(folder)]
+    return [record["name"] for record in records(folder)]
 
 
-def _records(folder: RunFolder) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = folder.read_json(_FILE)["steps"] if folder.exists(_FILE) else []
-    return records
+def tables(folder: RunFolder, step: str) -> list[str]:
+    """The files of a step's rows of the evaluation table, in order."""
+    return [f"{_TABLES}/{name}" for name in folder.names(_TABLES) if name.startswith(f"{step}.trial-")]
+
+
+def table_file(step: str, trial: int, iteration: int) -> str:
+    """The file of one iteration's rows of the evaluation table."""
+    return f"{_TABLES}/{step}.trial-{trial:03d}.iteration-{iteration:05d}.parquet"
+
+
+def records(folder: RunFolder) -> list[dict[str, Any]]:
+    """What a run folder holds of its steps: the newest that can be read, as it is written twice.
+
+    Raises:
+        Damaged: if neither can be read.
+    """
+    for file in (_FILE, _BEFORE):
+        if folder.is_whole(file):
+            return list(folder.read_json(file)["steps"])
+    if folder.exists(_FILE):
+        folder.read_json(_FILE)
+    return []

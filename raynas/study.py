@@ -121,7 +121,7 @@ class Study:
             with self._advisers(name, space, objective) as actors:
                 judge = self._judge if objective.chooses else None
                 full = TrainingJob.model_validate({**job, **here, **about, "actors": actors, "judge": judge})
-                history = launch(full, scale, self._reporter.update)
+                history = launch(full, scale, self._reporter)
             write_curves(self.folder, name, history)
             track_training(self.recipe.track, self.folder.uri, name, history)
             last = history[-1]
@@ -323,7 +323,7 @@ class Study:
         from raynas.evaluation.actors import Pool, evaluators
 
         with evaluators(self.folder.uri, step, self._attempt, asked, self.recipe.scale) as actors:
-            return Pool(actors, self.costs_within(space), self.budget).evaluate(architectures)
+            return Pool(actors, self.costs_within(space), self.budget).measure(architectures)
 
     def _make_room(self, processes: int, cpus: float) -> None:
         """Wait until the cluster can hold so many processes, and see that they can all write into the run folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def _loaded(settings: TeacherSettings, num_classes: int) -> nn.Module:
     network: nn.Module = models.get_model(settings.model, num_classes=num_classes)
     try:
         network.load_state_dict(_state(Path(settings.weights).expanduser()))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:  # the latter where it is no mapping of names
         raise UserError(
             f"fit.teacher.weights = {settings.weights} are not those of a {settings.model} of {num_classes} classes."
         ) from error
@@ -98,12 +99,18 @@ def _loaded(settings: TeacherSettings, num_classes: int) -> nn.Module:
 
 
 def _state(file: Path) -> dict[str, Tensor]:
+    """The tensors in a file; whatever else it would execute is not."""
     from safetensors.torch import load_file
 
+    if not file.is_file():
+        raise UserError(f"fit.teacher.weights = {file} cannot be read: there is no such file.")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error of its own for what is no checkpoint
-        raise UserError(f"fit.teacher.weights = {file} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"fit.teacher.weights = {file} cannot be read: it has to be a .safetensors or .pth file of tensors alone."
+        ) from error
     return state

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from raynas import fitted
 from raynas.data.settings import Prepared
+from raynas.recipe import kept_recipe
 from raynas.results import TESTED, json_rows, load
 from raynas.run_folder import RunFolder
+from raynas.steps import records
 from search_spaces import from_specification
 from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
@@ -154,14 +154,14 @@ def _tested(folder: RunFolder) -> list[Trained]:
         return []
     outcome = load(folder.uri)
     trained_by = outcome.final.removesuffix(TESTED)
-    steps = folder.read_json("study.json")["steps"]
+    steps = records(folder)
     weights = [step["result"]["file"] for step in steps if step["name"] == trained_by and "file" in step["result"]]
     if not outcome.is_tested or not weights:
         return []
     space = outcome.whole_space
     genotype = _genotype(folder, space)
     row = json_rows(outcome.evaluated)[-1]
-    recipe = yaml.safe_load(folder.read("recipe.yaml"))
+    recipe = kept_recipe(folder)
     return [
         Trained(
             name=trained_by,

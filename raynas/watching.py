@@ -15,6 +15,7 @@ from raynas import lock
 from raynas.progress import plain_table, wide_console
 from raynas.results import EvaluationTable
 from raynas.run_folder import Damaged, RunFolder
+from raynas.steps import records
 from search_spaces.errors import UserError
 
 _SECONDS = 1.0
@@ -50,7 +51,7 @@ def status(run: str) -> dict[str, Any]:
     folder = RunFolder(run)
     if not folder.exists("recipe.yaml"):
         raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
-    steps = folder.read_json("study.json")["steps"] if folder.exists("study.json") else []
+    steps = records(folder)
     try:
         table = EvaluationTable(folder).read()
     except FileNotFoundError:  # a file of the table was replaced between its listing and its reading

@@ -9,7 +9,7 @@ from functools import partial
 from math import prod
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from search_spaces.blocks import Place, Style, conv_bn, multiple_of_8, parse
@@ -21,7 +21,7 @@ from search_spaces.errors import UserError
 from search_spaces.graph import INPUT, OUTPUT, Link
 from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
-from search_spaces.validation import settings_of
+from search_spaces.validation import Classes, Number, Width, settings_of
 
 STEM_KERNEL = 3
 
@@ -126,14 +126,14 @@ class ChainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    width: PositiveFloat
-    resolution: PositiveInt
-    num_classes: PositiveInt
-    stem_channels: PositiveInt
-    stem_stride: PositiveInt
-    stage_channels: tuple[PositiveInt, ...]
-    stage_strides: tuple[PositiveInt, ...]
-    head_channels: PositiveInt | None
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_channels: Number
+    stem_stride: Number
+    stage_channels: tuple[Number, ...]
+    stage_strides: tuple[Number, ...]
+    head_channels: Number | None
 
     def channels(self, channels: int) -> int:
         """A layer's channels at this width."""

@@ -5,7 +5,13 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """One sentence that says what is wrong and what would be right; the commands print it and exit with status 2."""
+    """One sentence that says what is wrong and what would be right; the commands print it and exit with status 2.
+
+    It stays on one line, whatever it quotes.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(" ".join(sentence.splitlines()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,10 +9,10 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from search_spaces.errors import UserError, nearest
+from search_spaces.validation import read_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,7 +125,7 @@ class LatencyTable:
         path = Path(path)
         try:
             rows = _rows(path)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"The latency table {path} cannot be read: {' '.join(str(error).split())}.") from error
         origin = f"The latency table {path}"
         if rows and "mean_ms" in rows[0]:
@@ -140,6 +140,8 @@ class LatencyTable:
                 rows = [_own_form(row) for row in rows if row["table"] == table and row["op"] in _OPS]
             except (KeyError, ValueError) as error:
                 raise UserError(f"{origin}: a column is missing or no number: {error}.") from error
+            except ZeroDivisionError as error:
+                raise UserError(f"{origin}: out_h of a Conv and in_c have to be greater than 0.") from error
         elif table is not None:
             raise UserError(f"{origin} is one table; it has no table {table!r} in it.")
         return cls(_entries(rows, origin), origin)
@@ -166,7 +168,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     """The file's rows as mappings; empty cells are left out."""
     with path.open(encoding="utf-8", newline="") as file:
         read = (
-            yaml.safe_load(file)
+            read_yaml(file.read(), f"the latency table {path}")
             if path.suffix in {".yaml", ".yml"}
             else list(csv.DictReader(file, skipinitialspace=True))
         )
@@ -175,9 +177,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if value not in ("", None)} for row in read]
 
 
-def _entries(rows: Iterable[Mapping[str, Any]], origin: str) -> dict[LatencyKey, float]:
+def _entries(rows: Iterable[Mapping[Any, Any]], origin: str) -> dict[LatencyKey, float]:
     entries: dict[LatencyKey, float] = {}
     for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise UserError(f"{origin}, row {number} has more cells than the header has names.")
         try:
             entry = _Row.model_validate(row)
         except ValidationError as error:

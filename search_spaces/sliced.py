@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from search_spaces.blocks import ACTIVATIONS, Place, conv_bn
@@ -31,7 +32,7 @@ from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group
 from search_spaces.sliced_supernet import SlicedSupernet
 from search_spaces.slicing import SlicedConv
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
-from search_spaces.validation import settings_of
+from search_spaces.validation import Classes, Number, Width, settings_of
 
 STEM_KERNEL = 3
 END_ACTIVATION = "silu"
@@ -125,14 +126,14 @@ class SlicedSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    width: PositiveFloat
-    resolution: PositiveInt
-    num_classes: PositiveInt
-    stem_channels: PositiveInt
-    stem_stride: PositiveInt
-    stage_strides: tuple[PositiveInt, ...]
-    repeats: tuple[NonNegativeInt, ...]
-    head_channels: PositiveInt
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_channels: Number
+    stem_stride: Number
+    stage_strides: tuple[Number, ...]
+    repeats: tuple[Annotated[int, Field(ge=0, le=10_000)], ...]
+    head_channels: Number
 
     def channels(self, channels: int) -> int:
         """A layer's channels at this width."""

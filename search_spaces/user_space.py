@@ -33,7 +33,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 from search_spaces.blocks import parse
@@ -41,7 +40,7 @@ from search_spaces.chain import ChainFamily, Stage
 from search_spaces.errors import UserError
 from search_spaces.loading import names, refuse_unknown
 from search_spaces.space import SearchSpace
-from search_spaces.validation import validated
+from search_spaces.validation import Classes, Number, absolute, read_yaml, validated
 
 FUNCTION = "space"
 _EXAMPLE = "`def space(**settings)`, which returns a SearchSpace such as ChainFamily(...)(**settings)"
@@ -71,7 +70,7 @@ class SpaceFile:
         """
         suffix = ".py" if Path(path).suffix == ".py" else ".yaml"
         try:
-            return cls(suffix, Path(path).expanduser().read_bytes().decode("utf-8-sig"), str(path))
+            return cls(suffix, absolute(path).read_bytes().decode("utf-8-sig"), str(path))
         except FileNotFoundError:
             raise UserError(f"There is no file {path} in {Path.cwd()}.") from None
         except OSError as error:
@@ -102,10 +101,7 @@ class SpaceFile:
         return space
 
     def _of_yaml(self, settings: Mapping[str, Any]) -> SearchSpace:
-        try:
-            content = yaml.safe_load(self.text)
-        except yaml.YAMLError as error:
-            raise UserError(f"YAML cannot read the space {self.shown}: {' '.join(str(error).split())}.") from None
+        content = read_yaml(self.text, f"the space {self.shown}")
         if not isinstance(content, dict):
             raise UserError(f"The space {self.shown} is not a mapping of keys to values, such as 'resolution: 32'.")
         family = validated(_Table, content, f"the space {self.shown}").family()
@@ -198,8 +194,8 @@ class _Part(BaseModel):
 
 
 class _Stem(_Part):
-    channels: PositiveInt
-    stride: PositiveInt = 1
+    channels: Number
+    stride: Number = 1
 
 
 class _Row(_Part):
@@ -207,7 +203,7 @@ class _Row(_Part):
 
     name: Annotated[str, AfterValidator(_word)] | None = None
     channels: PositiveInt
-    repeats: PositiveInt = 1
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     stride: PositiveInt = 1
     options: _Options
     first: _Options | None = None
@@ -222,12 +218,12 @@ class _Table(_Part):
     """What the YAML file holds: the fields of `ChainFamily` that describe a network, under the same names."""
 
     name: str
-    resolution: PositiveInt
-    num_classes: PositiveInt
+    resolution: Number
+    num_classes: Classes
     stem: _Stem
     stages: Annotated[tuple[_Row, ...], Field(min_length=1)]
-    head_channels: PositiveInt | None = None
-    linear_features: PositiveInt | None = None
+    head_channels: Number | None = None
+    linear_features: Number | None = None
     activation: str = "relu6"
     keep_expand: bool = False
     squeeze: str = "input"

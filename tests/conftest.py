@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None)  # every run tries the same examples
+settings.load_profile("ci")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -26,7 +26,7 @@ TABLE, ENTROPIES = "schedules.csv", "entropies.csv"
 class Setting(BaseModel):
     """What a trial changes: settings of the method and the budget of the recipe; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     samples: Samples | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from raynas.method import Method, refuse_training
+from raynas.method import Method, refuse_large_fit, refuse_training
 from raynas.objective import STREAMS
 from raynas.results import Outcome
 from search_spaces.cell import CellSpace
@@ -66,6 +66,7 @@ class Ftso(Method):
             refuse_edges_that_stay(plan.space, self.inputs)
         self.topologies(plan.space, plan.costs, plan.recipe.budget)
         refuse_training(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
+        refuse_large_fit(plan)
         refuse_training(plan.recipe, "steps", "method.topology_steps")
 
     def run(self, study: Study) -> Outcome:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from raynas.method import Method
+from raynas.method import Method, refuse_large_fit
 from raynas.objective import STREAMS
 from raynas.products import Weights
 from raynas.recipe import difference
@@ -98,6 +98,7 @@ class HmNas(Method):
             )
         if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
             raise UserError("HM-NAS tunes without them: leave fit.auxiliary_weight and fit.drop_path out.")
+        refuse_large_fit(plan)
         if self.searched is not None:
             searched_in(self.searched, _cells(plan.space))
         elif self.warm_epochs >= plan.recipe.training.epochs:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 class FixedSamples(BaseModel):
     """The same number in every step, as PARSEC draws."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     count: int = Field(ge=1)
 
@@ -26,7 +26,7 @@ class EntropySamples(BaseModel):
         per_nat: lambda.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     per_nat: float = Field(gt=0, allow_inf_nan=False)
 

@@ -27,7 +27,7 @@ TABLE = "sweep.csv"
 class Setting(BaseModel):
     """What a trial changes, by the paths that `--set` takes; `method.` is the swept method's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     set: Mapping[str, Any] = {}

@@ -23,6 +23,7 @@ from raynas.data.settings import DataSettings, Prepared
 from raynas.data.sources import Source, read_source
 from raynas.data.splits import Selection, choose_classes, parts_sha256, recalibration_rows, select, split
 from search_spaces.errors import UserError
+from search_spaces.validation import absolute
 
 Part = Literal["train", "validation", "all-training", "test"]
 
@@ -64,7 +65,7 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> Prepared:
         UserError: for everything that can be wrong with the data or with what is asked of it.
     """
     if settings.path is not None:
-        settings = settings.model_copy(update={"path": settings.path.expanduser().absolute()})
+        settings = settings.model_copy(update={"path": absolute(settings.path)})
     source = read_source(settings)
     selection, names = _select(source, settings, seed)
     table = split(selection, names, settings.validation, seed)

@@ -41,7 +41,7 @@ class DataSettings(BaseModel):
             mirrors every other.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = "digits"
     path: Path | None = None

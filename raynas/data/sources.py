@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,9 +50,14 @@ def read_source(settings: DataSettings) -> Source:
         return _digits()
     if settings.name in ("folder", "npz"):
         assert settings.path is not None, "the settings were validated"
-        if not settings.path.exists():
+        if not os.path.exists(settings.path):  # which, unlike Path's, takes a name of any length
             raise UserError(f"There is nothing at {settings.path}: data.path names a {settings.name} that exists.")
-        return _folder(settings.path) if settings.name == "folder" else _npz(settings.path)
+        found = _folder(settings.path) if settings.name == "folder" else _npz(settings.path)
+        if len(found.classes) < 2:
+            raise UserError(
+                f"{settings.path} has one class alone, {found.classes[0]!r}; a network tells two or more apart."
+            )
+        return found
     return _torchvision(settings.name, settings.path or cache_root() / "torchvision")
 
 
@@ -72,16 +78,17 @@ def _digits() -> Source:
 def _npz(path: Path) -> Source:
     wanted = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in wanted if name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as an .npz file of arrays: {error}.") from error
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in wanted if name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as an .npz file of arrays of numbers: {error}.") from error
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; an .npz data set holds {', '.join(wanted)}.")
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
+        has_pixels = x.ndim in (3, 4) and 0 not in x.shape[1:]
+        if x.dtype != np.uint8 or not has_pixels or (x.ndim == 4 and x.shape[3] not in (1, 3)):
             raise UserError(
                 f"x_{part} of {path} has shape {x.shape} of {x.dtype}; images are uint8, (N, H, W) or (N, H, W, 3)."
             )
@@ -142,7 +149,11 @@ def _folder(path: Path) -> Source:
             raise UserError(f"{files[index]} cannot be read as an image: {error}; mend it or take it out.") from error
 
     labels = np.array([label for _, label in found[0] + found[1]], dtype=np.int64)
-    return Source(_files_sha256(path, files), tuple(classes), labels, len(found[0]), image)
+    try:
+        fingerprint = _files_sha256(path, files)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}; mend it or take it out.") from error
+    return Source(fingerprint, tuple(classes), labels, len(found[0]), image)
 
 
 def _is_class(entry: Path) -> bool:

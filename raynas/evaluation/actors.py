@@ -15,11 +15,13 @@ from typing import Any
 import ray
 
 from raynas import lock
+from raynas.devices import bundle
 from raynas.evaluation.evaluator import Answers, Question
 from raynas.processes import prepare_process
 from raynas.recipe import ScaleSettings
 from raynas.run_folder import RunFolder
 from raynas.searcher import Evaluation
+from raynas.steps import StepFailed
 from search_spaces import Architecture, Budget, Costs
 
 NAMESPACE = "raynas"
@@ -62,11 +64,18 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
     The attempt is part of the name, as the actors of a killed driver may live on for seconds in a joined cluster.
     """
     remote = ray.remote(SupernetActor)
+    asked = bundle(scale, cpus=0)
     tag = hashlib.sha256(run.encode()).hexdigest()[:8]
     names = [f"raynas-{tag}-{step}-{attempt}-{number}" for number in range(scale.evaluators)]
     actors: list[Any] = [
         remote.options(
-            name=name, namespace=NAMESPACE, num_cpus=0, num_gpus=scale.gpus, max_restarts=-1, max_task_retries=-1
+            name=name,
+            namespace=NAMESPACE,
+            num_cpus=0,
+            num_gpus=asked.get("GPU", 0),
+            memory=asked.get("memory"),
+            max_restarts=-1,
+            max_task_retries=-1,
         ).remote(run, attempt, question.json_value(), scale.threads, scale.deterministic)
         for name in names
     ]
@@ -106,6 +115,19 @@ class Pool:
             Evaluation(one, costs=row, feasible=met, **next(answers[home]))
             for one, row, met, home in zip(architectures, rows, feasible, homes, strict=True)
         ]
+
+    def measure(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
+        """As `evaluate`, of architectures that a step cannot do without.
+
+        Raises:
+            StepFailed: if none of them can be measured.
+        """
+        evaluations = self.evaluate(architectures)
+        if evaluations and all(one.failed for one in evaluations):
+            count = f"None of {len(evaluations)} architectures" if len(evaluations) > 1 else "The architecture"
+            verb = "can" if len(evaluations) > 1 else "cannot"
+            raise StepFailed(f"{count} {verb} be measured: {evaluations[0].failed}.")
+        return evaluations
 
     def _home(self, architecture: Architecture) -> int:
         """Which actor answers for this architecture."""

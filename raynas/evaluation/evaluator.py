@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from raynas.data import Images, batch, open_images
 from raynas.data.images import Part
+from raynas.memory import ran_out
 from raynas.recipe import EvaluationSettings, Settings
 from raynas.run_folder import RunFolder
 from raynas.training.checkpoints import supernet_weights
@@ -28,7 +30,7 @@ class Answers(Protocol):
     """What a supernet actor holds: anything that answers for architectures, by their option indices."""
 
     def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
-        """`top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`."""
+        """`top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`; `failed` where it cannot be measured."""
 
 
 class Question(Settings):
@@ -67,6 +69,10 @@ class Batches:
         else:
             yield from batches
 
+    def halved(self) -> Batches:
+        """The same images, half as many at once."""
+        return Batches(self.images, self.indices, max(self.batch_size // 2, 1), self.device)
+
 
 class Evaluator:
     """Measures sub-networks of a supernet on one part of the data.
@@ -103,11 +109,28 @@ class Evaluator:
 
         Args:
             mixture: weights of all options, where their mixture is measured instead.
+
+        Returns:
+            What `Answers.evaluate` does. Where memory runs out, half as many images are measured at once, from then on.
         """
         start = time.perf_counter()
         if recalibrate:
             self._recalibrate(supernet, architecture)
         supernet.eval()
+        while (answer := self._measure(supernet, architecture, mixture)) is None:
+            self._measured = self._measured.halved()
+        return {**answer, "batch_size": self._measured.batch_size, "seconds": time.perf_counter() - start}
+
+    def _measure(self, supernet: Supernet, architecture: Architecture, mixture: Tensor | None) -> dict[str, Any] | None:
+        """The figures over all images, or None where fewer at once may yet fit into memory."""
+        try:
+            return self._counted(supernet, architecture, mixture)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error) or self._measured.batch_size == 1:
+                raise
+        return None
+
+    def _counted(self, supernet: Supernet, architecture: Architecture, mixture: Tensor | None) -> dict[str, Any]:
         top1 = top5 = images = 0
         loss = 0.0
         for inputs, labels in self._measured:
@@ -123,7 +146,6 @@ class Evaluator:
             "top5": 100 * top5 / images,
             "loss": loss / images,
             "images": images,
-            "seconds": time.perf_counter() - start,
         }
 
     def _recalibrate(self, supernet: Supernet, architecture: Architecture) -> None:
@@ -140,8 +162,16 @@ class Evaluator:
             norm.reset_running_stats()
             norm.momentum = None
             norm.train()
-        for inputs, _ in self._recalibration:
-            supernet(inputs, architecture)
+        try:
+            for inputs, _ in self._recalibration:
+                supernet(inputs, architecture)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise RuntimeError(
+                f"memory ran out with {self._recalibration.batch_size} images at once: lower "
+                "evaluation.recalibration_batch_size (it is never lowered unasked: it changes batch norm's statistics)"
+            ) from error
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -178,4 +208,13 @@ class SupernetAnswers:
             self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
         architecture = self._space.architecture(indices)
-        return self._evaluator.one_shot(self._supernet, architecture, self._recalibrate, self._mixture)
+        try:
+            answer = self._evaluator.one_shot(self._supernet, architecture, self._recalibrate, self._mixture)
+        except (ArithmeticError, MemoryError, RuntimeError) as error:
+            return _failed(f"{type(error).__name__}: {error}".splitlines()[0])
+        return answer if math.isfinite(answer["loss"]) else _failed("its loss is not a number")
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    """The answer for an architecture that cannot be measured."""
+    return {"top1": 0.0, "top5": 0.0, "loss": math.nan, "images": 0, "seconds": 0.0, "failed": reason}

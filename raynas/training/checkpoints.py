@@ -1,6 +1,7 @@
 """Checkpoints of a training step: weights, optimizers and learner in one verified safetensors file each.
 
-The newest readable one counts; one that is damaged is passed over for the one before it. Two are kept.
+The newest readable one counts; one that is damaged is passed over for the one before it. Two are kept, and the newest
+of the end of an epoch, which is where a training that diverged goes back to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from raynas.run_folder import Damaged, RunFolder
 
 _FOLDER = "checkpoints"
 _KEPT = 2
+_FORMAT = 1
 _LEARNER = "learner/"
 _SUPERNET = "supernet/"
 _AVERAGE = "average/"
@@ -56,20 +58,41 @@ def save(
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{group}/{names[parameter]}/{key}"] = value
-    folder.write_tensors(path(file), tensors, about)
-    for old in sorted(folder.names(_FOLDER))[:-_KEPT]:
-        folder.delete(f"{_FOLDER}/{old}")
+    folder.write_tensors(path(file), tensors, {"format": _FORMAT, **about})
+    files = folder.names(_FOLDER)
+    for old in {*files[:-_KEPT]} - {*_ends_of_epochs(files)[-1:]}:
+        folder.delete(path(old))
 
 
-def newest(folder: RunFolder) -> str | None:
-    """The file of the newest checkpoint that can be read, if there is one."""
+def newest(folder: RunFolder) -> tuple[str | None, list[str]]:
+    """The file of the newest checkpoint that can be read, if there is one, and the newer ones that cannot."""
+    damaged: list[str] = []
     for file in reversed(folder.names(_FOLDER)):
-        try:
-            folder.read_tensors(path(file))
-        except Damaged:
-            continue
-        return file
-    return None
+        if _is_readable(folder, file):
+            return file, damaged
+        damaged.append(file)
+    return None, damaged
+
+
+def _is_readable(folder: RunFolder, file: str) -> bool:
+    """Whether a checkpoint is whole and laid out as this version of raynas lays it out."""
+    try:
+        _, about = folder.read_tensors(path(file))
+    except Damaged:
+        return False
+    return about.get("format") == _FORMAT
+
+
+def return_to_end_of_epoch(folder: RunFolder) -> None:
+    """Remove the checkpoints that are newer than the newest of the end of an epoch."""
+    files = folder.names(_FOLDER)
+    last = _ends_of_epochs(files)[-1:]
+    for file in files[files.index(last[0]) + 1 :] if last else files:
+        folder.delete(path(file))
+
+
+def _ends_of_epochs(files: list[str]) -> list[str]:
+    return [file for file in files if written_at(file)[1] == 0]
 
 
 def restore(

@@ -15,10 +15,9 @@ class Means:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, metrics: Mapping[str, Tensor], prefix: str = "") -> None:
-        """Add one step's metrics, under names that begin with `prefix`."""
-        for key, value in metrics.items():
-            name = f"{prefix}{key}"
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Add one step's metrics."""
+        for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from raynas.objective import WEIGHTS, Step, Update
+from raynas.devices import autocast_dtype
+from raynas.objective import WEIGHTS, Gradients, Step, Update
 from raynas.recipe import TrainingSettings
 from raynas.training.gradients import add_over_workers, fill_in
 
@@ -19,8 +20,8 @@ Optimizers = Mapping[str, torch.optim.Optimizer]
 
 def carry_out(
     update: Update, optimizers: Optimizers, rate: float, step: Step, clip_norm: float | None = None
-) -> dict[str, Tensor]:
-    """Move one group of parameters once; returns the metrics summed over the workers.
+) -> Gradients:
+    """Move one group of parameters once; returns the paths, and the metrics summed over the workers.
 
     Parameters off the sampled paths have no gradients: they cost nothing, and neither momentum nor weight decay moves
     them. Other groups stand still, and no gradient is worked out for them.
@@ -42,7 +43,7 @@ def carry_out(
         nn.utils.clip_grad_norm_(list(_parameters(optimizer)), clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return metrics
+    return Gradients(gradients.paths, metrics)
 
 
 def optimizer_of(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -70,4 +71,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
 
 
 def _autocast(device: torch.device) -> Any:
-    return torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    dtype = autocast_dtype(
+        device.type, device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

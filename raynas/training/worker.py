@@ -24,6 +24,7 @@ from raynas import lock
 from raynas.data import Images, open_images, training_batch
 from raynas.data.images import Part
 from raynas.judging import Judge
+from raynas.memory import ran_out
 from raynas.objective import WEIGHTS, MicroBatch, Objective, Step
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
@@ -31,6 +32,7 @@ from raynas.recipe import EvaluationSettings, FitSettings, Settings
 from raynas.results import EvaluationTable
 from raynas.run_folder import RunFolder
 from raynas.training import checkpoints
+from raynas.training.divergence import Divergence, Watch, refuse_broken
 from raynas.training.gradients import from_first_worker, sum_over_workers
 from raynas.training.means import Means
 from raynas.training.schedule import epoch_batches, learning_rate
@@ -45,14 +47,14 @@ PROBABILITIES = "probabilities.json"
 """What a learner that weighs options ended with, one row a choice."""
 WORKERS = "workers.json"
 """How many workers a training that began with more goes on with."""
+FAILURE = "failure.json"
+"""Why a training cannot go on as it is: a `message`, and the `kind`, divergence or memory."""
+PASSED_OVER = "passed-over.json"
+"""The checkpoints that could not be read (`files`), and the one that training went on from (`instead`)."""
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
 _SHUFFLE, _VALIDATION = 1, 2
 """What sets these streams of random numbers apart from that of (seed, epoch, step)."""
-
-
-class Divergence(ArithmeticError):
-    """The loss is not a number any more."""
 
 
 class TooManyWorkers(Exception):
@@ -78,6 +80,7 @@ class TrainingJob(Settings):
         parts: the part of the data that each stream reads (`{"train": "train"}`).
         judge: who says after each epoch, in a sweep with a scheduler, whether it was enough.
         start: the file of the weights to begin with, if not from scratch.
+        rate_share: of the learning rate that is left after divergences.
         seed: what every draw is seeded by, with epoch and step.
     """
 
@@ -97,6 +100,7 @@ class TrainingJob(Settings):
     data: dict[str, Any]
     parts: dict[str, Part]
     start: str | None
+    rate_share: float = 1.0
     seed: int
     threads: int
     deterministic: bool
@@ -107,6 +111,9 @@ def work(config: dict[str, Any]) -> None:
     job = TrainingJob.model_validate(config)
     prepare_process(job.threads, job.deterministic)
     lock.note_process(RunFolder(job.run), job.attempt)
+    folder = RunFolder(job.run) / job.step
+    if folder.exists(FAILURE):  # a worker before this one has said why starting again is no use
+        return
     trainer = Trainer(job)
     try:
         for row in trainer.epochs():
@@ -115,10 +122,14 @@ def work(config: dict[str, Any]) -> None:
                 break
     except Divergence as fault:
         if trainer.is_first:
-            trainer.folder.write_json("failure.json", {"message": str(fault)})
+            folder.write_json(FAILURE, {"kind": "divergence", "message": str(fault)})
     except TooManyWorkers as end:
         if trainer.is_first:
-            trainer.folder.write_json(WORKERS, {"workers": end.enough})
+            folder.write_json(WORKERS, {"workers": end.enough})
+    except Exception as fault:
+        if ran_out(fault):
+            folder.write_json(FAILURE, {"kind": "memory", "message": trainer.out_of_memory()})
+        raise
     else:
         trainer.finish()
 
@@ -149,6 +160,7 @@ class Trainer:
         self.optimizers = {WEIGHTS: optimizer_of(weights, job.training), **self.learner.groups()}
         self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
+        self.watch = Watch(self.space.num_classes)
         self.history: list[dict[str, Any]] = []
         self.likeliest_top1: float | None = None
 
@@ -178,6 +190,17 @@ class Trainer:
             self._ask_for_likeliest(epoch)
             yield row
 
+    def out_of_memory(self) -> str:
+        """What to say when there was not enough memory for a step."""
+        training = self.job.training
+        images = math.ceil(training.batch_size / self.workers / training.accumulate)
+        return (
+            f"A training worker ran out of memory on {self.device} with {images} images at once (training.batch_size "
+            f"{training.batch_size} over scale.train_workers {self.workers} and training.accumulate "
+            f"{training.accumulate}): raise training.accumulate, or lower training.batch_size, in another folder "
+            "(--out)."
+        )
+
     def is_enough(self, epoch: int) -> bool:
         """Whether the training may end with this epoch, which has been reported."""
         if self.job.judge is None:
@@ -198,7 +221,9 @@ class Trainer:
 
     def _resume(self) -> tuple[int, int, Means]:
         """Load the newest checkpoint that the first worker can read: the epoch, step and means to go on with."""
-        file = checkpoints.newest(self.folder) if self.is_first else None
+        file, damaged = checkpoints.newest(self.folder) if self.is_first else (None, [])
+        if damaged:
+            self.folder.write_json(PASSED_OVER, {"files": damaged, "instead": file})
         epoch, step, attempt = map(from_first_worker, checkpoints.written_at(file) if file else (0, 0, 0))
         if attempt == 0:
             return 0, 0, Means()
@@ -239,11 +264,13 @@ class Trainer:
                 self.workers,
                 sum_over_workers,
             )
-            metrics = carry_out(update, self.optimizers, rate, given, training.clip_norm)
+            done = carry_out(update, self.optimizers, rate * self.job.rate_share, given, training.clip_norm)
             if self.average is not None and update.parameters == WEIGHTS:
                 self.average.update_parameters(self.supernet)
             leads = update.parameters == WEIGHTS or not walk.weight_steps
-            means.add(metrics, prefix="" if leads else f"{update.parameters}_")
+            metrics = {key if leads else f"{update.parameters}_{key}": value for key, value in done.metrics.items()}
+            means.add(metrics)
+            self.watch.add(metrics, done.paths)
 
     def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int], whole: bool) -> Iterator[MicroBatch]:
         """This worker's share of a global batch, or the whole of it, in `accumulate` parts.
@@ -271,7 +298,7 @@ class Trainer:
     def _between_steps(self, epoch: int, step: int, steps: int, means: Means) -> None:
         """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""
         if (step + 1) % _WATCH_STEPS == 0:
-            self._watch(epoch, means)
+            self.watch.look(epoch)
         now = time.monotonic()
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
@@ -282,16 +309,7 @@ class Trainer:
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, means)
 
-    def _watch(self, epoch: int, means: Means) -> None:
-        for name, value in means.values().items():
-            if name.endswith("loss") and not math.isfinite(value):
-                raise Divergence(
-                    f"The training loss is not a number in epoch {epoch + 1} of {self.job.step}: lower the learning "
-                    "rate, in another folder (--out)."
-                )
-
     def _epoch_row(self, epoch: int, means: Means) -> dict[str, Any]:
-        self._watch(epoch, means)
         row = {"epoch": epoch + 1, **means.values()}
         if self.job.training.validation_paths:
             row["validation_top1"] = self._validate(epoch)
@@ -312,6 +330,8 @@ class Trainer:
         return float(np.mean([answer["top1"] for answer in answers]))
 
     def _checkpoint(self, epoch: int, step: int, means: Means) -> None:
+        self.watch.look(epoch if step else epoch - 1)
+        refuse_broken([*self.supernet.parameters(), *self.learner.parameters()], epoch if step else epoch - 1)
         self.checkpointed = time.monotonic()
         if self.is_first:
             about = {"history": self.history, "means": means.state()}
@@ -333,7 +353,7 @@ class Trainer:
         if self.learner.networks(epoch) is not None:
             notes["workers"] = self.history[-1]["workers"]
         EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
-        self.likeliest_top1 = evaluations[0].top1
+        self.likeliest_top1 = None if evaluations[0].failed else evaluations[0].top1
 
 
 def moving_average(network: nn.Module, kept: float) -> AveragedModel:

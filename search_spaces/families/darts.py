@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from search_spaces.blocks import Place
 from search_spaces.cell import CellSpace
@@ -46,7 +46,7 @@ from search_spaces.cell_operations import (
 from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import NOTHING, Architecture, Choice
-from search_spaces.validation import settings_of
+from search_spaces.validation import Classes, Number, Width, settings_of
 
 OPERATIONS: dict[str, Operation] = {
     "max_pool_3x3": Pool(greatest=True, norm=True),
@@ -114,7 +114,7 @@ def darts_imagenet(
 
     Args:
         channels: C of the first cell and of the stem's last two convolutions.
-        stem_stride: of each of the stem's three convolutions.
+        stem_stride: of each of the stem's three convolutions: 1 or 2.
 
     Raises:
         UserError: as `darts`.
@@ -127,17 +127,17 @@ class DartsSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    cells: PositiveInt
-    channels: Annotated[int, Field(ge=2)]
+    cells: Number
+    channels: Annotated[int, Field(ge=2, le=10_000)]
     operations: tuple[str, ...]
     cell_types: Literal["one", "two"]
     subset: bool
     affine: bool
-    partial: PositiveInt
-    width: PositiveFloat
-    resolution: PositiveInt
-    num_classes: PositiveInt
-    stem_stride: PositiveInt
+    partial: Number
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_stride: Number
 
 
 class DartsSpace(CellSpace):
@@ -156,6 +156,11 @@ class DartsSpace(CellSpace):
             )
         if given.cell_types == "two" and given.cells < 3:
             raise UserError(f"{name}: {given.cells} cells are of one type; use 3 or more, or cell_types: one.")
+        if imagenet and given.stem_stride > 2:
+            raise UserError(
+                f"{name}: stem_stride cannot be {given.stem_stride}: the first cell can only halve the larger of its "
+                "two inputs; use 1 or 2."
+            )
         self.settings = given.model_dump(mode="json")
         self.resolution = given.resolution
         self.num_classes = given.num_classes

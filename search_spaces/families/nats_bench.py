@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict
 
 from search_spaces.blocks import Place
 from search_spaces.cell import CellSpace
@@ -33,7 +33,7 @@ from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.counting import Counting
 from search_spaces.errors import UserError
 from search_spaces.space import NOTHING, Architecture, Choice
-from search_spaces.validation import settings_of
+from search_spaces.validation import Classes, Number, Width, settings_of
 
 OPERATIONS: dict[str, Operation] = {
     "skip_connect": SkipConnect(),
@@ -76,13 +76,13 @@ class NatsBenchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    cells: PositiveInt
-    channels: PositiveInt
+    cells: Number
+    channels: Number
     affine: bool
-    width: PositiveFloat
-    resolution: PositiveInt
-    num_classes: PositiveInt
-    stem_stride: PositiveInt
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_stride: Number
 
 
 class NatsBenchSpace(CellSpace):

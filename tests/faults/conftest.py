@@ -10,23 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.runs import Command, Result, living, told, write_recipe
+from tests.faults.runs import Command, Result, living, marked, told, write_recipe
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Command]]:
+def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     """Makes commands, of a recipe that ships or of that of the tests; in the end nothing that they started lives on."""
-    mark = f"RAYNAS_TEST={os.getpid()}-{tmp_path.name} "
-    monkeypatch.setenv(*mark.strip().split("="))
 
     def make(name: str, *changes: str, recipe: str | None = None) -> Command:
         return Command(Path(recipe) if recipe else write_recipe(tmp_path), tmp_path / name, list(changes))
 
     def left() -> dict[int, str]:
-        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        marked = [number for number in numbers if mark in told(number, "environ")]
-        noted = [number for out in tmp_path.iterdir() for number in living(out)]
-        return {number: told(number, "cmdline")[:80] for number in (*marked, *noted)}
+        found = [number for out in tmp_path.iterdir() for number in (*marked(out), *living(out))]
+        return {number: told(number, "cmdline")[:80] for number in found}
 
     yield make
     deadline = time.monotonic() + 90

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ RECIPE = {
     "method": {
         "name": "pad-nas",
         "stages": 3,
-        "epochs": [8, 6],
+        "epochs": [5, 4],
         "learning_rates": [0.01, 0.005],
         "prune_below": 0.1,
     },
@@ -27,10 +28,12 @@ RECIPE = {
     "data": {"name": "digits", "classes": 5, "validation": 0.2},
     "budget": {"macs": {"max": "400k"}},
     "training": {"batch_size": 16, "optimizer": "rmsprop"},
-    "search": {"population": 10, "generations": 6},
+    "search": {"population": 10, "generations": 5},
     "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 32},
 }
 _SECONDS = 900
+_GONE_SECONDS = 90
+_MARK = "RAYNAS_RUN_UNDER_TEST"
 
 
 @dataclass
@@ -45,7 +48,12 @@ class Command:
         arguments = [str(Path(sys.executable).parent / "raynas"), "run", str(self.recipe), "--out", str(self.out)]
         arguments += [part for change in self.changes for part in ("--set", change)]
         return subprocess.Popen(
-            [*arguments, "--quiet"], cwd=self.recipe.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*arguments, "--quiet"],
+            cwd=self.out.parent,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, _MARK: str(self.out)},
         )
 
     def finish(self) -> None:
@@ -62,6 +70,13 @@ class Command:
             wait_until(lambda: moment(self.out), process)
             process.kill()
             process.wait()
+
+    def wait_until_gone(self) -> None:
+        """Until nothing that it has started lives on, and may yet write."""
+        deadline = time.monotonic() + _GONE_SECONDS
+        while left := [*marked(self.out), *living(self.out)]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -95,6 +110,27 @@ def living(out: Path, title: str = "") -> list[int]:
     return [number for number in noted if title in told(number, "cmdline") and told(number, "cmdline")]
 
 
+def marked(out: Path, words: str = "") -> list[int]:
+    """The numbers of the living processes that a command with this run folder has started, itself among them.
+
+    Ray's workers write over their environment; they are known by the raylet that they are children of.
+    """
+    mark = f"{_MARK}={out} "
+    numbers = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    own = {number for number in numbers if mark in told(number, "environ")}
+    children = {number for number in numbers if _parent(number) in own}
+    return [number for number in own | children if words in told(number, "cmdline") and told(number, "cmdline")]
+
+
+def shared_memory() -> set[str]:
+    """The segments of shared memory that have a name."""
+    return {entry.name for entry in Path("/dev/shm").iterdir()}
+
+
+def _parent(number: int) -> int:
+    return int(told(number, "stat").rpartition(")")[2].split()[1]) if told(number, "stat") else 0
+
+
 def told(number: int, file: str) -> str:
     """What the kernel tells of a process; nothing of one that has ended."""
     try:
@@ -121,6 +157,13 @@ class Result:
     def of(cls, out: Path) -> Result:
         table = raynas.load(out).table.drop(columns="seconds")
         return cls(table, (out / "front.csv").read_text(), (out / "best.json").read_text())
+
+    def equals(self, other: Result) -> bool:
+        try:
+            self.must_equal(other)
+        except AssertionError:
+            return False
+        return True
 
     def must_equal(self, other: Result) -> None:
         pd.testing.assert_frame_equal(self.table, other.table, check_exact=True)

@@ -6,22 +6,12 @@ That network has an auxiliary head, operations that drop out and clipped gradien
 import pytest
 
 from tests.faults.runs import Result
+from tests.faults.studies import STUDIES
 from tests.faults.test_kills import Commands, attempts, killed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE = "ftso-digits"
-SHORT = (
-    "method.topology_epochs=4",
-    "space.cells=3",
-    "space.channels=4",
-    "space.resolution=8",
-    "data.classes=4",
-    "training.batch_size=16",
-    "fit.epochs=4",
-    "fit.auxiliary_weight=0.4",
-    "fit.drop_path=0.3",
-    "fit.clip_norm=1",
-)
+RECIPE, SMALL = STUDIES["ftso"]
+SHORT = [*SMALL, "fit.auxiliary_weight=0.4", "fit.drop_path=0.3", "fit.clip_norm=1"]
 
 
 def test_it_goes_on_in_either_training(command: Commands) -> None:

@@ -4,22 +4,13 @@ import pytest
 
 from search_spaces.errors import UserError
 from tests.faults.runs import Result
+from tests.faults.studies import STUDIES
 from tests.faults.test_kills import Commands, attempts, killed_in
 from tests.search_spaces.small_spaces import cells
 from tuners.hm_nas import searched_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE = "hm-nas-digits"
-SHORT = (
-    "method.warm_epochs=1",
-    "method.mask_epochs=4",
-    "method.reach=0.007",
-    "space.channels=4",
-    "space.operations=[skip_connect, sep_conv_3x3, max_pool_3x3]",
-    "data.classes=4",
-    "training.epochs=4",
-    "fit.epochs=4",
-)
+RECIPE, SHORT = STUDIES["hm-nas"]
 
 
 def test_it_goes_on_in_each_training(command: Commands) -> None:

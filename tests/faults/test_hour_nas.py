@@ -3,17 +3,11 @@
 import pytest
 
 from tests.faults.runs import Result
+from tests.faults.studies import STUDIES
 from tests.faults.test_kills import Commands, attempts, killed_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE = "hour-nas-digits"
-SHORT = (
-    "method.vital_epochs=3",
-    "method.epochs=3",
-    "method.proposals=2",
-    "data.classes=4",
-    "training.batch_size=16",
-)
+RECIPE, SHORT = STUDIES["hour-nas"]
 
 
 def test_it_goes_on_in_either_stage_and_meets_its_targets(command: Commands) -> None:

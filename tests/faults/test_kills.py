@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raynas.run_folder import RunFolder
-from tests.faults.runs import Command, Result, living, reaped, wait_until
+from tests.faults.runs import Command, Result, living, marked, reaped, told, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Commands = Callable[..., Command]
@@ -30,7 +30,9 @@ def attempts(out: Path) -> dict[str, int]:
     return {step["name"]: step["attempt"] for step in RunFolder(out).read_json("study.json")["steps"]}
 
 
-def killed_in(command: Commands, recipe: str, short: Sequence[str], steps: Sequence[str]) -> tuple[Command, Command]:
+def killed_in(
+    command: Commands, recipe: str | None, short: Sequence[str], steps: Sequence[str]
+) -> tuple[Command, Command]:
     """A recipe's run that nothing happens to, and one whose driver is killed in each of these trainings; both ended."""
     undisturbed, killed = (command(name, *short, recipe=recipe) for name in ("undisturbed", "killed"))
     undisturbed.finish()
@@ -66,6 +68,20 @@ def test_a_supernet_actor_and_a_training_worker_are_killed(command: Commands, un
         said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     assert set(attempts(run.out).values()) == {1}
+    Result.of(run.out).must_equal(undisturbed)
+
+
+def test_ray_itself_is_killed(command: Commands, undisturbed: Result) -> None:
+    run = command("killed")
+    process = run.start()
+    with reaped(process):
+        wait_until(lambda: training("supernet-2")(run.out), process)
+        (raylet,) = [one for one in marked(run.out) if told(one, "cmdline").split()[0].endswith("raylet/raylet")]
+        os.kill(raylet, signal.SIGKILL)
+        process.communicate(timeout=300)
+    assert process.returncode == 1
+    run.wait_until_gone()
+    run.finish()
     Result.of(run.out).must_equal(undisturbed)
 
 

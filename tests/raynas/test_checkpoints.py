@@ -1,5 +1,6 @@
 """A checkpoint brings back training bit for bit; a damaged one is passed over for the one before it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +69,50 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
 def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(*at, 1) for at in ((0, 5), (1, 0), (2, 0), (10, 0))]
-    assert checkpoints.newest(folder) is None
+    assert checkpoints.newest(folder) == (None, [])
     for file in files:
         training.save(folder, file)
     assert folder.names("checkpoints") == files[-2:]
-    assert checkpoints.newest(folder) == files[-1]
+    assert checkpoints.newest(folder) == (files[-1], [])
     assert checkpoints.written_at(files[-1])[:2] == (10, 0)
 
 
-@pytest.mark.parametrize("kept", [0.5, 0.0])
-def test_a_damaged_one_is_passed_over(tmp_path: Path, kept: float) -> None:
+def test_the_end_of_an_epoch_is_kept_to_go_back_to(tmp_path: Path) -> None:
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(*at, 1) for at in ((0, 5), (1, 0), (1, 5), (1, 10), (1, 15))]
+    for file in files:
+        training.save(folder, file)
+    assert folder.names("checkpoints") == [files[1], *files[-2:]]
+    checkpoints.return_to_end_of_epoch(folder)
+    assert folder.names("checkpoints") == [files[1]]
+
+
+def of_another_version(file: Path) -> None:
+    """Whole, and laid out as another raynas would have it."""
+    folder = RunFolder(file.parent)
+    tensors, about = folder.read_tensors(file.name)
+    folder.write_tensors(file.name, {f"later/{key}": value for key, value in tensors.items()}, {**about, "format": 2})
+
+
+def with_a_bit_flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "emptied": lambda file: file.write_bytes(b""),
+    "with a bit flipped": with_a_bit_flipped,
+    "of another version": of_another_version,
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_one_is_passed_over(tmp_path: Path, harm: str) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
     for file in files:
         training.save(folder, file)
-    newest = tmp_path / "checkpoints" / files[1]
-    content = newest.read_bytes()
-    newest.write_bytes(content[: int(kept * len(content))])
-    assert checkpoints.newest(folder) == files[0]
+    HARMS[harm](tmp_path / "checkpoints" / files[1])
+    assert checkpoints.newest(folder) == (files[0], [files[1]])

@@ -9,7 +9,7 @@ import pytest
 
 from raynas.progress import Quiet
 from raynas.results import COLUMNS, EvaluationTable, Found, Outcome, json_rows, load, non_domination_ranks, pareto_front
-from raynas.run_folder import RunFolder
+from raynas.run_folder import Damaged, RunFolder
 from raynas.searcher import Evaluation
 from raynas.steps import Steps
 from search_spaces import UserError
@@ -73,7 +73,7 @@ def test_a_damaged_file_of_the_table_is_said_to_be_so(tmp_path: Path) -> None:
     table.write("final", 0, 0, [evaluation("01201201", 10.0, 10)], ABOUT)
     file = next((tmp_path / "evaluations").iterdir())
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(UserError, match=file.name):
+    with pytest.raises(Damaged, match=file.name):
         table.read()
 
 

@@ -249,19 +249,19 @@ def one_of_two(rank: int) -> dict[str, Any]:
     bench = Bench(BOTH, epoch=2)
     share = (slice(3), slice(3, IMAGES))[rank]  # shares need not be equal
     for _ in range(2):
-        metrics = carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
-    return {"values": bench.values(), "loss": metrics["loss"]}
+        done = carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
+    return {"values": bench.values(), "loss": done.metrics["loss"]}
 
 
 def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
     """What is clipped is the norm of the workers' sum."""
     alone = Bench(BOTH, epoch=2)
     for _ in range(2):
-        metrics = carry_out(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
+        done = carry_out(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
     first, second = two_workers.run(one_of_two, tmp_path)
     assert torch.equal(first["values"], second["values"])
     torch.testing.assert_close(first["values"], alone.values(), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(first["loss"], metrics["loss"])
+    torch.testing.assert_close(first["loss"], done.metrics["loss"])
 
 
 def test_networks_without_cells_are_refused() -> None:

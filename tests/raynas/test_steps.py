@@ -79,9 +79,30 @@ def test_other_arguments_are_refused_by_the_name_of_the_field(tmp_path: Path, fi
 
 def test_a_damaged_study_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
     steps(tmp_path).do("supernet", "", ARGUMENTS, 1, Counted({}))
+    before = steps(tmp_path).records
     (tmp_path / "study.json").write_text("{")
+    assert steps(tmp_path).records == before, "it is written twice"
+    (tmp_path / "study-before.json").write_text("{")
     with pytest.raises(Damaged, match=r"study\.json"):
         steps(tmp_path)
+
+
+def test_a_finished_step_whose_files_are_damaged_is_done_again(tmp_path: Path) -> None:
+    def work(folder: str) -> dict[str, Any]:
+        RunFolder(tmp_path).write_json(f"{folder}/found.json", {"x": 1})
+        again.append(folder)
+        return {"x": 1}
+
+    again: list[str] = []
+    steps(tmp_path).do("search", "", ARGUMENTS, 1, work)
+    steps(tmp_path, 2).do("search", "", ARGUMENTS, 1, work)
+    assert len(again) == 1
+    (tmp_path / again[0] / "found.json").write_text("{")
+    assert steps(tmp_path, 3).do("search", "", ARGUMENTS, 1, work) == {"x": 1}
+    assert len(again) == 2
+    (tmp_path / again[0] / "found.json").unlink()
+    steps(tmp_path, 4).do("search", "", ARGUMENTS, 1, work)
+    assert len(again) == 3
 
 
 def test_a_step_that_was_refused_may_be_asked_for_otherwise(tmp_path: Path) -> None:

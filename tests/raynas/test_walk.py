@@ -78,7 +78,7 @@ def test_means_go_on_from_what_was_written_down() -> None:
     means = Means()
     means.add({"loss": torch.tensor(1.0)})
     means.add({"loss": torch.tensor(2.0)})
-    means.add({"loss": torch.tensor(5.0)}, prefix="architecture_")
+    means.add({"architecture_loss": torch.tensor(5.0)})
     resumed = Means.restore(json.loads(json.dumps(means.state())), torch.device("cpu"))
     resumed.add({"loss": torch.tensor(6.0)})
     assert resumed.values() == pytest.approx({"loss": 3.0, "architecture_loss": 5.0})

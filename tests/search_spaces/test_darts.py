@@ -190,6 +190,11 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: 
         search_spaces.load("darts", **settings)
 
 
+def test_a_stem_of_three_convolutions_at_most_halves_its_input() -> None:
+    with pytest.raises(UserError, match=r"stem_stride cannot be 3: .*; use 1 or 2"):
+        search_spaces.load("darts-imagenet", stem_stride=3)
+
+
 def test_texts_that_are_no_architecture_are_refused() -> None:
     space = search_spaces.load("darts")
     good = str(space.sample(np.random.default_rng(0)))

@@ -130,7 +130,7 @@ def test_a_missing_block_is_named(table: LatencyTable) -> None:
     [
         ("t.csv", "op,size\n", "holds no rows"),
         ("t.yaml", "just text", "holds no rows"),
-        ("t.yaml", "[1, 2", "cannot be read"),
+        ("t.yaml", "[1, 2", "YAML cannot read the latency table"),
         ("t.csv", ROWS + "mbconv, 4, 256, 256, 3, 3, 1, , 9\n", "row 9: there already is a row for mbconv, input 4x4"),
         ("t.csv", ROWS + ", 4, 256, 256, 3, 3, 1, , 9\n", "row 9: op: Field required"),
         ("t.csv", ROWS.replace("stride", "strides"), "row 1: strides: Extra inputs"),

@@ -69,7 +69,7 @@ class Bench:
                 workers=self.workers,
                 sum_over_workers=sum_over_workers,
             )
-            found[update.parameters] = carry_out(update, self.optimizers, 0.1, step)
+            found[update.parameters] = carry_out(update, self.optimizers, 0.1, step).metrics
         return found
 
     def state(self) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ class Bench:
     def step(self, which: int) -> dict[str, Tensor]:
         (update,) = self.learner.passes(0)[which]
         step = Step(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
-        return carry_out(update, self.optimizers, 0.1, step)
+        return carry_out(update, self.optimizers, 0.1, step).metrics
 
 
 def test_the_smallest_supernet_has_the_vital_blocks_and_only_skips_besides(space: SearchSpace) -> None:

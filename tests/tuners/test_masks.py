@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from search_spaces.cell import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.genotype import Genotype
 from search_spaces.supernet import Mixed, Supernet
+from tests import two_workers
 from tests.search_spaces.small_spaces import cells
 from tuners.masks import MASKS, Masking, MaskingLearner, Tuning, binary, genotype_of, lost_nodes, masked
 
@@ -23,6 +27,10 @@ EDGES = [1 / 2] * 2 + [1 / 3] * 3 + [1 / 4] * 4 + [1 / 5] * 5
 
 @pytest.fixture
 def space() -> CellSpace:
+    return small_darts()
+
+
+def small_darts() -> CellSpace:
     operations = ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]
     return cells("darts", {"cells": 3, "channels": 4, "resolution": 8, "num_classes": 3, "operations": operations})
 
@@ -41,11 +49,14 @@ def begun(space: CellSpace, **settings: object) -> MaskingLearner:
     return masking(**settings).begin(space, space.costs(), 0)
 
 
-def move(space: CellSpace, supernet: Supernet, learner: Learner, parts: int = 1, epoch: int = 0) -> dict[str, Tensor]:
-    """One step on eight images, in so many micro-batches."""
+def move(
+    space: CellSpace, supernet: Supernet, learner: Learner, parts: int = 1, epoch: int = 0, part: int | None = None
+) -> dict[str, Tensor]:
+    """One step on eight images, in so many micro-batches, or on one of those alone."""
     generator = torch.Generator().manual_seed(1)
     images, labels, share = torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 3, 8 // parts
     batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+    batches = batches if part is None else batches[part : part + 1]
     ((update,),) = learner.passes(epoch)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     optimizers = {WEIGHTS: sgd, **learner.groups()}
@@ -54,7 +65,7 @@ def move(space: CellSpace, supernet: Supernet, learner: Learner, parts: int = 1,
         optimizers,
         0.1,
         Step(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy, weights=sgd),
-    )
+    ).metrics
 
 
 def test_equation_4_has_h_of_0_equal_to_1_and_hands_its_gradient_on() -> None:
@@ -199,3 +210,23 @@ def test_the_compact_network_is_the_masked_supernet(space: CellSpace, supernet: 
     network = genotype.network().eval()
     network.load_state_dict(space.network_state(genotype.architecture, {**supernet.state_dict(), **weights}))
     torch.testing.assert_close(network(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def one_of_two(rank: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    space = small_darts()
+    supernet, learner = space.supernet(), begun(space)
+    metrics = move(space, supernet, learner, parts=2, part=rank)
+    return {"masks": dict(learner.state_dict()), "loss": metrics["loss"]}
+
+
+def test_two_workers_do_what_one_does_in_two_micro_batches(
+    space: CellSpace, supernet: Supernet, tmp_path: Path
+) -> None:
+    alone = begun(space)
+    metrics = move(space, supernet, alone, parts=2)
+    first, second = two_workers.run(one_of_two, tmp_path)
+    for name, value in alone.state_dict().items():
+        assert torch.equal(first["masks"][name], second["masks"][name])
+        torch.testing.assert_close(first["masks"][name], value, rtol=1e-4, atol=1e-6, msg=name)
+    torch.testing.assert_close(first["loss"], metrics["loss"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import search_spaces
 from raynas.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step, Update
 from raynas.training.update import carry_out
 from search_spaces import SearchSpace
+from tests import two_workers
 from tuners.mixture import Mixture, MixtureLearner, discrete, nodes, strongest
 
 SKIP, CONV = 1, 3
@@ -23,19 +25,24 @@ SKIP, CONV = 1, 3
 
 @pytest.fixture
 def space() -> SearchSpace:
-    return search_spaces.load("nats-bench", cells=1, channels=4, resolution=8, num_classes=3)
+    return nats_bench()
+
+
+def _only(part: int | None) -> slice:
+    return slice(None) if part is None else slice(part, part + 1)
 
 
 class Bench:
     """A supernet, a learner, their optimizers and a batch of each stream."""
 
-    def __init__(self, space: SearchSpace, settings: Mixture, parts: int = 1) -> None:
+    def __init__(self, space: SearchSpace, settings: Mixture, parts: int = 1, part: int | None = None) -> None:
+        """With batches in so many parts, of which the bench holds one alone where it is given."""
         torch.manual_seed(0)
         self.space, self.supernet = space, space.supernet()
         self.learner = settings.begin(space, space.costs(), 0)
         sgd = torch.optim.SGD(self.supernet.parameters(), lr=0.1, momentum=0.9)
         self.optimizers = {WEIGHTS: sgd, **self.learner.groups()}
-        self.streams = {name: self._batches(parts) for name in ("train", "search")}
+        self.streams = {name: self._batches(parts)[_only(part)] for name in ("train", "search")}
 
     def _batches(self, parts: int) -> list[MicroBatch]:
         images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
@@ -54,7 +61,7 @@ class Bench:
 
     def move(self, group: str, epoch: int = 0) -> dict[str, Tensor]:
         update = self.updates(epoch)[group]
-        return carry_out(update, self.optimizers, 0.1, self.step(update))
+        return carry_out(update, self.optimizers, 0.1, self.step(update)).metrics
 
 
 def test_the_weights_are_those_of_equations_1_and_2(space: SearchSpace) -> None:
@@ -152,7 +159,7 @@ def test_a_step_left_out_changes_nothing(space: SearchSpace) -> None:
     bench = Bench(space, Mixture(trigger_epochs=100))
     update = bench.updates(99)[ARCHITECTURE]
     before = bench.learner.alpha.clone()
-    assert carry_out(update, bench.optimizers, 0.1, bench.step(update)) == {}
+    assert carry_out(update, bench.optimizers, 0.1, bench.step(update)).metrics == {}
     assert torch.equal(bench.learner.alpha, before)
 
 
@@ -198,3 +205,29 @@ def test_the_beginning_follows_from_the_seed(space: SearchSpace) -> None:
 
     assert torch.equal(beta(1), beta(1))
     assert not torch.equal(beta(1), beta(2))
+
+
+SECOND_ORDER = Mixture(order=2)
+
+
+def nats_bench() -> SearchSpace:
+    return search_spaces.load("nats-bench", cells=1, channels=4, resolution=8, num_classes=3)
+
+
+def moved(bench: Bench) -> dict[str, Tensor]:
+    """What learns, after a step of the architecture and one of the weights."""
+    for group in (ARCHITECTURE, WEIGHTS):
+        bench.move(group)
+    return {**dict(bench.supernet.named_parameters()), **dict(bench.learner.named_parameters())}
+
+
+def one_of_two(rank: int) -> dict[str, Any]:
+    return {"moved": {key: value.detach() for key, value in moved(Bench(nats_bench(), SECOND_ORDER, 2, rank)).items()}}
+
+
+def test_two_workers_do_what_one_does_in_two_micro_batches(tmp_path: Path) -> None:
+    """In the second order, too, which looks ahead by a step that all workers take together."""
+    alone = moved(Bench(nats_bench(), SECOND_ORDER, 2))
+    for found in two_workers.run(one_of_two, tmp_path):
+        for name, value in alone.items():
+            torch.testing.assert_close(found["moved"][name], value, rtol=1e-4, atol=1e-6, msg=name)

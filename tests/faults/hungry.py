@@ -1,0 +1,36 @@
+"""An objective that asks, in one step, for more memory than any machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from raynas.objective import Gradients, Learner, Step, UniformPath, Update
+
+if TYPE_CHECKING:
+    from search_spaces import Costs, SearchSpace
+
+
+class Hungry(UniformPath):
+    """Its second epoch has no end that memory would hold."""
+
+    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
+        return _Hungry(super().begin(space, costs, seed))
+
+
+class _Hungry(Learner):
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self._learner = learner
+
+    def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
+        (update,) = self._learner.passes(epoch)[0]
+        return [[update if epoch == 0 else replace(update, accumulate=_too_much)]]
+
+
+def _too_much(step: Step) -> Gradients:
+    torch.empty(2**50)
+    raise AssertionError("no machine has so much")

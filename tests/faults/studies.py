@@ -1,0 +1,49 @@
+"""One small study of each method, of well under a minute each where nothing happens to it."""
+
+from __future__ import annotations
+
+STUDIES: dict[str, tuple[str | None, list[str]]] = {
+    "pad-nas": (None, []),
+    "hour-nas": (
+        "hour-nas-digits",
+        ["method.vital_epochs=3", "method.epochs=3", "method.proposals=2", "data.classes=4", "training.batch_size=16"],
+    ),
+    "fp-nas": (
+        "fp-nas-digits",
+        [
+            "method.epochs=8",
+            "method.warmup_epochs=2",
+            "method.joint_from=5",
+            "method.architecture_learning_rate=0.3",
+            "method.samples={per_nat: 0.1}",
+            "data.classes=4",
+            "scale.train_workers=1",
+        ],
+    ),
+    "hm-nas": (
+        "hm-nas-digits",
+        [
+            "method.warm_epochs=1",
+            "method.mask_epochs=4",
+            "method.reach=0.007",
+            "space.channels=4",
+            "space.operations=[skip_connect, sep_conv_3x3, max_pool_3x3]",
+            "data.classes=4",
+            "training.epochs=4",
+            "fit.epochs=4",
+        ],
+    ),
+    "ftso": (
+        "ftso-digits",
+        [
+            "method.topology_epochs=4",
+            "space.cells=3",
+            "space.channels=4",
+            "space.resolution=8",
+            "data.classes=4",
+            "training.batch_size=16",
+            "fit.epochs=4",
+        ],
+    ),
+}
+"""The recipe of each, which is that of the tests where none is named, and what is changed of it."""

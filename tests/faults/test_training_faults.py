@@ -1,0 +1,87 @@
+"""What goes wrong while training: a loss that explodes, memory that runs out, a checkpoint that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raynas.objective import Objective, UniformPath
+from raynas.opening import plan
+from raynas.products import Weights
+from raynas.progress import Quiet
+from raynas.recipe import Recipe
+from raynas.run_folder import RunFolder
+from raynas.running import opened
+from raynas.steps import StepFailed
+from raynas.training import checkpoints
+from tests.faults.hungry import Hungry
+
+pytestmark = pytest.mark.usefixtures("cluster")
+RECIPE: dict[str, Any] = {
+    "method": {"name": "spos"},
+    "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16},
+    "data": {"name": "digits", "classes": 3},
+    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.1},
+    "scale": {"max_failures": 1},
+}
+
+
+class Heard(Quiet):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@contextmanager
+def training(folder: Path, objective: Objective, *changes: str) -> Iterator[tuple[Heard, Any]]:
+    """A study's training step in a folder, not yet carried out, and what it says."""
+    recipe, heard = Recipe.read(RECIPE, changes), Heard()
+    with opened(plan(recipe), RunFolder(folder), heard) as study:
+
+        def train() -> Weights:
+            return study.train("supernet", study.space, objective, recipe.training)
+
+        yield heard, train
+
+
+def test_an_exploding_loss_stops_the_step_and_names_the_epoch_and_the_architecture(tmp_path: Path) -> None:
+    with (
+        training(tmp_path, UniformPath(), "training.learning_rate=1e4") as (_, train),
+        pytest.raises(StepFailed, match=r"in epoch 1, of nas-bench-macro: \w.*on_divergence: lower-lr"),
+    ):
+        train()
+    assert not list(tmp_path.glob("steps/*/weights.safetensors"))
+
+
+def test_a_lower_rate_goes_on_where_the_last_good_epoch_ended(tmp_path: Path) -> None:
+    changes = ("training.learning_rate=300", "training.on_divergence=lower-lr")
+    with training(tmp_path, UniformPath(), *changes) as (heard, train):
+        weights = train()
+    lowered = [text for text in heard.said if "of its rate" in text]
+    assert lowered
+    assert all("in epoch " in text for text in lowered)
+    assert [row["epoch"] for row in weights.history] == [1, 2, 3]
+    assert weights.history[-1]["loss"] < weights.history[0]["loss"] * 2
+
+
+def test_a_worker_without_memory_says_what_to_lower(tmp_path: Path) -> None:
+    with training(tmp_path, Hungry()) as (_, train), pytest.raises(StepFailed) as fault:
+        train()
+    assert "ran out of memory on cpu with 32 images at once" in str(fault.value)
+    assert "raise training.accumulate, or lower training.batch_size" in str(fault.value)
+    kept = [file.name for file in tmp_path.glob("steps/*/checkpoints/*")]
+    assert [checkpoints.written_at(name)[:2] for name in kept] == [(1, 0)], "the epoch before is not lost"
+
+    (newest,) = tmp_path.glob("steps/*/checkpoints/*")
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with training(tmp_path, Hungry()) as (heard, train), pytest.raises(StepFailed, match="ran out of memory"):
+        train()
+    assert f"{kept[0]} cannot be read: training goes on from the beginning" in heard.said
