@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
     """Join the cluster that RAY_ADDRESS names or that this process is a job of or already uses; else start Ray here.
 
     A Ray that is started here has a token of its own, so that nobody else can reach it, and is stopped at the end.
+    What Ray prints meanwhile goes to stderr: it reports workers that died on stdout, where results belong.
     """
     joins = "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ
     for key, value in (_ENVIRONMENT if joins else {**_ENVIRONMENT, **_OF_OUR_OWN}).items():
@@ -60,7 +61,8 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
 
     _silence(verbose)
     if ray.is_initialized():
-        yield Cluster(ours=False)
+        with redirect_stdout(sys.stderr):
+            yield Cluster(ours=False)
         return
     with _own_signals(), _without_dashboard(joins):
         ray.init(
@@ -72,7 +74,8 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
             logging_level=logging.INFO if verbose else logging.ERROR,
         )
     try:
-        yield Cluster(ours=not joins)
+        with redirect_stdout(sys.stderr):
+            yield Cluster(ours=not joins)
     finally:
         ray.shutdown()
 
