@@ -60,7 +60,9 @@ def test_the_fixed_set_is_distinct_and_of_the_pruned_space() -> None:
 
 @needs_table
 @pytest.mark.slow
-def test_it_runs_prints_and_prints_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_runs_prints_and_prints_the_same_again(
+    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes = [argument for change in (*DIGITS, *SMALL) for argument in ("--set", change)]
     asked = ["--seeds", "1", "--epochs", "6", "--out", str(tmp_path), *changes]
     main([*asked, "--finished"])

@@ -58,8 +58,15 @@ class Command:
 
     def finish(self) -> None:
         """Run it to its end."""
+        with self.beside():
+            pass
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Run it to its end, while something else is done."""
         process = self.start()
         with reaped(process):
+            yield
             said = process.communicate(timeout=_SECONDS)
         assert process.returncode == 0, said
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, training
+from tests.faults.test_kills import Commands, killed_in, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SHORT = (
@@ -19,11 +19,12 @@ SHORT = (
 
 
 def test_it_goes_on_with_what_is_left_of_its_workers(command: Commands) -> None:
-    undisturbed, killed = (command(name, *SHORT, recipe="fp-nas-digits") for name in ("whole", "killed"))
-    undisturbed.finish()
-    killed.kill_when(training("distribution"))
-    killed.kill_when(lambda out: any(out.glob("steps/*/workers.json")))
-    killed.finish()
+    undisturbed, killed = killed_in(
+        command,
+        "fp-nas-digits",
+        SHORT,
+        [training("distribution"), lambda out: any(out.glob("steps/*/workers.json"))],
+    )
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)
 

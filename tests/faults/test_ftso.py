@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.runs import Result
 from tests.faults.studies import STUDIES
-from tests.faults.test_kills import Commands, attempts, killed_in
+from tests.faults.test_kills import Commands, attempts, killed_in, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE, SMALL = STUDIES["ftso"]
@@ -15,7 +15,7 @@ SHORT = [*SMALL, "fit.auxiliary_weight=0.4", "fit.drop_path=0.3", "fit.clip_norm
 
 
 def test_it_goes_on_in_either_training(command: Commands) -> None:
-    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("topology", "network"))
+    undisturbed, killed = killed_in(command, RECIPE, SHORT, [training("topology"), training("network")])
     assert attempts(killed.out) == {"topology": 2, "topology-accuracy": 2, "network": 3, "network-test": 3}
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)

@@ -5,7 +5,7 @@ import pytest
 from search_spaces.errors import UserError
 from tests.faults.runs import Result
 from tests.faults.studies import STUDIES
-from tests.faults.test_kills import Commands, attempts, killed_in
+from tests.faults.test_kills import Commands, attempts, killed_in, training
 from tests.search_spaces.small_spaces import cells
 from tuners.hm_nas import searched_in
 
@@ -14,7 +14,9 @@ RECIPE, SHORT = STUDIES["hm-nas"]
 
 
 def test_it_goes_on_in_each_training(command: Commands) -> None:
-    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("supernet", "masks", "tuned"))
+    undisturbed, killed = killed_in(
+        command, RECIPE, SHORT, [training("supernet"), training("masks"), training("tuned")]
+    )
     assert list(attempts(killed.out).values()) == [2, 2, 3, 3, 3, 4, 4]
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)

@@ -4,14 +4,14 @@ import pytest
 
 from tests.faults.runs import Result
 from tests.faults.studies import STUDIES
-from tests.faults.test_kills import Commands, attempts, killed_in
+from tests.faults.test_kills import Commands, attempts, killed_in, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE, SHORT = STUDIES["hour-nas"]
 
 
 def test_it_goes_on_in_either_stage_and_meets_its_targets(command: Commands) -> None:
-    undisturbed, killed = killed_in(command, RECIPE, SHORT, ("vital", "non-vital"))
+    undisturbed, killed = killed_in(command, RECIPE, SHORT, [training("vital"), training("non-vital")])
     assert attempts(killed.out) == {"vital": 2, "non-vital": 3, "final": 3}
     expected = Result.of(undisturbed.out)
     Result.of(killed.out).must_equal(expected)

@@ -31,14 +31,14 @@ def attempts(out: Path) -> dict[str, int]:
 
 
 def killed_in(
-    command: Commands, recipe: str | None, short: Sequence[str], steps: Sequence[str]
+    command: Commands, recipe: str | None, short: Sequence[str], moments: Sequence[Callable[[Path], bool]]
 ) -> tuple[Command, Command]:
-    """A recipe's run that nothing happens to, and one whose driver is killed in each of these trainings; both ended."""
+    """A recipe's run that nothing happens to, and one whose driver is killed at each moment; both ended."""
     undisturbed, killed = (command(name, *short, recipe=recipe) for name in ("undisturbed", "killed"))
-    undisturbed.finish()
-    for step in steps:
-        killed.kill_when(training(step))
-    killed.finish()
+    with undisturbed.beside():
+        for moment in moments:
+            killed.kill_when(moment)
+        killed.finish()
     return undisturbed, killed
 
 

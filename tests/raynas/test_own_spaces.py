@@ -165,12 +165,8 @@ def must_be_whole(out: Path, space: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fbnet", "mnasnet"])
-def test_pad_nas_on_another_family(tmp_path: Path, name: str) -> None:
-    space = {"name": name, "width": 0.25, "resolution": 32}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "space": space}))
-    run = ended(tmp_path, "run", "recipe.yaml", "--out", "out", "--json")
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["space"] == name
+def test_pad_nas_on_another_family(tmp_path: Path, cluster: None, name: str) -> None:
+    raynas.run(recipe({"name": name, "width": 0.25, "resolution": 32}), tmp_path / "out")
     must_be_whole(tmp_path / "out", name)
 
 

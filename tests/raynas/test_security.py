@@ -26,8 +26,9 @@ import json, os
 from raynas.resources import connected
 with connected():
     import ray
-    print(json.dumps({"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}))
+    print("This goes to stderr.")
     assert ray.get(ray.remote(lambda: 1).remote()) == 1
+print(json.dumps({"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}))
 """
 
 
