@@ -1,5 +1,5 @@
 # On a bare machine with Python 3.11 and make: `make demo` and `make test` do everything.
-.PHONY: setup demo test slow check faults format lock wheel
+.PHONY: setup demo test slow check faults soak format lock wheel
 
 PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
 BIN := .venv/bin
@@ -33,6 +33,9 @@ check: setup
 
 faults: setup # kill runs of all methods at random moments: `make faults KILLS=8 SEED=1` adds eight kills to the log
 	$(BIN)/python -m tests.faults.campaign --kills $(or $(KILLS),100) --seed $(or $(SEED),0)
+
+soak: setup # searches back to back for half an hour, which must leave nothing behind
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 format: setup
 	$(BIN)/ruff check --fix .
