@@ -38,7 +38,7 @@ VICTIMS = {
     "training worker": "RayTrainWorker",
     "training controller": "TrainController",
     "supernet actor": "SupernetActor",
-    "search trial": "_trial",
+    "search trial": "ImplicitFunc",
 }
 """Who is killed, and by which words its process is known."""
 KILLS_A_RUN = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raynas.run_folder import RunFolder
-from tests.faults.runs import Command, Result, living, marked, reaped, told, wait_until
+from tests.faults.runs import Command, Result, marked, reaped, told, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Commands = Callable[..., Command]
@@ -53,18 +53,19 @@ def test_the_driver_is_killed_while_training_searching_and_fine_tuning(command: 
 
 def kill_one(title: str, moment: Callable[[Path], bool], run: Command, process: subprocess.Popen[str]) -> None:
     """At a moment, kill -9 a worker of the run, and wait until there is another in its place."""
-    wait_until(lambda: moment(run.out) and bool(living(run.out, title)), process)
-    before = living(run.out, title)
+    wait_until(lambda: moment(run.out) and bool(marked(run.out, title)), process)
+    before = marked(run.out, title)
     os.kill(before[0], signal.SIGKILL)
-    wait_until(lambda: not set(living(run.out, title)) <= set(before), process)
+    wait_until(lambda: not set(marked(run.out, title)) <= set(before), process)
 
 
-def test_a_supernet_actor_and_a_training_worker_are_killed(command: Commands, undisturbed: Result) -> None:
+def test_a_supernet_actor_a_training_worker_and_a_search_are_killed(command: Commands, undisturbed: Result) -> None:
     run = command("killed")
     process = run.start()
     with reaped(process):
         kill_one("SupernetActor", searching("search-2"), run, process)
         kill_one("TrainWorker", training("supernet-2"), run, process)
+        kill_one("ImplicitFunc", searching("final"), run, process)
         said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     assert set(attempts(run.out).values()) == {1}
