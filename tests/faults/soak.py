@@ -86,7 +86,7 @@ def compared(log: pd.DataFrame) -> pd.DataFrame:
     settled = both[both["seconds"] >= 60]
     first = settled[settled["search"] == settled["search"].min()].set_index("kind")[list(COUNTED)]
     last = settled[settled["search"] == settled["search"].max()].set_index("kind")[list(COUNTED)]
-    joined: pd.DataFrame = first.join(last, lsuffix="_first", rsuffix="_last", how="outer").fillna(0)
+    joined: pd.DataFrame = first.add_suffix("_first").join(last.add_suffix("_last"), how="outer").fillna(0)
     return joined
 
 
