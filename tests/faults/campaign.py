@@ -2,8 +2,8 @@
 
     python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/faults.csv] [--table]
 
-Each run is killed up to four times, whoever a seeded draw says, and then compared with an undisturbed run of the same study.
-Every kill is a row of the log, which is added to; `--table` prints what the whole log comes to.
+Each run is killed up to four times, whoever a seeded draw says, and then compared with an undisturbed run of the same
+study. Every kill is a row of the log, which is added to; `--table` prints what the whole log comes to.
 """
 
 from __future__ import annotations
