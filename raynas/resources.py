@@ -60,20 +60,19 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
     import ray
 
     _silence(verbose)
-    if ray.is_initialized():
-        with redirect_stdout(sys.stderr):
-            yield Cluster(ours=False)
-        return
-    with _own_signals(), _without_dashboard(joins):
-        ray.init(
-            address=None if joins else "local",
-            include_dashboard=None if joins else False,
-            object_store_memory=None if joins else _OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-        )
     with redirect_stdout(sys.stderr):
+        if ray.is_initialized():
+            yield Cluster(ours=False)
+            return
+        with _own_signals(), _without_dashboard(joins):
+            ray.init(
+                address=None if joins else "local",
+                include_dashboard=None if joins else False,
+                object_store_memory=None if joins else _OBJECT_STORE_BYTES,
+                runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
+                log_to_driver=verbose,
+                logging_level=logging.INFO if verbose else logging.ERROR,
+            )
         try:
             yield Cluster(ours=not joins)
         finally:

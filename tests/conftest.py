@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.absent import absent
+
 settings.register_profile("ci", derandomize=True, deadline=None)  # every run tries the same examples
 settings.load_profile("ci")
 
@@ -16,9 +18,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data beside the checkout; a test that asks for it is skipped where it is absent."""
+    """The folder of real data beside the checkout; a user's clone has none."""
     if not SHARED.is_dir():
-        pytest.skip("needs the real data in ../shared, which is not here")
+        absent("the real data in ../shared, which is not here")
     return SHARED
 
 

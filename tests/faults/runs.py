@@ -125,7 +125,7 @@ def marked(out: Path, words: str = "") -> list[int]:
     mark = f"{_MARK}={out} "
     numbers = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
     own = {number for number in numbers if mark in told(number, "environ")}
-    children = {number for number in numbers if _parent(number) in own}
+    children = {number for number in numbers if parent(number) in own}
     return [number for number in own | children if words in told(number, "cmdline") and told(number, "cmdline")]
 
 
@@ -134,7 +134,7 @@ def shared_memory() -> set[str]:
     return {entry.name for entry in Path("/dev/shm").iterdir()}
 
 
-def _parent(number: int) -> int:
+def parent(number: int) -> int:
     return int(told(number, "stat").rpartition(")")[2].split()[1]) if told(number, "stat") else 0
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 import raynas
 from benchmarks.printing import heading, table
 from raynas.resources import connected
-from tests.faults.runs import told
+from tests.faults.runs import parent, told
 from tests.raynas.conftest import SMALL
 
 _SETTLE_SECONDS = 2
@@ -33,14 +33,11 @@ COUNTED = ("memory_mib", "files", "processes")
 
 def family() -> list[int]:
     """The numbers of this process and of all that descend from it."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (stat := told(int(entry.name), "stat")):
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    parents = {int(entry.name): parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
     found, new = [], [os.getpid()]
     while new:
         found += new
-        new = [number for number, parent in parents.items() if parent in new]
+        new = [number for number, above in parents.items() if above in new]
     return found
 
 
@@ -69,13 +66,13 @@ def counted() -> pd.DataFrame:
 def soak(minutes: float) -> Iterator[pd.DataFrame]:
     """What is counted after each search for so many minutes."""
     with tempfile.TemporaryDirectory(prefix="raynas-soak-") as folder, connected():
-        start, search = time.monotonic(), 0
-        while (passed := time.monotonic() - start) < 60 * minutes:
+        start, seconds, search = time.monotonic(), 0.0, 0
+        while seconds < 60 * minutes:
             raynas.run({**SMALL, "seed": search}, Path(folder) / str(search))
             gc.collect()
             time.sleep(_SETTLE_SECONDS)
-            passed = time.monotonic() - start
-            yield counted().assign(search=search, seconds=passed)
+            seconds = time.monotonic() - start
+            yield counted().assign(search=search, seconds=seconds)
             search += 1
 
 

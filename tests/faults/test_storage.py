@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.absent import absent
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, searching, training
 from tests.raynas.test_checkpoints import of_another_version, with_a_bit_flipped
@@ -62,7 +63,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "raynas", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only the superuser can mount a small file system")
+        absent("the superuser, who alone can mount a small file system")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,14 +22,14 @@ from raynas.report import report
 from raynas.run_folder import RunFolder
 from raynas.watching import status
 from search_spaces import UserError
+from tests.absent import absent
 
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """A browser, which pip cannot install: in CI it has to be there, elsewhere what needs it is skipped without."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("needs a Chromium, which is not installed here")
+        absent("a Chromium, which is not installed here")
     return found
 
 

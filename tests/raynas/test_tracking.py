@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+import yaml
 
 import raynas
 from raynas import tracking
 from raynas.run_folder import RunFolder
-from search_spaces import UserError
 from tests.raynas.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -37,9 +40,20 @@ def test_searches_and_trainings_are_logged(cluster: None, tmp_path: Path, monkey
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
 
 
-def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python looks for it where no package is."""
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
-    with pytest.raises(UserError, match=r"pip install 'raynas\[tracking\]'"):
-        tracking.refuse_missing(["mlflow"])
+def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    """By a Python that has every package of this one but MLflow."""
+    (tmp_path / "packages").mkdir()
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith("mlflow"):
+            (tmp_path / "packages" / package.name).symlink_to(package)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "track": ["mlflow"]}))
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", "from raynas.cli import main; main()", "run", "recipe.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'packages'}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "track: mlflow needs its package: pip install 'raynas[tracking]'.\n"
