@@ -110,7 +110,7 @@ def one_shot(space: SearchSpace, asked: Sequence[Architecture], images: Images, 
             sgd.zero_grad()
     settings = EvaluationSettings(recalibration_images=256, recalibration_batch_size=128)
     evaluator = Evaluator(space, images, settings, torch.device("cpu"), part="test")
-    return [evaluator.one_shot(supernet, one)["top1"] for one in asked]
+    return [answer["top1"] for answer in evaluator.one_shot(supernet, asked)]
 
 
 def measure(space: SearchSpace, backbones: Sequence[str], images: Images, epochs: int, seed: int) -> Accuracies:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +15,29 @@ from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan
 from search_spaces.errors import UserError
 from search_spaces.partial_channels import joined, parted
 from search_spaces.space import NOTHING, Architecture, Choice
-from search_spaces.supernet import Supernet
+from search_spaces.supernet import Stage, State, Supernet
 
 RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
 """What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
 Watch = Callable[[int, Tensor], None]
 """Is shown the number of a cell and what it gives."""
 _NO_WEIGHTS: Mapping[tuple[int, str], float] = MappingProxyType({})
+
+
+class Part(NamedTuple):
+    """A part of a network of cells that runs as a whole.
+
+    Attributes:
+        run: what it makes of the state before it.
+        modules: those that run whatever the edges take.
+        edges: those that it runs.
+        ends: the number of the cell that ends with it.
+    """
+
+    run: Callable[[State], State]
+    modules: Iterable[nn.Module]
+    edges: Sequence[Edge] = ()
+    ends: int | None = None
 
 
 class Cell(nn.Module):
@@ -37,15 +54,30 @@ class Cell(nn.Module):
     def operations(self, edge: Edge) -> nn.ModuleDict:
         return cast(nn.ModuleDict, self.edges[edge.key])
 
-    def forward(self, before: Sequence[Tensor], run_edge: RunEdge) -> Tensor:
-        """What the cell gives, from the outputs before it, as many as it has inputs."""
-        nodes = [prepare(features) for prepare, features in zip(self.inputs, before, strict=True)]
-        for target in range(len(nodes), self.plan.nodes):
+    def parts(self, number: int, run_edge: RunEdge) -> Iterator[Part]:
+        """What prepares its inputs, each node, and what it gives; `number` is its own."""
+        yield Part(self._enter, self.inputs)
+        for target in range(len(self.inputs), self.plan.nodes):
             edges = [edge for edge in self.present if edge.target == target]
-            outputs = [run_edge(edge.choice, self.operations(edge), nodes[edge.source]) for edge in edges]
-            present = [output for output in outputs if output is not None]
-            nodes.append(_sum(present) if present else self._zero(nodes[0]))
-        return torch.cat(nodes[len(self.inputs) :], dim=1) if self.plan.joined else nodes[-1]
+            yield Part(partial(self._node, edges, run_edge), (), edges)
+        yield Part(self._leave, (), ends=number)
+
+    def _enter(self, state: State) -> State:
+        """The last two outputs to the last one and the first nodes."""
+        before = state[-len(self.inputs) :]
+        return state[-1], *(prepare(features) for prepare, features in zip(self.inputs, before, strict=True))
+
+    def _node(self, edges: Sequence[Edge], run_edge: RunEdge, state: State) -> State:
+        """One node more."""
+        _, *nodes = state
+        outputs = [run_edge(edge.choice, self.operations(edge), nodes[edge.source]) for edge in edges]
+        present = [output for output in outputs if output is not None]
+        return *state, _sum(present) if present else self._zero(nodes[0])
+
+    def _leave(self, state: State) -> State:
+        """The last two outputs, of which the second is this cell's."""
+        last, *nodes = state
+        return last, torch.cat(nodes[len(self.inputs) :], dim=1) if self.plan.joined else nodes[-1]
 
     def _zero(self, features: Tensor) -> Tensor:
         """In the shape of a node, given an input's features."""
@@ -62,17 +94,23 @@ class Cells(nn.Module):
         self.cells = nn.ModuleList([Cell(*cell) for cell in zip(plan.cells, edges, strict=True)])
         self.head = plan.head.build()
 
+    def parts(self, run_edge: RunEdge) -> Iterator[Part]:
+        """The network, part by part, the edges being run in this way. Before a cell, a state is the last two outputs."""
+        for number, module in enumerate(self.stem):
+            yield Part(partial(_stem, module, number == 0), [module])
+        for number, cell in enumerate(cast("Iterable[Cell]", self.cells)):
+            yield from cell.parts(number, run_edge)
+        yield Part(lambda state: (self.head(state[-1]),), [self.head])
+
     def run(self, images: Tensor, run_edge: RunEdge, watch: Watch | None = None) -> Tensor:
         """Images to logits, the edges being run in this way; each cell's output is shown to `watch`."""
-        outputs: list[Tensor] = []
-        for module in self.stem:
-            outputs.append(module(outputs[-1] if outputs else images))
-        outputs = [outputs[0], *outputs][-2:]
-        for number, cell in enumerate(cast("Iterable[Cell]", self.cells)):
-            outputs = [outputs[-1], cell(outputs[-len(cell.inputs) :], run_edge)]
-            if watch is not None:
-                watch(number, outputs[-1])
-        return cast(Tensor, self.head(outputs[-1]))
+        state: State = (images,)
+        for part in self.parts(run_edge):
+            state = part.run(state)
+            if watch is not None and part.ends is not None:
+                watch(part.ends, state[-1])
+        (logits,) = state
+        return logits
 
 
 class CellNetwork(Cells):
@@ -113,12 +151,8 @@ class CellSupernet(Cells, Supernet):
         self.partial = partial
         self._last_reduction = plan.last_reduction
 
-    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        """The network of one architecture: an edge is the sum of the operations that it takes, times its gate.
-
-        Raises:
-            UserError: if this supernet was built without an operation that the architecture takes.
-        """
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+        """The stem, node after node of each cell, the head; an edge is the sum of what it takes, times its gate."""
         taken = taken_operations(self.choices, architecture)
 
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
@@ -129,7 +163,18 @@ class CellSupernet(Cells, Supernet):
             output = output if by is None else joined(output, by, self.partial)
             return output if gates is None else output * gates[choice]
 
-        return self.run(images, run_edge)
+        stages, cell = [], 0
+        for part in self.parts(run_edge):
+            there = [cast(Cell, self.cells[cell]).operations(edge) for edge in part.edges]
+            modules = [
+                self._operation(edge.choice, operations, name)
+                for edge, operations in zip(part.edges, there, strict=True)
+                for name in taken[edge.choice]
+            ]
+            key = tuple(architecture.indices[edge.choice] for edge in part.edges)
+            stages.append(Stage(key, part.run, [*part.modules, *modules]))
+            cell += part.ends is not None
+        return stages
 
     def trained(self, images: Tensor, architecture: Architecture, drop: DropPath | None) -> tuple[Tensor, Tensor]:
         """As `forward`, with operations that drop out, and beside the logits the features for an auxiliary head.
@@ -177,16 +222,6 @@ class CellSupernet(Cells, Supernet):
 
         return self.run(images, run_edge)
 
-    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
-        taken = taken_operations(self.choices, architecture)
-        modules: list[nn.Module] = [*self.stem, self.head]
-        for cell in cast("Iterable[Cell]", self.cells):
-            modules += cell.inputs
-            for edge in cell.present:
-                operations = cell.operations(edge)
-                modules += [self._operation(edge.choice, operations, name) for name in taken[edge.choice]]
-        return modules
-
     def _operation(self, choice: int, operations: nn.ModuleDict, name: str) -> nn.Module:
         if name not in operations:
             has = ", ".join(operations) or NOTHING
@@ -200,6 +235,12 @@ def taken_operations(choices: Sequence[Choice], architecture: Architecture) -> l
         [choice.options[option] for option in choice.taken(value) if choice.options[option] != NOTHING]
         for choice, value in zip(choices, architecture.indices, strict=True)
     ]
+
+
+def _stem(module: nn.Module, first: bool, state: State) -> State:
+    """The last two outputs, of which the second is this module's; the first module's counts twice."""
+    output = module(state[-1])
+    return output if first else state[-1], output
 
 
 def _sum(features: Sequence[Tensor]) -> Tensor:

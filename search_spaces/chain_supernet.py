@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from search_spaces.blocks import Residual
 from search_spaces.errors import UserError
 from search_spaces.space import Architecture, Choice
-from search_spaces.supernet import Supernet, gated
+from search_spaces.supernet import Stage, Supernet, through
 
 
 class ChainSupernet(Supernet):
@@ -44,20 +45,17 @@ class ChainSupernet(Supernet):
             raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
         return options[option]
 
-    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
-        """The stem, one block for each choice, the head, in the order in which images run through them."""
-        return [self.stem, *(self.block(i, option) for i, option in enumerate(architecture.indices)), self.head]
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+        """The stem, one block for each choice, the head."""
+        own = [None] * len(self.choices) if gates is None else list(gates)
+        stages = [Stage(None, partial(through, self.stem), [self.stem])]
+        for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
+            block = self.block(position, option)
+            stages.append(Stage(option, partial(through, block, gate=gate), [block]))
+        return [*stages, Stage(None, partial(through, self.head), [self.head])]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
-
-    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        features = self.stem(images)
-        for position, option in enumerate(architecture.indices):
-            features = self.block(position, option)(features)
-            if gates is not None:
-                features = gated(features, gates[position])
-        return cast(Tensor, self.head(features))
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         features = self.stem(images)

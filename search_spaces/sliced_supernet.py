@@ -8,6 +8,7 @@ of its own throughout (FP-NAS section 4).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple, cast
 
@@ -21,7 +22,7 @@ from search_spaces.sliced_plan import Group, Variables, by_group
 from search_spaces.slicing import LoadHook, SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
 from search_spaces.space import Architecture, Choice
 from search_spaces.split_attention import SplitAttention, squeezed
-from search_spaces.supernet import Supernet, gated
+from search_spaces.supernet import Stage, State, Supernet, gated, through
 
 Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "swish": F.silu}
@@ -208,20 +209,15 @@ class SlicedSupernet(Supernet):
                 before_loading(cut_what_is_loaded)
         self._initialise()
 
-    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        """One path; every block of a group is multiplied by the product of the gates of the group's choices.
-
-        Raises:
-            UserError: if this supernet was built without an option that the architecture takes.
-        """
-        features = self.stem(images)
-        products = [None] * len(self.groups) if gates is None else gates.view(len(self.groups), -1).prod(dim=1)
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+        """The stem, each block, the head; every block of a group is multiplied by the product of its choices' gates."""
+        products = [None] * len(self.groups) if gates is None else list(gates.view(len(self.groups), -1).prod(dim=1))
+        stages, channels = [Stage(None, partial(through, self.stem), [self.stem])], self.stem_channels
         for blocks, taken, gate in zip(self._blocks(), self._taken(architecture), products, strict=True):
             for block in blocks:
-                features = block(features, taken)
-                if gate is not None:
-                    features = gated(features, gate)
-        return cast(Tensor, self.head(features))
+                stages.append(Stage(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
+                channels = taken.channels
+        return [*stages, Stage(None, partial(through, self.head), [self.head])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """The mixture, with channels and expansions by masks.
@@ -237,15 +233,6 @@ class SlicedSupernet(Supernet):
                 features = block.mixed(features, arriving, mix)
             arriving = mix[-1]
         return cast(Tensor, self.head(features))
-
-    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
-        """In the order in which images run through them; a skip that leaves its input as it is has none."""
-        modules, channels = [self.stem], self.stem_channels
-        for blocks, taken in zip(self._blocks(), self._taken(architecture), strict=True):
-            for block in blocks:
-                modules += block.path(channels, taken)
-                channels = taken.channels
-        return [*modules, self.head]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         found, channels = [], self.stem_channels
@@ -274,6 +261,12 @@ class SlicedSupernet(Supernet):
             if cast(SlicedBlock, block).always_keeps_shape:
                 for mbconv in cast(SlicedBlock, block).mbconv.values():
                     nn.init.zeros_(cast(SlicedMBConv, mbconv).project.norm.weight)
+
+
+def _run(block: SlicedBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
+    (features,) = state
+    output = block(features, taken)
+    return (output if gate is None else gated(output, gate),)
 
 
 def _mask(lengths: Sequence[int], weights: Tensor, channels: int) -> Tensor:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from search_spaces.space import Architecture
+
+
+State = tuple[Tensor, ...]
+"""What one stage of a path hands to the next: the images, then feature maps, in the end the logits."""
+
+
+class Stage(NamedTuple):
+    """A part of a path that runs as a whole.
+
+    Attributes:
+        key: tells what it does from what any other architecture does at this place. Two paths whose keys agree from the
+            stem up to here have the same features here.
+        run: what it makes of the state that the stage before it left.
+        modules: those that it runs through.
+    """
+
+    key: Hashable
+    run: Callable[[State], State]
+    modules: Sequence[nn.Module]
 
 
 class Supernet(nn.Module, ABC):
@@ -20,13 +39,24 @@ class Supernet(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        """One path, at the memory and time of that one network.
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Stage]:
+        """One path, from the images to the logits, stage by stage, so that paths can share what they have in common.
 
         Args:
             gates: shape (choices,), none of them 0; where given, what each choice decides is multiplied by its gate, so
                 that gradients reach architecture parameters.
+
+        Raises:
+            UserError: if this supernet was built without an option that the architecture takes.
         """
+
+    def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
+        """One path, at the memory and time of that one network; arguments and errors are those of `stages`."""
+        state: State = (images,)
+        for stage in self.stages(architecture, gates):
+            state = stage.run(state)
+        (logits,) = state
+        return logits
 
     @abstractmethod
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
@@ -36,9 +66,9 @@ class Supernet(nn.Module, ABC):
             weights: shape (choices, most options of a choice), indexed by the choice's full option list.
         """
 
-    @abstractmethod
-    def path_modules(self, architecture: Architecture) -> Sequence[nn.Module]:
-        """All modules that a path runs through."""
+    def path_modules(self, architecture: Architecture) -> list[nn.Module]:
+        """All modules that a path runs through, in that order."""
+        return [module for stage in self.stages(architecture) for module in stage.modules]
 
     def branches(self, architecture: Architecture) -> Sequence[nn.Module]:
         """The modules of a path whose output is added to what went past them, in the order of the images.
@@ -57,6 +87,13 @@ class Mixed(nn.Module):
 
     def forward(self, images: Tensor, weights: Tensor) -> Tensor:
         return self.supernet.mixed(images, weights)
+
+
+def through(module: nn.Module, state: State, gate: Tensor | None = None) -> State:
+    """What a module makes of a state of one feature map, times its gate where it has one."""
+    (features,) = state
+    output = module(features)
+    return (output if gate is None else gated(output, gate),)
 
 
 def gated(features: Tensor, gate: Tensor) -> Tensor:

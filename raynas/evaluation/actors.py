@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import ray
 
 from raynas import lock
@@ -25,36 +27,75 @@ from raynas.steps import StepFailed
 from search_spaces import Architecture, Budget, Costs
 
 NAMESPACE = "raynas"
+Indices = tuple[int, ...]
+"""An architecture, by its option indices."""
+
+
+_DESK = "desk"
+"""The thread of an actor that answers at once, whatever the actor computes."""
 
 
 class SupernetActor:
-    """One process that holds an `Answers` and remembers what it has answered."""
+    """One process that holds an `Answers` and remembers what it has answered.
+
+    The first of a step's actors also knows which of them answers for which architecture.
+    """
 
     def __init__(self, run: str, attempt: int, question: dict[str, Any], threads: int, deterministic: bool) -> None:
-        prepare_process(threads, deterministic)
+        self._prepare = partial(prepare_process, threads, deterministic)
+        self._prepare()
         lock.note_process(RunFolder(run), attempt)
         asked = Question.model_validate(question)
         self._answers: Answers = pkgutil.resolve_name(asked.answers)(**asked.arguments)
         self._weights = asked.weights
-        self._known: dict[tuple[str | None, tuple[int, ...]], dict[str, Any]] = {}
+        self._known: dict[tuple[str | None, Indices], dict[str, Any]] = {}
+        self._homes: dict[Indices, int] = {}
 
     @ray.method
-    def evaluate(self, asked: list[tuple[int, ...]], weights: str | None = None) -> list[dict[str, Any]]:
+    def evaluate(self, asked: list[Indices], weights: str | None = None) -> list[dict[str, Any]]:
         """The answers for these architectures, each worked out the first time that it is asked for.
 
         Args:
             weights: the file of the weights in the run folder, if they are others than those of the question.
         """
+        self._prepare()  # torch counts its threads by thread, and this need not be the one that the actor began in
         file = weights or self._weights
-        for indices in asked:
-            if (file, indices) not in self._known:
-                self._known[file, indices] = self._answers.evaluate(indices, file)
-        return [self._known[file, indices] for indices in asked]
+        unknown = [one for one in dict.fromkeys(asked) if (file, one) not in self._known]
+        for one, answer in zip(unknown, self._answers.evaluate(unknown, file) if unknown else [], strict=True):
+            self._known[file, one] = answer
+        return [self._known[file, one] for one in asked]
 
-    @ray.method
+    @ray.method(concurrency_group=_DESK)
+    def homes(self, asked: list[Indices], macs: list[float], actors: int) -> list[int]:
+        """Which of the step's actors answers for each architecture: always the same one."""
+        new = {one: cost for one, cost in zip(asked, macs, strict=True) if one not in self._homes}
+        self._homes |= share_out(new, actors)
+        return [self._homes[one] for one in asked]
+
+    @ray.method(concurrency_group=_DESK)
     def answered(self) -> int:
         """How many architectures this process has worked out."""
         return len(self._known)
+
+
+def share_out(macs: Mapping[Indices, float], actors: int) -> dict[Indices, int]:
+    """An actor for each architecture, so that those with long prefixes in common are together and all do as much.
+
+    Neighbours in the order of their indices share the most. What an architecture adds to the one before it is taken to
+    be its multiply-adds times the share of its choices that differ from the first difference on.
+    """
+    order = sorted(macs)
+    added = [
+        macs[one] * (1 - _shared(before, one) / len(one)) for before, one in zip([(), *order], order, strict=False)
+    ]
+    middles = np.cumsum(added) - np.array(added) / 2
+    homes = np.minimum(middles * actors // max(sum(added), 1e-9), actors - 1).astype(int)
+    return dict(zip(order, homes.tolist(), strict=True))
+
+
+def _shared(first: Indices, second: Indices) -> int:
+    """How many choices two architectures have in common from the first on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 @contextmanager
@@ -76,6 +117,7 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
             memory=asked.get("memory"),
             max_restarts=-1,
             max_task_retries=-1,
+            concurrency_groups={_DESK: 1},
         ).remote(run, attempt, question.json_value(), scale.threads, scale.deterministic)
         for name in names
     ]
@@ -87,7 +129,10 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
 
 
 class Pool:
-    """The actors of a step as one process sees them. An architecture is always asked of the same actor."""
+    """The actors of a step as one process sees them.
+
+    An architecture is always asked of the same actor, whoever asks, and those that are alike of the same.
+    """
 
     def __init__(self, names: Sequence[str], costs: Costs, budget: Budget) -> None:
         self._actors = [ray.get_actor(name, NAMESPACE) for name in names]
@@ -100,13 +145,14 @@ class Pool:
         Args:
             weights: a file in the run folder, if other weights are meant than those of the actors' question.
         """
-        homes = [self._home(one) for one in architectures]
+        costs = self._costs.cost(architectures)
+        indices = [one.indices for one in architectures]
+        homes: list[int] = ray.get(self._actors[0].homes.remote(indices, costs["macs"].tolist(), len(self._actors)))
         asked = [
-            [one.indices for one, home in zip(architectures, homes, strict=True) if home == actor]
+            [one for one, home in zip(indices, homes, strict=True) if home == actor]
             for actor in range(len(self._actors))
         ]
         pending = [actor.evaluate.remote(some, weights) for actor, some in zip(self._actors, asked, strict=True)]
-        costs = self._costs.cost(architectures)
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         answered: list[list[dict[str, Any]]] = ray.get(pending)
@@ -128,7 +174,3 @@ class Pool:
             verb = "can" if len(evaluations) > 1 else "cannot"
             raise StepFailed(f"{count} {verb} be measured: {evaluations[0].failed}.")
         return evaluations
-
-    def _home(self, architecture: Architecture) -> int:
-        """Which actor answers for this architecture."""
-        return zlib.crc32(str(architecture.indices).encode()) % len(self._actors)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from raynas.data import Images, batch, open_images
 from raynas.data.images import Part
+from raynas.evaluation import tree
 from raynas.memory import ran_out
 from raynas.recipe import EvaluationSettings, Settings
 from raynas.run_folder import RunFolder
@@ -29,8 +30,8 @@ _KEPT_BYTES = 1 << 30
 class Answers(Protocol):
     """What a supernet actor holds: anything that answers for architectures, by their option indices."""
 
-    def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
-        """`top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`; `failed` where it cannot be measured."""
+    def evaluate(self, asked: Sequence[tuple[int, ...]], weights: str | None) -> list[dict[str, Any]]:
+        """Of each `top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`; `failed` if it has no figures."""
 
 
 class Question(Settings):
@@ -55,31 +56,55 @@ class Batches:
     indices: NDArray[np.int64]
     batch_size: int
     device: torch.device
-    _kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    dtype: torch.dtype = torch.float32
+    _kept: tree.Batch | None = None
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._kept:
-            yield from self._kept
-            return
-        bounds = range(0, len(self.indices), self.batch_size)
-        batches = (batch(self.images, self.indices[i : i + self.batch_size], self.device) for i in bounds)
-        if len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES:
-            self._kept = list(batches)
-            yield from self._kept
-        else:
-            yield from batches
+    def __iter__(self) -> Iterator[tree.Batch]:
+        few = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
+        if self._kept is None and few:
+            self._kept = self._read(slice(None))
+        for start in range(0, len(self.indices), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield self._read(rows) if self._kept is None else (self._kept[0][rows], self._kept[1][rows])
 
     def halved(self) -> Batches:
         """The same images, half as many at once."""
-        return Batches(self.images, self.indices, max(self.batch_size // 2, 1), self.device)
+        return replace(self, batch_size=max(self.batch_size // 2, 1))
+
+    def _read(self, rows: slice) -> tree.Batch:
+        inputs, labels = batch(self.images, self.indices[rows], self.device)
+        return inputs.to(self.dtype), labels
+
+
+@dataclass
+class Counts:
+    """Sums over images, from which an architecture's figures follow."""
+
+    top1: int = 0
+    top5: int = 0
+    loss: float = 0.0
+    images: int = 0
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        logits = logits.float()
+        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        self.top1 += int(best[:, 0].sum())
+        self.top5 += int(best.sum())
+        self.loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        self.images += len(labels)
+
+    def figures(self) -> dict[str, Any]:
+        shares = {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
+        return {**shares, "loss": self.loss / self.images, "images": self.images}
 
 
 class Evaluator:
-    """Measures sub-networks of a supernet on one part of the data.
+    """Measures sub-networks of a supernet on one part of the data, all that are asked for together.
 
     Batch norm's statistics are recomputed for every architecture on the same training images before it is measured, as
-    the running statistics of a supernet are those of no sub-network (SPOS; PAD-NAS, reference 6.8). The boundaries of
-    all batches come from the settings, so that the same question has the same answer wherever it is asked.
+    the running statistics of a supernet are those of no sub-network (SPOS; PAD-NAS, reference 6.8). What architectures
+    have in common is computed once (`raynas.evaluation.tree`). The boundaries of all batches come from the settings, so
+    that the same question has the same answer wherever, and beside whatever, it is asked.
     """
 
     def __init__(
@@ -101,70 +126,68 @@ class Evaluator:
     def one_shot(
         self,
         supernet: Supernet,
-        architecture: Architecture,
+        architectures: Sequence[Architecture],
         recalibrate: bool = True,
-        mixture: Tensor | None = None,
-    ) -> dict[str, Any]:
-        """One architecture's accuracy with the supernet's weights; its batch-norm statistics are changed in place.
+        memory: tree.Memory | None = None,
+    ) -> list[dict[str, Any]]:
+        """The accuracy of each architecture with the supernet's weights; its batch-norm statistics stay as they are.
 
         Args:
-            mixture: weights of all options, where their mixture is measured instead.
+            memory: what is known of the statistics with these weights; grows.
 
         Returns:
             What `Answers.evaluate` does. Where memory runs out, half as many images are measured at once, from then on.
         """
         start = time.perf_counter()
+        supernet.eval()
+        root = tree.grow(supernet, architectures)
         if recalibrate:
-            self._recalibrate(supernet, architecture)
-        supernet.eval()
-        while (answer := self._measure(supernet, architecture, mixture)) is None:
-            self._measured = self._measured.halved()
-        return {**answer, "batch_size": self._measured.batch_size, "seconds": time.perf_counter() - start}
+            self._recalibrate(root, memory or tree.Memory())
+        counts: list[Counts] = []
 
-    def _measure(self, supernet: Supernet, architecture: Architecture, mixture: Tensor | None) -> dict[str, Any] | None:
-        """The figures over all images, or None where fewer at once may yet fit into memory."""
-        try:
-            return self._counted(supernet, architecture, mixture)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error) or self._measured.batch_size == 1:
-                raise
-        return None
+        def measure() -> None:
+            counts[:] = [Counts() for _ in architectures]
+            tree.measure(root, self._measured, lambda number, logits, labels: counts[number].add(logits, labels))
 
-    def _counted(self, supernet: Supernet, architecture: Architecture, mixture: Tensor | None) -> dict[str, Any]:
-        top1 = top5 = images = 0
-        loss = 0.0
-        for inputs, labels in self._measured:
-            logits = supernet(inputs, architecture) if mixture is None else supernet.mixed(inputs, mixture)
-            logits = logits.float()
-            best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-            top1 += int(best[:, 0].sum())
-            top5 += int(best.sum())
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            images += len(labels)
-        return {
-            "top1": 100 * top1 / images,
-            "top5": 100 * top5 / images,
-            "loss": loss / images,
-            "images": images,
+        self._halving(measure)
+        shared = {
+            "batch_size": self._measured.batch_size,
+            "seconds": (time.perf_counter() - start) / max(len(architectures), 1),
         }
+        return [{**one.figures(), **shared} for one in counts]
 
-    def _recalibrate(self, supernet: Supernet, architecture: Architecture) -> None:
-        """Replace the path's batch-norm statistics by their mean over the recalibration batches."""
-        norms = [
-            module
-            for part in supernet.path_modules(architecture)
-            for module in part.modules()
-            if isinstance(module, nn.BatchNorm2d)
-        ]
-        momenta = [norm.momentum for norm in norms]
+    @torch.inference_mode()
+    def of_mixture(self, supernet: Supernet, mixture: Tensor) -> dict[str, Any]:
+        """The accuracy of the mixture of all options by these weights, with its own statistics."""
+        start = time.perf_counter()
         supernet.eval()
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-            norm.train()
+        counts = Counts()
+
+        def measure() -> None:
+            nonlocal counts
+            counts = Counts()
+            for inputs, labels in self._measured:
+                counts.add(supernet.mixed(inputs, mixture), labels)
+
+        self._halving(measure)
+        seconds = time.perf_counter() - start
+        return {**counts.figures(), "batch_size": self._measured.batch_size, "seconds": seconds}
+
+    def _halving(self, measure: Callable[[], None]) -> None:
+        """Measure all images; while memory runs out, with half as many at once."""
+        while True:
+            try:
+                return measure()
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self._measured.batch_size == 1:
+                    raise
+            self._measured = self._measured.halved()
+
+    def _recalibrate(self, root: tree.Node, memory: tree.Memory) -> None:
+        """Give every node of the tree its batch-norm statistics: their means over the recalibration batches."""
+        memory.recall(root)
         try:
-            for inputs, _ in self._recalibration:
-                supernet(inputs, architecture)
+            tree.calibrate(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -172,8 +195,7 @@ class Evaluator:
                 f"memory ran out with {self._recalibration.batch_size} images at once: lower "
                 "evaluation.recalibration_batch_size (it is never lowered unasked: it changes batch norm's statistics)"
             ) from error
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        memory.keep(root)
 
 
 class SupernetAnswers:
@@ -200,19 +222,30 @@ class SupernetAnswers:
         self._recalibrate = recalibrate
         self._mixture = None if mixture is None else torch.tensor(mixture, device=self._device)
         self._weights: str | None = None
+        self._memory = tree.Memory()
 
-    def evaluate(self, indices: Sequence[int], weights: str | None) -> dict[str, Any]:
-        """Measure one architecture with the weights in a file of the run folder: a training's, or a checkpoint's."""
+    def evaluate(self, asked: Sequence[tuple[int, ...]], weights: str | None) -> list[dict[str, Any]]:
+        """Measure architectures with the weights in a file of the run folder: a training's, or a checkpoint's.
+
+        Where one of several cannot be measured, each is measured by itself, so that the others have their figures.
+        """
         if weights is not None and weights != self._weights:
             tensors = supernet_weights(self._run.read_tensors(weights)[0])
             self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
-        architecture = self._space.architecture(indices)
+            self._memory = tree.Memory()
         try:
-            answer = self._evaluator.one_shot(self._supernet, architecture, self._recalibrate, self._mixture)
+            answers = self._measure([self._space.architecture(indices) for indices in asked])
         except (ArithmeticError, MemoryError, RuntimeError) as error:
-            return _failed(f"{type(error).__name__}: {error}".splitlines()[0])
-        return answer if math.isfinite(answer["loss"]) else _failed("its loss is not a number")
+            if len(asked) > 1:
+                return [answer for one in asked for answer in self.evaluate([one], weights)]
+            return [_failed(f"{type(error).__name__}: {error}".splitlines()[0])]
+        return [one if math.isfinite(one["loss"]) else _failed("its loss is not a number") for one in answers]
+
+    def _measure(self, architectures: Sequence[Architecture]) -> list[dict[str, Any]]:
+        if self._mixture is not None:
+            return [self._evaluator.of_mixture(self._supernet, self._mixture)] * len(architectures)
+        return self._evaluator.one_shot(self._supernet, architectures, self._recalibrate, self._memory)
 
 
 def _failed(reason: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ if sys.argv[1] != "whole":
     pages = int(open("/proc/self/statm").read().split()[0])
     limit = pages * resource.getpagesize() + int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-print(json.dumps(evaluator.one_shot(supernet, architecture)))
+print(json.dumps(*evaluator.one_shot(supernet, [architecture])))
 """
 SEARCHER = ConstrainedNsga2(population=8, generations=3)
 WEIGHTS = Weights("w.safetensors", "w:0", [])

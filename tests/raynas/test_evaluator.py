@@ -43,9 +43,9 @@ def architectures(count: int) -> list[Architecture]:
 def test_answers_do_not_depend_on_the_order_of_questions(images: Images, supernet: Supernet) -> None:
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
     asked = architectures(4)
-    there = [evaluator.one_shot(supernet, one) for one in asked]
-    back = [evaluator.one_shot(supernet, one) for one in reversed(asked)]
-    fresh = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, asked[2])
+    there = evaluator.one_shot(supernet, asked)
+    back = evaluator.one_shot(supernet, asked[::-1])
+    (fresh,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, asked[2:3])
     for key in ("top1", "top5", "loss", "images"):
         assert [one[key] for one in there] == [one[key] for one in reversed(back)]
         assert fresh[key] == there[2][key]
@@ -55,7 +55,7 @@ def test_answers_do_not_depend_on_the_order_of_questions(images: Images, superne
 def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: Supernet) -> None:
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
-    Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architectures(1)[0])
+    Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architectures(1))
     assert [norm.momentum for norm in norms] == before
 
 
@@ -65,7 +65,7 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: S
     architecture = architectures(3)[position]
     network = SPACE.network(architecture)
     network.load_state_dict(SPACE.network_state(architecture, supernet.state_dict()))
-    answer = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architecture)
+    (answer,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
 
     network.train()
     for module in network.modules():
@@ -100,8 +100,8 @@ def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Im
         recalibrate=True,
     )
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    for one in asked:
-        answer, expected = answers.evaluate(one.indices, "w.safetensors"), evaluator.one_shot(supernet, one)
+    found = answers.evaluate([one.indices for one in asked], "w.safetensors")
+    for answer, expected in zip(found, evaluator.one_shot(supernet, asked), strict=True):
         assert {**answer, "seconds": 0} == {**expected, "seconds": 0}
 
 
@@ -119,5 +119,5 @@ def test_a_pruned_supernet_takes_its_weights_from_its_parents(
         part="validation",
         recalibrate=True,
     )
-    expected = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architecture)
-    assert answers.evaluate(architecture.indices, "w.safetensors")["loss"] == expected["loss"]
+    (expected,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
+    assert answers.evaluate([architecture.indices], "w.safetensors")[0]["loss"] == expected["loss"]
