@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
@@ -104,12 +104,13 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
 
     The attempt is part of the name, as the actors of a killed driver may live on for seconds in a joined cluster.
     """
-    remote = ray.remote(SupernetActor)
+    remote: Callable[..., Any] = ray.remote
+    actor_class = remote(concurrency_groups={_DESK: 1})(SupernetActor)
     asked = bundle(scale, cpus=0)
     tag = hashlib.sha256(run.encode()).hexdigest()[:8]
     names = [f"raynas-{tag}-{step}-{attempt}-{number}" for number in range(scale.evaluators)]
     actors: list[Any] = [
-        remote.options(
+        actor_class.options(
             name=name,
             namespace=NAMESPACE,
             num_cpus=0,
@@ -117,7 +118,6 @@ def evaluators(run: str, step: str, attempt: int, question: Question, scale: Sca
             memory=asked.get("memory"),
             max_restarts=-1,
             max_task_retries=-1,
-            concurrency_groups={_DESK: 1},
         ).remote(run, attempt, question.json_value(), scale.threads, scale.deterministic)
         for name in names
     ]
