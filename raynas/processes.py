@@ -8,9 +8,15 @@ from pathlib import Path
 
 import torch
 
+from raynas.memory import keep_freed_memory
+
 
 def prepare_process(threads: int, deterministic: bool) -> None:
-    """Fix the number of torch threads (Ray sets it from CPU shares, and batch norm differs with it) and the kernels."""
+    """Fix the number of torch threads (Ray sets it from CPU shares, and batch norm differs with it) and the kernels.
+
+    What the process allocates it keeps, so that it computes rather than waits for the kernel.
+    """
+    keep_freed_memory()
     torch.set_num_threads(threads)
     if deterministic and torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -163,11 +163,16 @@ class FitSettings(TrainingSettings):
 
 
 class EvaluationSettings(Settings):
-    """How one-shot accuracy is measured: on all validation images, batch norm recomputed on training images first."""
+    """How one-shot accuracy is measured: on all validation images, batch norm recomputed on training images first.
+
+    Attributes:
+        precision: in which convolutions and linear layers compute; `bfloat16` is faster where the machine has it.
+    """
 
     batch_size: int = Field(default=256, ge=1)
     recalibration_images: int = Field(default=2048, ge=1)
     recalibration_batch_size: int = Field(default=256, ge=2)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class ScaleSettings(Settings):

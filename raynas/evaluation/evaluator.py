@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,7 +57,6 @@ class Batches:
     indices: NDArray[np.int64]
     batch_size: int
     device: torch.device
-    dtype: torch.dtype = torch.float32
     _kept: tree.Batch | None = None
 
     def __iter__(self) -> Iterator[tree.Batch]:
@@ -72,8 +72,7 @@ class Batches:
         return replace(self, batch_size=max(self.batch_size // 2, 1))
 
     def _read(self, rows: slice) -> tree.Batch:
-        inputs, labels = batch(self.images, self.indices[rows], self.device)
-        return inputs.to(self.dtype), labels
+        return batch(self.images, self.indices[rows], self.device)
 
 
 @dataclass
@@ -121,6 +120,8 @@ class Evaluator:
         whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
         recalibration = recalibration[: whole_batches or None]
         self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
+        lower = settings.precision != "float32"
+        self._arithmetic = partial(torch.autocast, device.type, getattr(torch, settings.precision), enabled=lower)
 
     @torch.inference_mode()
     def one_shot(
@@ -142,7 +143,7 @@ class Evaluator:
         supernet.eval()
         root = tree.grow(supernet, architectures)
         if recalibrate:
-            self._recalibrate(root, memory or tree.Memory())
+            self._recalibrate(root, tree.Memory() if memory is None else memory)
         counts: list[Counts] = []
 
         def measure() -> None:
@@ -177,7 +178,8 @@ class Evaluator:
         """Measure all images; while memory runs out, with half as many at once."""
         while True:
             try:
-                return measure()
+                with self._arithmetic():
+                    return measure()
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self._measured.batch_size == 1:
                     raise
@@ -187,7 +189,8 @@ class Evaluator:
         """Give every node of the tree its batch-norm statistics: their means over the recalibration batches."""
         memory.recall(root)
         try:
-            tree.calibrate(root, (inputs for inputs, _ in self._recalibration))
+            with self._arithmetic():
+                tree.calibrate(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise

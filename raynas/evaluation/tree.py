@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from raynas.evaluation.folding import Folded, pairs, without_norms
 from search_spaces import Architecture
 from search_spaces.supernet import Stage, State, Supernet
 
@@ -36,6 +37,14 @@ class Statistics(NamedTuple):
     def none_yet(cls, norm: nn.BatchNorm2d) -> Statistics:
         mean, var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
         return cls(torch.zeros_like(mean), torch.ones_like(var), torch.zeros((), dtype=torch.long, device=mean.device))
+
+    @classmethod
+    def own(cls, norm: nn.BatchNorm2d) -> Statistics:
+        tensors = norm.running_mean, norm.running_var, norm.num_batches_tracked
+        return cls(*cast("tuple[Tensor, Tensor, Tensor]", tensors))
+
+    def lend(self, norm: nn.BatchNorm2d) -> None:
+        norm.running_mean, norm.running_var, norm.num_batches_tracked = self
 
     @property
     def nbytes(self) -> int:
@@ -60,6 +69,7 @@ class Node:
     def __post_init__(self) -> None:
         modules = (module for part in self.stage.modules for module in part.modules())
         self.norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+        self.pairs = list(pairs(self.stage.modules))
 
     def __iter__(self) -> Iterator[Node]:
         """This node and all below it."""
@@ -147,7 +157,8 @@ def calibrate(root: Node, batches: Iterable[Tensor]) -> None:
 
     def before(node: Node) -> None:
         lent = fresh.get(id(node)) or [Statistics.none_yet(norm) for norm in node.norms]  # thrown away where known
-        _lend(node, lent)
+        for norm, one in zip(node.norms, lent, strict=True):
+            one.lend(norm)
 
     if not within:
         return
@@ -170,11 +181,20 @@ def measure(root: Node, batches: Iterable[Batch], at_end: Callable[[int, Tensor,
     """
     within = {id(node) for node in root}
 
-    def before(node: Node) -> None:
-        if node.statistics is not None:
-            _lend(node, node.statistics)
+    folded: dict[int, list[Folded]] = {}
+    apart: dict[int, list[tuple[nn.BatchNorm2d, Statistics]]] = {}
+    for node in root:
+        known = dict(zip(node.norms, node.statistics or map(Statistics.own, node.norms), strict=True))
+        folded[id(node)] = [Folded.of(pair, known[pair.norm].mean, known.pop(pair.norm).var) for pair in node.pairs]
+        apart[id(node)] = list(known.items())
 
-    with _borrowed(root):
+    def before(node: Node) -> None:
+        for one in folded[id(node)]:
+            one.lend()
+        for norm, statistics in apart[id(node)]:
+            statistics.lend(norm)
+
+    with _borrowed(root), without_norms(pair for node in root for pair in node.pairs):
         for images, labels in batches:
 
             def told(node: Node, state: State, labels: Tensor = labels) -> None:
@@ -184,22 +204,15 @@ def measure(root: Node, batches: Iterable[Batch], at_end: Callable[[int, Tensor,
             walk(root, (images,), before, told, within)
 
 
-def _lend(node: Node, statistics: Iterable[Statistics]) -> None:
-    for norm, one in zip(node.norms, statistics, strict=True):
-        norm.running_mean, norm.running_var, norm.num_batches_tracked = one
-
-
 @contextmanager
 def _borrowed(root: Node) -> Iterator[list[nn.BatchNorm2d]]:
     """The batch norms of a tree; in the end they have their own statistics, momentum and mode back."""
     norms = list({id(norm): norm for node in root for norm in node.norms}.values())
-    own = [
-        (norm.running_mean, norm.running_var, norm.num_batches_tracked, norm.momentum, norm.training) for norm in norms
-    ]
+    own = [(Statistics.own(norm), norm.momentum, norm.training) for norm in norms]
     try:
         yield norms
     finally:
-        for norm, (mean, var, batches, momentum, training) in zip(norms, own, strict=True):
-            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, var, batches
+        for norm, (statistics, momentum, training) in zip(norms, own, strict=True):
+            statistics.lend(norm)
             norm.momentum = momentum
             norm.train(training)
