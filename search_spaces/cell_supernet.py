@@ -95,7 +95,7 @@ class Cells(nn.Module):
         self.head = plan.head.build()
 
     def parts(self, run_edge: RunEdge) -> Iterator[Part]:
-        """The network, part by part, the edges being run in this way. Before a cell, a state is the last two outputs."""
+        """The network, part by part, the edges being run in this way; between cells a state is the last two outputs."""
         for number, module in enumerate(self.stem):
             yield Part(partial(_stem, module, number == 0), [module])
         for number, cell in enumerate(cast("Iterable[Cell]", self.cells)):

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolutions before it, where its statistics are fixed: one pass less over the features."""
+"""Batch norm folded into the convolution before it, where its statistics are fixed: a pass less over the features."""
 
 from __future__ import annotations
 

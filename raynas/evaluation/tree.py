@@ -79,7 +79,7 @@ class Node:
 
 
 def grow(supernet: Supernet, architectures: Iterable[Architecture]) -> Node:
-    """The paths of the architectures, which are numbered in their order. The root does nothing: the stem is below it."""
+    """The paths of the architectures, numbered in their order. The root does nothing: the stem is below it."""
     root = Node((), Stage(None, lambda state: state, ()))
     for number, architecture in enumerate(architectures):
         node = root
