@@ -67,6 +67,10 @@ class Settings(BaseModel):
         return self.model_dump(mode="json")
 
 
+def _defaults_if_true(value: Any) -> Any:
+    return {} if value is True else None if value is False else value
+
+
 class TrainingSettings(Settings):
     """How weights are trained, in a supernet or alone.
 
@@ -162,10 +166,24 @@ class FitSettings(TrainingSettings):
     teacher: TeacherSettings | None = None
 
 
+class Racing(Settings):
+    """When an architecture is measured on no more images, as it cannot survive its generation.
+
+    Attributes:
+        risk: the probability with which a generation drops any that would have survived, at the most.
+        bound: on what an architecture would reach on all images, from what it reached on those seen.
+    """
+
+    risk: float = Field(default=0.01, gt=0, lt=1)
+    bound: Literal["hypergeometric", "hoeffding"] = "hypergeometric"
+
+
 class EvaluationSettings(Settings):
     """How one-shot accuracy is measured: on all validation images, batch norm recomputed on training images first.
 
     Attributes:
+        racing: measure a generation in rounds, on twice as many images each, and drop what cannot survive; `true` for
+            the defaults. Of searches that select by rank (NSGA-II); others measure all on all images.
         precision: in which convolutions and linear layers compute; `bfloat16` is faster where the machine has it.
     """
 
@@ -173,6 +191,7 @@ class EvaluationSettings(Settings):
     recalibration_images: int = Field(default=2048, ge=1)
     recalibration_batch_size: int = Field(default=256, ge=2)
     precision: Literal["float32", "bfloat16"] = "float32"
+    racing: Annotated[Racing | None, BeforeValidator(_defaults_if_true)] = None
 
 
 class ScaleSettings(Settings):

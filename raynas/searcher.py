@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from raynas.crossing import Crossing
 
 if TYPE_CHECKING:
@@ -63,6 +66,17 @@ class Search(ABC):
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in what was asked for, in the order asked."""
+
+    def lost(
+        self, evaluations: Sequence[Evaluation], least: NDArray[np.float64], most: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which of the architectures asked for cannot be of use any more, so that they need not be measured further.
+
+        Args:
+            evaluations: what is known so far, in the order asked.
+            least, most: the bounds of their accuracies in per cent, shape (architectures,) each.
+        """
+        return np.zeros(len(evaluations), dtype=np.bool_)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ray import tune
 
 from raynas import lock
 from raynas.evaluation.actors import Pool
+from raynas.evaluation.racing import Race
 from raynas.opening import costs_of
 from raynas.processes import prepare_process
 from raynas.recipe import ScaleSettings
@@ -34,6 +35,7 @@ class SearchJob(TuneJob):
         latency: the rows of the latency table, where the run has one.
         actors: the names of the supernet actors.
         seeds: one a trial.
+        race: the rounds in which a generation is measured, where it is not measured on all images at once.
         about: columns that every row of the evaluation table repeats.
     """
 
@@ -44,6 +46,7 @@ class SearchJob(TuneJob):
     budget: Budget
     seeds: list[int]
     actors: list[str]
+    race: Race | None
     about: dict[str, Any]
     threads: int
 
@@ -89,7 +92,9 @@ def _trial(config: dict[str, Any]) -> None:
     while architectures := searching.ask():
         evaluations = table.written(job.step, trial, done["generations"], architectures)
         if evaluations is None:
-            evaluations = pool.measure(architectures)
+            evaluations = (
+                pool.measure(architectures) if job.race is None else job.race.run(pool, architectures, searching)
+            )
             table.write(job.step, trial, done["generations"], evaluations, {**job.about, "seed": job.seeds[trial]})
         searching.tell(evaluations)
         done = {

@@ -161,6 +161,7 @@ class Study:
             "budget": self.budget.model_dump(mode="json"),
             "seeds": [self.seed_of(name, trial) for trial in range(trials)],
             "threads": scale.threads,
+            "race": None if question else self._race(),
         }
 
         def work(folder: str) -> dict[str, Any]:
@@ -379,6 +380,14 @@ class Study:
         }
         answers = "raynas.evaluation.evaluator:SupernetAnswers"
         return Question(answers=answers, arguments=arguments, weights=weights.file if weights else None)
+
+    def _race(self) -> dict[str, Any] | None:
+        """The rounds of a generation, if it is measured in rounds."""
+        settings = self.recipe.evaluation
+        if settings.racing is None:
+            return None
+        images = self.data.counts["validation"]
+        return {"images": images, "first": settings.batch_size, "racing": settings.racing.json_value()}
 
     def _generation(self, report: dict[str, Any]) -> None:
         detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"

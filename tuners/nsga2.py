@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from pymoo.algorithms.moo.nsga2 import binary_tournament
 from pymoo.core.population import Population
@@ -23,6 +24,10 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from tuners.feasible import FeasibleSpace, Gene, Genes
 from tuners.generations import GenerationalSearch, GenerationalSearcher
 from tuners.mutation import PolynomialMutation
+from tuners.survival import Floats, lost
+
+if TYPE_CHECKING:
+    from raynas.searcher import Evaluation
 
 
 class ConstrainedNsga2(GenerationalSearcher):
@@ -74,12 +79,24 @@ class _ConstrainedNsga2(GenerationalSearch):
         crossed = self.crossover.do(self.problem, self.parents, pairs, random_state=self.random)
         return self.mutation(crossed.get("X")[:count], self.random)
 
+    def _competitors(self) -> list[Gene]:
+        """The architectures that the children compete with: the parents, and the known ones that came back."""
+        return list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *self.returned]))
+
     def select(self, children: Sequence[Gene]) -> None:
         """Keep the best of parents and children, by rank and then by crowding distance."""
-        candidates = list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *children, *self.returned]))
+        candidates = list(dict.fromkeys([*self._competitors(), *children]))
         worths = np.array([self.known[gene] for gene in candidates])
         merged = Population.new(X=np.array(candidates), F=worths * [-1.0, 1.0])
         self.parents = self.survival.do(self.problem, merged, n_survive=self.population, random_state=self.random)
+
+    def lost(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
+        """Those that even at their best are behind as many parents and other children as survive."""
+        known = [self.known[gene] for gene in self._competitors() if gene in self.known]
+        exact = np.array([worth.top1 for worth in known])
+        costs = [*(worth.cost for worth in known), *(one.costs[self.cost] for one in evaluations)]
+        lowest, highest = (np.concatenate([exact, bound]) for bound in (least, most))
+        return lost(np.array(costs, dtype=float), lowest, highest, self.population)[len(known) :]
 
     def state(self) -> dict[str, Any]:
         crowding = [None if math.isinf(distance) else float(distance) for distance in self.parents.get("crowding")]

@@ -48,22 +48,25 @@ class SupernetActor:
         asked = Question.model_validate(question)
         self._answers: Answers = pkgutil.resolve_name(asked.answers)(**asked.arguments)
         self._weights = asked.weights
-        self._known: dict[tuple[str | None, Indices], dict[str, Any]] = {}
+        self._known: dict[tuple[str | None, Indices, int | None], dict[str, Any]] = {}
         self._homes: dict[Indices, int] = {}
 
     @ray.method
-    def evaluate(self, asked: list[Indices], weights: str | None = None) -> list[dict[str, Any]]:
+    def evaluate(
+        self, asked: list[Indices], weights: str | None = None, images: int | None = None
+    ) -> list[dict[str, Any]]:
         """The answers for these architectures, each worked out the first time that it is asked for.
 
         Args:
             weights: the file of the weights in the run folder, if they are others than those of the question.
+            images: on how many, the first of them; on all where it is not given.
         """
         self._prepare()  # torch counts its threads by thread, and this need not be the one that the actor began in
         file = weights or self._weights
-        unknown = [one for one in dict.fromkeys(asked) if (file, one) not in self._known]
-        for one, answer in zip(unknown, self._answers.evaluate(unknown, file) if unknown else [], strict=True):
-            self._known[file, one] = answer
-        return [self._known[file, one] for one in asked]
+        unknown = [one for one in dict.fromkeys(asked) if (file, one, images) not in self._known]
+        answers = self._answers.evaluate(unknown, file, images) if unknown else []
+        self._known |= {(file, one, images): answer for one, answer in zip(unknown, answers, strict=True)}
+        return [self._known[file, one, images] for one in asked]
 
     @ray.method(concurrency_group=_DESK)
     def homes(self, asked: list[Indices], macs: list[float], actors: int) -> list[int]:
@@ -139,11 +142,14 @@ class Pool:
         self._costs = costs
         self._budget = budget
 
-    def evaluate(self, architectures: Sequence[Architecture], weights: str | None = None) -> list[Evaluation]:
+    def evaluate(
+        self, architectures: Sequence[Architecture], weights: str | None = None, images: int | None = None
+    ) -> list[Evaluation]:
         """One evaluation an architecture, in the order asked; costs are looked up here.
 
         Args:
             weights: a file in the run folder, if other weights are meant than those of the actors' question.
+            images: on how many, the first of them; on all where it is not given.
         """
         costs = self._costs.cost(architectures)
         indices = [one.indices for one in architectures]
@@ -152,7 +158,9 @@ class Pool:
             [one for one, home in zip(indices, homes, strict=True) if home == actor]
             for actor in range(len(self._actors))
         ]
-        pending = [actor.evaluate.remote(some, weights) for actor, some in zip(self._actors, asked, strict=True)]
+        pending = [
+            actor.evaluate.remote(some, weights, images) for actor, some in zip(self._actors, asked, strict=True)
+        ]
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         answered: list[list[dict[str, Any]]] = ray.get(pending)
@@ -162,13 +170,13 @@ class Pool:
             for one, row, met, home in zip(architectures, rows, feasible, homes, strict=True)
         ]
 
-    def measure(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
+    def measure(self, architectures: Sequence[Architecture], images: int | None = None) -> list[Evaluation]:
         """As `evaluate`, of architectures that a step cannot do without.
 
         Raises:
             StepFailed: if none of them can be measured.
         """
-        evaluations = self.evaluate(architectures)
+        evaluations = self.evaluate(architectures, images=images)
         if evaluations and all(one.failed for one in evaluations):
             count = f"None of {len(evaluations)} architectures" if len(evaluations) > 1 else "The architecture"
             verb = "can" if len(evaluations) > 1 else "cannot"

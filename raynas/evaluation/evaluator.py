@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,14 +25,21 @@ from raynas.training.checkpoints import supernet_weights
 from search_spaces import Architecture, SearchSpace, from_specification
 from search_spaces.supernet import Supernet
 
+Measured = TypeVar("Measured")
 _KEPT_BYTES = 1 << 30
 
 
 class Answers(Protocol):
     """What a supernet actor holds: anything that answers for architectures, by their option indices."""
 
-    def evaluate(self, asked: Sequence[tuple[int, ...]], weights: str | None) -> list[dict[str, Any]]:
-        """Of each `top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`; `failed` if it has no figures."""
+    def evaluate(
+        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Of each `top1` and `top5` in per cent, `loss` in nats, `images`, `seconds`; `failed` if it has no figures.
+
+        Args:
+            images: on how many, the first in an order that is always the same; on all where it is not given.
+        """
 
 
 class Question(Settings):
@@ -60,11 +67,15 @@ class Batches:
     _kept: tree.Batch | None = None
 
     def __iter__(self) -> Iterator[tree.Batch]:
+        return self.between(0, len(self.indices))
+
+    def between(self, first: int, end: int) -> Iterator[tree.Batch]:
+        """Those of the images from `first` to before `end`, by their places in the order."""
         few = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
         if self._kept is None and few:
             self._kept = self._read(slice(None))
-        for start in range(0, len(self.indices), self.batch_size):
-            rows = slice(start, start + self.batch_size)
+        for start in range(first, end, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, end))
             yield self._read(rows) if self._kept is None else (self._kept[0][rows], self._kept[1][rows])
 
     def halved(self) -> Batches:
@@ -77,12 +88,14 @@ class Batches:
 
 @dataclass
 class Counts:
-    """Sums over images, from which an architecture's figures follow."""
+    """Sums over images, from which an architecture's figures follow, and what counting took."""
 
     top1: int = 0
     top5: int = 0
     loss: float = 0.0
     images: int = 0
+    batch_size: int = 0
+    seconds: float = 0.0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         logits = logits.float()
@@ -93,8 +106,9 @@ class Counts:
         self.images += len(labels)
 
     def figures(self) -> dict[str, Any]:
+        """What `Answers.evaluate` says of an architecture."""
         shares = {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
-        return {**shares, "loss": self.loss / self.images, "images": self.images}
+        return {**asdict(self), **shares, "loss": self.loss / self.images}
 
 
 class Evaluator:
@@ -115,7 +129,10 @@ class Evaluator:
         part: Part = "validation",
     ) -> None:
         self.space = space
-        self._measured = Batches(images, images.rows(part), settings.batch_size, device)
+        rows = images.rows(part)
+        if settings.racing is not None:  # what comes first has to be a fair sample
+            rows = np.random.default_rng(images.prepared.seed).permutation(rows)
+        self._measured = Batches(images, rows, settings.batch_size, device)
         recalibration = images.recalibration(settings.recalibration_images)
         whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
         recalibration = recalibration[: whole_batches or None]
@@ -123,59 +140,68 @@ class Evaluator:
         lower = settings.precision != "float32"
         self._arithmetic = partial(torch.autocast, device.type, getattr(torch, settings.precision), enabled=lower)
 
-    @torch.inference_mode()
     def one_shot(
+        self, supernet: Supernet, architectures: Sequence[Architecture], recalibrate: bool = True
+    ) -> list[dict[str, Any]]:
+        """The accuracy of each architecture with the supernet's weights; its batch-norm statistics stay as they are.
+
+        Returns:
+            What `Answers.evaluate` does. Where memory runs out, half as many images are measured at once, from then on.
+        """
+        return [one.figures() for one in self.count(supernet, architectures, recalibrate)]
+
+    @torch.inference_mode()
+    def count(
         self,
         supernet: Supernet,
         architectures: Sequence[Architecture],
         recalibrate: bool = True,
         memory: tree.Memory | None = None,
-    ) -> list[dict[str, Any]]:
-        """The accuracy of each architecture with the supernet's weights; its batch-norm statistics stay as they are.
+        begun: Sequence[Counts] = (),
+        images: int | None = None,
+    ) -> list[Counts]:
+        """As `one_shot`, of some of the images.
 
         Args:
             memory: what is known of the statistics with these weights; grows.
-
-        Returns:
-            What `Answers.evaluate` does. Where memory runs out, half as many images are measured at once, from then on.
+            begun: of each architecture what has been counted so far, of all of them on as many images.
+            images: on how many to measure, the first ones, with those that have been counted; on all without.
         """
         start = time.perf_counter()
         supernet.eval()
         root = tree.grow(supernet, architectures)
         if recalibrate:
             self._recalibrate(root, tree.Memory() if memory is None else memory)
-        counts: list[Counts] = []
+        begun = begun or [Counts()] * len(architectures)
+        end = len(self._measured.indices) if images is None else images
 
-        def measure() -> None:
-            counts[:] = [Counts() for _ in architectures]
-            tree.measure(root, self._measured, lambda number, logits, labels: counts[number].add(logits, labels))
+        def measure() -> list[Counts]:
+            counts = [replace(one, batch_size=self._measured.batch_size) for one in begun]
+            batches = self._measured.between(begun[0].images, end)
+            tree.measure(root, batches, lambda number, logits, labels: counts[number].add(logits, labels))
+            return counts
 
-        self._halving(measure)
-        shared = {
-            "batch_size": self._measured.batch_size,
-            "seconds": (time.perf_counter() - start) / max(len(architectures), 1),
-        }
-        return [{**one.figures(), **shared} for one in counts]
+        counts = self._halving(measure)
+        share = (time.perf_counter() - start) / len(architectures)
+        return [replace(one, seconds=one.seconds + share) for one in counts]
 
     @torch.inference_mode()
     def of_mixture(self, supernet: Supernet, mixture: Tensor) -> dict[str, Any]:
         """The accuracy of the mixture of all options by these weights, with its own statistics."""
         start = time.perf_counter()
         supernet.eval()
-        counts = Counts()
 
-        def measure() -> None:
-            nonlocal counts
-            counts = Counts()
+        def measure() -> Counts:
+            counts = Counts(batch_size=self._measured.batch_size)
             for inputs, labels in self._measured:
                 counts.add(supernet.mixed(inputs, mixture), labels)
+            return counts
 
-        self._halving(measure)
-        seconds = time.perf_counter() - start
-        return {**counts.figures(), "batch_size": self._measured.batch_size, "seconds": seconds}
+        counts = self._halving(measure)
+        return replace(counts, seconds=time.perf_counter() - start).figures()
 
-    def _halving(self, measure: Callable[[], None]) -> None:
-        """Measure all images; while memory runs out, with half as many at once."""
+    def _halving(self, measure: Callable[[], Measured]) -> Measured:
+        """What is measured on all images; while memory runs out, with half as many at once."""
         while True:
             try:
                 with self._arithmetic():
@@ -226,8 +252,11 @@ class SupernetAnswers:
         self._mixture = None if mixture is None else torch.tensor(mixture, device=self._device)
         self._weights: str | None = None
         self._memory = tree.Memory()
+        self._begun: dict[tuple[int, ...], Counts] = {}
 
-    def evaluate(self, asked: Sequence[tuple[int, ...]], weights: str | None) -> list[dict[str, Any]]:
+    def evaluate(
+        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
+    ) -> list[dict[str, Any]]:
         """Measure architectures with the weights in a file of the run folder: a training's, or a checkpoint's.
 
         Where one of several cannot be measured, each is measured by itself, so that the others have their figures.
@@ -236,19 +265,26 @@ class SupernetAnswers:
             tensors = supernet_weights(self._run.read_tensors(weights)[0])
             self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
-            self._memory = tree.Memory()
+            self._memory, self._begun = tree.Memory(), {}
         try:
-            answers = self._measure([self._space.architecture(indices) for indices in asked])
+            answers = self._measure(asked, images)
         except (ArithmeticError, MemoryError, RuntimeError) as error:
             if len(asked) > 1:
-                return [answer for one in asked for answer in self.evaluate([one], weights)]
+                return [answer for one in asked for answer in self.evaluate([one], weights, images)]
             return [_failed(f"{type(error).__name__}: {error}".splitlines()[0])]
         return [one if math.isfinite(one["loss"]) else _failed("its loss is not a number") for one in answers]
 
-    def _measure(self, architectures: Sequence[Architecture]) -> list[dict[str, Any]]:
+    def _measure(self, asked: Sequence[tuple[int, ...]], images: int | None) -> list[dict[str, Any]]:
         if self._mixture is not None:
-            return [self._evaluator.of_mixture(self._supernet, self._mixture)] * len(architectures)
-        return self._evaluator.one_shot(self._supernet, architectures, self._recalibrate, self._memory)
+            return [self._evaluator.of_mixture(self._supernet, self._mixture)] * len(asked)
+        begun = [self._begun.get(one, Counts()) for one in asked]
+        if len({one.images for one in begun}) > 1:  # some were counted by a process that has died since
+            begun = [Counts()] * len(asked)
+        architectures = [self._space.architecture(indices) for indices in asked]
+        counts = self._evaluator.count(self._supernet, architectures, self._recalibrate, self._memory, begun, images)
+        if images is not None:
+            self._begun |= dict(zip(asked, counts, strict=True))
+        return [one.figures() for one in counts]
 
 
 def _failed(reason: str) -> dict[str, Any]:
