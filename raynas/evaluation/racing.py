@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy.stats import hypergeom
 
 from raynas.recipe import Racing, Settings
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from raynas.evaluation.actors import Pool
     from raynas.searcher import Evaluation, Search
     from search_spaces import Architecture
+
+Floats = NDArray[np.float64]
 
 
 class Race(Settings):
@@ -71,7 +72,7 @@ class Race(Settings):
 
 def accuracy_bounds(
     correct: ArrayLike, seen: ArrayLike, images: int, risk: float, bound: Literal["hypergeometric", "hoeffding"]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """The least and the greatest accuracy on all images, in per cent, shape (n,) each.
 
     The truth lies below the least, or above the greatest, with a probability of at most `risk` / 2 each.
@@ -88,15 +89,15 @@ def accuracy_bounds(
         share = right / np.maximum(drawn, 1)
         least, most = np.floor(images * (share - width)), np.ceil(images * (share + width))
     else:
+        from scipy.stats import hypergeom  # a second to import, and most searches do not race
+
         least = _first(lambda total: hypergeom.sf(right - 1, images, total, drawn) >= risk / 2, right, images)
         most = _first(lambda total: hypergeom.cdf(right, images, total, drawn) < risk / 2, right, images) - 1
     wrong = drawn - right
     return 100 * np.clip(least, right, None) / images, 100 * np.clip(most, None, images - wrong) / images
 
 
-def _first(
-    holds: Callable[[NDArray[np.float64]], ArrayLike], low: NDArray[np.float64], most: int
-) -> NDArray[np.float64]:
+def _first(holds: Callable[[Floats], ArrayLike], low: Floats, most: int) -> Floats:
     """For each of several conditions the first whole number from `low` on from which it holds, or `most` + 1."""
     low, high = low.copy(), np.full(len(low), most + 1.0)
     while (open_still := low < high).any():
