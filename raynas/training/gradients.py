@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 
 
 def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each gradient by its sum over the workers, and return each metric's sum.
+    """Replace each gradient by its sum over the workers, and return each metric's sum, in one reduction of both.
 
     Every worker must hold gradients of the same parameters and metrics of the same names.
     """
@@ -22,10 +22,11 @@ def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, T
         return {}
     flat = torch.cat([part.reshape(-1) for part in parts])
     distributed.all_reduce(flat)
-    summed = torch.split(flat, [part.numel() for part in parts])
-    for gradient, total in zip(gradients, summed, strict=False):
-        gradient.copy_(total.view(gradient.shape))
-    return dict(zip(sorted(metrics), (total.squeeze() for total in summed[len(gradients) :]), strict=True))
+    sums = torch.split(flat, [part.numel() for part in parts])
+    summed = [total.view(part.shape) for total, part in zip(sums, parts, strict=True)]
+    if gradients:
+        torch._foreach_copy_(gradients, summed[: len(gradients)])
+    return dict(zip(sorted(metrics), summed[len(gradients) :], strict=True))
 
 
 def sum_over_workers(tensor: Tensor) -> Tensor:

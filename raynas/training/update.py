@@ -38,11 +38,12 @@ def carry_out(
         gradients = update.accumulate(step)
     if update.spread:
         fill_in(_parameters(optimizer))
-    metrics = add_over_workers(_parameters(optimizer), gradients.metrics)
-    if clip_norm is not None and update.parameters == WEIGHTS:
-        nn.utils.clip_grad_norm_(list(_parameters(optimizer)), clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    with _only_moved(optimizer) as moved:
+        metrics = add_over_workers(moved, gradients.metrics)
+        if clip_norm is not None and update.parameters == WEIGHTS:
+            nn.utils.clip_grad_norm_(moved, clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return Gradients(gradients.paths, metrics)
 
 
@@ -64,6 +65,19 @@ def _frozen(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def _only_moved(optimizer: torch.optim.Optimizer) -> Iterator[list[nn.Parameter]]:
+    """The optimizer's parameters that have gradients; while it lasts it has no others, and looks at no others."""
+    everything = [group["params"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if parameter.grad is not None]
+    try:
+        yield list(_parameters(optimizer))
+    finally:
+        for group, parameters in zip(optimizer.param_groups, everything, strict=True):
+            group["params"] = parameters
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

@@ -3,12 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from raynas.objective import WEIGHTS, MicroBatch, Step, UniformPath
+from raynas.recipe import TrainingSettings
 from raynas.training.gradients import add_over_workers, from_first_worker
+from raynas.training.update import carry_out, optimizer_of
+from search_spaces import load
 from tests import two_workers
+
+SPACE = load("proxylessnas", width=0.1, resolution=32, num_classes=3)
 
 
 def two_paths() -> nn.ModuleList:
@@ -66,3 +74,33 @@ def test_one_worker_adds_up_nothing() -> None:
     assert add_over_workers(net.parameters(), {"loss": loss}) == {"loss": loss}
     assert net[1].weight.grad is before
     assert from_first_worker(5) == 5
+
+
+def reduced_in_a_step(rank: int) -> dict[str, Any]:
+    """What one single-path step on half of four images reduces, as the collective operations' own record has it."""
+    torch.manual_seed(0)
+    supernet = SPACE.supernet()
+    (update,) = UniformPath().begin(SPACE, SPACE.costs(), 0).passes(0)[0]
+    half = MicroBatch(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]), 0.5)
+    optimizer = optimizer_of(supernet.parameters(), TrainingSettings())
+    step = Step(SPACE, supernet, [half], np.random.default_rng(5), functional.cross_entropy)
+    with torch.profiler.profile(record_shapes=True) as profile:
+        (path,) = carry_out(update, {WEIGHTS: optimizer}, 0.1, step).paths
+    shapes = [event.input_shapes for event in profile.events() if event.name == "gloo:all_reduce"]
+    on_path = sum(weight.numel() for module in supernet.path_modules(path) for weight in module.parameters())
+    held = optimizer.param_groups[0]["params"]
+    return {
+        "reduced": shapes,
+        "path": on_path,
+        "all": sum(weight.numel() for weight in supernet.parameters()),
+        "moved": sum(weight.numel() for weight in optimizer.state),
+        "held": sum(weight.numel() for weight in held),
+    }
+
+
+def test_a_step_reduces_the_paths_gradients_and_the_metrics_at_once_and_nothing_else(tmp_path: Path) -> None:
+    for found in two_workers.run(reduced_in_a_step, tmp_path):
+        metrics = 2
+        assert found["reduced"] == [[[found["path"] + metrics]]]
+        assert found["moved"] == found["path"] < found["all"] / 3
+        assert found["held"] == found["all"]
