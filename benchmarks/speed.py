@@ -1,0 +1,284 @@
+"""How fast raynas evaluates and trains beside plain loops, and how far from what the machine can do.
+
+    python -m benchmarks.speed [--peer nni] [--peer ofa]
+
+On the images of CIFAR-10 beside the checkout where they are there, else on the digits. Everything is measured side by
+side in one run, in under ten minutes on two cores: the ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import search_spaces
+from benchmarks import speed_evaluation as evaluation
+from benchmarks import speed_search as searching
+from benchmarks import speed_training as training
+from benchmarks.printing import heading, table
+from benchmarks.speed_evaluation import Work, nodes, peak_mib, populations, trained
+from raynas import resources
+from raynas.data import DataSettings, Images, batch, open_images, prepare
+from raynas.processes import prepare_process
+from raynas.recipe import EvaluationSettings, Racing
+from search_spaces import Architecture, SearchSpace
+from search_spaces.supernet import Supernet
+
+CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10_subset12k.npz"
+SEED = 0
+GENERATION = 64
+PLAIN = 2
+"""Architectures a turn of the plain loop, which takes as long for one as for another."""
+TURNS = 2
+BATCH, RECALIBRATION = 128, 512
+VALIDATION = 75
+"""Images of each class that are measured."""
+STEPS = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """Evaluations a second of one population.
+
+    Attributes:
+        default, channels_last: of the plain loop.
+        engine, lower: of a supernet actor, in float32 and in bfloat16.
+        same_top1: whether top-1 was equal for every architecture that both measured.
+        apart: the greatest difference of any logit.
+    """
+
+    population: str
+    recalibrated: bool
+    default: float
+    channels_last: float
+    engine: float
+    lower: float
+    same_top1: bool
+    apart: float
+
+    def cells(self) -> list[str]:
+        return [
+            self.population,
+            "yes" if self.recalibrated else "no",
+            f"{self.default:.2f}",
+            f"{self.channels_last:.2f}",
+            f"{self.engine:.2f}",
+            f"{self.engine / self.default:.1f}x",
+            f"{self.engine / self.channels_last:.1f}x",
+            f"{self.lower:.2f}",
+            f"{self.lower / self.default:.1f}x",
+            "yes" if self.same_top1 else "no",
+            f"{self.apart:.1e}",
+        ]
+
+
+def compare(
+    name: str,
+    generation: Sequence[Architecture],
+    recalibrated: bool,
+    labels: Tensor,
+    beside: ProcessPoolExecutor,
+) -> Row:
+    """The plain loop in both layouts, in its own process, and a supernet actor's way in this one, in turns."""
+    asked = [one.indices for one in generation]
+    default, channels_last, apart, same = [], [], 0.0, True
+    for turn in range(TURNS):
+        some = asked[PLAIN * turn : PLAIN * (turn + 1)]
+        for layout, seconds in ((torch.contiguous_format, default), (torch.channels_last, channels_last)):
+            plain = beside.submit(evaluation.plain, some, layout, recalibrated).result()
+            seconds.append(plain.seconds / len(some))
+        if turn == 0:
+            engine = evaluation.together(asked, recalibrated, "float32")
+        else:
+            lower = evaluation.together(asked, recalibrated, "bfloat16")
+        mine = engine.logits[PLAIN * turn : PLAIN * (turn + 1)]
+        apart = max([apart, *(float((a - b).abs().max()) for a, b in zip(mine, plain.logits, strict=True))])
+        same = same and plain.top1(labels) == engine.top1(labels)[PLAIN * turn : PLAIN * (turn + 1)]
+    return Row(
+        name,
+        recalibrated,
+        1 / statistics.mean(default),
+        1 / statistics.mean(channels_last),
+        len(asked) / engine.seconds,
+        len(asked) / lower.seconds,
+        same,
+        apart,
+    )
+
+
+def tell_evaluation(work: Work, space: SearchSpace, threads: int) -> float:
+    """The table of evaluations a second; returns the plain loop's in the default layout, for a converged generation."""
+    generations = populations(space, GENERATION, SEED)
+    evaluation.begin(work, threads, engine=True)
+    with ProcessPoolExecutor(1, get_context("spawn"), evaluation.begin, (work, threads, False)) as beside:
+        rows = [
+            compare(name, generations[name], recalibrated, work.labels, beside)
+            for name, recalibrated in (("random", True), ("converged", True), ("converged", False))
+        ]
+        plain_peak = beside.submit(peak_mib).result()
+    print(
+        f"Evaluations a second of a generation of {GENERATION}, {threads} threads. `plain` is the loop over architectures"
+    )
+    print(
+        "in torch's default layout, `channels-last` the same in that layout; `raynas` is what one supernet actor does;"
+    )
+    print(
+        "`x` are ratios to `plain`, and the second to `channels-last`. `apart`: the greatest difference of any logit.\n"
+    )
+    columns = [
+        "population",
+        "recalibrated",
+        "plain",
+        "channels-last",
+        "raynas",
+        "x",
+        "x channels-last",
+        "bfloat16",
+        "x",
+    ]
+    table([*columns, "same top-1", "apart"], [row.cells() for row in rows])
+    for name, generation in generations.items():
+        computed, asked = nodes(space, generation)
+        print(f"- {name}: {computed:,} blocks computed of {asked:,}")
+    found = evaluation.inside([one.indices for one in generations["converged"]])
+    print(
+        f"- share of an evaluation that is not the networks' arithmetic: {100 * (1 - found.arithmetic / found.whole):.1f} %"
+    )
+    print(
+        f"- the machine's own convolution rate on the same shapes: {found.macs / found.convolutions / 1e9:.1f} G "
+        f"multiply-adds/s; evaluation with recalibration runs at {found.macs / found.whole / 1e9:.1f} G, "
+        f"{100 * found.convolutions / found.whole:.0f} % of it; the rest is batch norm, activations and additions"
+    )
+    print(f"- peak memory of the process: {found.peak_mib:,.0f} MiB, of the plain loop's {plain_peak:,.0f} MiB\n")
+    return next(row.default for row in rows if row.population == "converged" and row.recalibrated)
+
+
+def tell_search(setting: searching.Setting, plain_rate: float) -> None:
+    """A search in full, and in bfloat16 with a race; then by one and by two supernet actors."""
+    exact = EvaluationSettings(batch_size=BATCH, recalibration_images=RECALIBRATION, recalibration_batch_size=BATCH)
+    raced = exact.model_copy(update={"precision": "bfloat16", "racing": Racing()})
+    judge = setting.local(exact)
+    rows = []
+    areas = []
+    for name, settings in (("float32", exact), ("bfloat16 with racing", raced)):
+        searched = searching.search(setting, settings, setting.local(settings))
+        areas.append(searching.front_area(setting, searched, judge))
+        rate = searched.per_second()
+        share = f"{100 * searched.images():.0f} %"
+        rows.append([name, len(searched.table), f"{rate:.2f}", f"{rate / plain_rate:.1f}x", share, f"{areas[-1]:.2f}"])
+    print(
+        f"A search of {setting.generations} generations of {setting.population} by NSGA-II. The front is measured once"
+    )
+    print(f"more in float32 on all images: its hypervolume differs by {100 * (areas[1] / areas[0] - 1):+.2f} %.\n")
+    table(["", "evaluations", "a second", "x plain", "images", "hypervolume"], rows)
+    by = {}
+    with resources.connected():
+        for actors in (1, 2):
+            by[actors] = searching.by_actors(setting, exact, actors, generations=2)
+    busy = {n: 100 * float(one.table["seconds"].sum()) / (n * one.seconds) for n, one in by.items()}
+    print(
+        "Supernet actors of one thread, two generations: evaluations a second, and the share of the time from the first"
+    )
+    print("question to the last answer in which an actor evaluates.\n")
+    table(
+        ["actors", "a second", "x one actor", "busy"],
+        [
+            [n, f"{one.per_second():.2f}", f"{one.per_second() / by[1].per_second():.2f}x", f"{busy[n]:.1f} %"]
+            for n, one in by.items()
+        ],
+    )
+
+
+def tell_training() -> None:
+    """The training step, of one worker and of two."""
+    steps = [training.one_worker(setting, turns=2) for setting in training.settings()]
+    print(
+        "A training step, one thread: milliseconds, medians over architectures. `plain` and `channels-last` are the same"
+    )
+    print(
+        "network in a plain loop; `rest` is what is not the network's passes; `batch` draws and augments the images.\n"
+    )
+    table(
+        ["space", "plain", "channels-last", "raynas", "x plain", "to channels-last", "rest", "batch", "peak MiB"],
+        [
+            [
+                one.name,
+                f"{one.default_layout:.1f}",
+                f"{one.channels_last:.1f}",
+                f"{one.engine:.1f}",
+                f"{one.faster:.2f}x",
+                f"{one.slower:.3f}",
+                f"{100 * one.rest:.1f} %",
+                f"{one.batch:.1f}",
+                f"{one.peak_bytes / 2**20:,.0f}",
+            ]
+            for one in steps
+        ],
+    )
+    shared = [training.two_workers(setting, turns=2) for setting in training.settings()[:1]]
+    print("Two workers: the same beside DistributedDataParallel with `find_unused_parameters`, and bytes reduced.\n")
+    table(
+        ["space", "raynas ms", "DDP ms", "to DDP", "raynas bytes", "the path's", "DDP bytes", "the supernet's"],
+        [
+            [
+                one.name,
+                f"{one.engine:.1f}",
+                f"{one.ddp:.1f}",
+                f"{one.slower:.2f}",
+                *(f"{count:,}" for count in (one.engine_bytes, one.path_bytes, one.ddp_bytes, one.supernet_bytes)),
+            ]
+            for one in shared
+        ],
+    )
+
+
+def read(space: SearchSpace) -> Images:
+    settings = DataSettings(name="npz", path=CIFAR10, validation=VALIDATION) if CIFAR10.exists() else DataSettings()
+    return open_images(prepare(settings, space.resolution, SEED))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--peer", dest="peers", action="append", default=[], help="nni or ofa, where it is installed")
+    given = parser.parse_args(arguments)
+    threads = os.cpu_count() or 1
+    space = search_spaces.load("proxylessnas", resolution=32, stem_stride=1, num_classes=10)
+    images = read(space)
+    inputs, labels = batch(images, images.rows("train"))
+    prepare_process(threads, deterministic=False)
+    supernet = trained(space, inputs, labels, STEPS, BATCH // 2, SEED)
+    work = work_of(space, supernet, images)
+    heading("Speed", str(SEED))
+    plain_rate = tell_evaluation(work, space, threads)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = searching.Setting(Path(folder), space, images.prepared, population=32, generations=4, seed=SEED)
+        setting.write(supernet)
+        tell_search(setting, plain_rate)
+    tell_training()
+    for peer in given.peers:
+        tell_peer(peer, work)
+
+
+def work_of(space: SearchSpace, supernet: Supernet, images: Images) -> Work:
+    measured, labels = batch(images, images.rows("validation"))
+    recalibration, _ = batch(images, images.recalibration(RECALIBRATION))
+    weights = {key: value.clone() for key, value in supernet.state_dict().items()}
+    return Work(space.specification(), weights, measured, labels, recalibration, BATCH)
+
+
+def tell_peer(name: str, work: Work) -> None:
+    raise SystemExit(name)
+
+
+if __name__ == "__main__":
+    main()
