@@ -62,7 +62,9 @@ def drive(search: Search, oracle: Oracle) -> list[Evaluation]:
 
 
 class TableOracle(Oracle):
-    """NAS-Bench-Macro: the mean test accuracy of three trainings of each of the 6,561 networks of its space.
+    """NAS-Bench-Macro: the mean test accuracy of three trainings of each of the 6,561 architectures of its space.
+
+    They are 3,969 networks: the table gives isomorphic ones (`SearchSpace.canonical`) the same figures.
 
     Raises:
         FileNotFoundError: if the public table is not at `table`.

@@ -237,7 +237,7 @@ def fit(
         list[str] | None,
         typer.Option(help="Another architecture of the run than its best; may be given several times."),
     ] = None,
-    best: Annotated[int, typer.Option(min=1, help="So many of the run's best architectures.")] = 1,
+    best: Annotated[int, typer.Option(min=1, help="So many of the run's best networks.")] = 1,
     recipe: Annotated[
         str | None, typer.Option(help="Of a text: the recipe whose images and `fit` it is trained with.")
     ] = None,

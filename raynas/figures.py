@@ -241,11 +241,8 @@ def _by_option(space: SearchSpace, values: np.ndarray[Any, Any], of: str) -> tup
 
 def _standalone(outcome: Outcome) -> Iterator[Figure]:
     """One-shot accuracy against that of the same networks trained alone."""
-    final = outcome.evaluated.drop_duplicates("architecture")
-    if outcome.is_tested or "standalone_top1" not in final:
-        return
-    both = final.dropna(subset=["standalone_top1"])
-    if len(both) < 2:
+    both = outcome.trained_alone
+    if outcome.is_tested or len(both) < 2:
         return
     drawing = graph_objects().Figure()
     drawing.add_scatter(

@@ -207,9 +207,11 @@ class Outcome:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The Pareto front of the final step: one row an architecture, the cheapest first."""
+        """The Pareto front of the final step: one row a network, the cheapest first."""
         columns = ["architecture", "top1", "macs", "params", "latency_ms"]
-        return pareto_front(self.evaluated, self.cost).reindex(columns=columns)
+        front = pareto_front(self.evaluated, self.cost).reindex(columns=columns)
+        most_accurate_first = front.sort_values("top1", ascending=False, kind="stable")
+        return self._distinct(most_accurate_first).sort_index().reset_index(drop=True)
 
     @property
     def whole_space(self) -> SearchSpace:
@@ -232,16 +234,34 @@ class Outcome:
     def most_accurate(self, count: int) -> list[str]:
         """The architectures of the final step within the budget, the most accurate first, at most so many.
 
-        Of those of equal accuracy the cheaper comes first, as on the front.
+        Of those of equal accuracy the cheaper comes first, as on the front; of isomorphic ones, which are one network
+        when it is trained alone, it is the first that counts.
         """
         final = self.evaluated[eligible(self.evaluated)]
         order = final.sort_values(["top1", self.cost, "architecture"], ascending=[False, True, True])
-        return list(order["architecture"].drop_duplicates()[:count])
+        return list(self._distinct(order)["architecture"][:count])
+
+    def _distinct(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows without those whose network an earlier one has.
+
+        As isomorphic networks cost the same, the space is asked only about rows of equal costs.
+        """
+        network = rows["architecture"].copy()
+        alike = rows.duplicated(["macs", "params"], keep=False)
+        if network[alike].nunique() > 1:
+            space = self.whole_space
+            network[alike] = [str(space.canonical(space.parse(text))) for text in network[alike]]
+        return rows[~network.duplicated()]
 
     @property
     def correlations(self) -> dict[str, float] | None:
         """How one-shot accuracy ranks those of the final step that were trained alone (`fitted.correlations`)."""
-        return None if self.is_tested else fitted.correlations(self.evaluated)
+        return None if self.is_tested else fitted.correlations(self.trained_alone)
+
+    @property
+    def trained_alone(self) -> pd.DataFrame:
+        """The rows of the final step whose networks were trained alone, too, one a network (`fitted.trained_alone`)."""
+        return fitted.trained_alone(self.evaluated, fitted.networks(RunFolder(self.run)))
 
     def write(self) -> None:
         """Write `front.csv`, `best.json` and what `load` needs into the run folder."""

@@ -51,6 +51,17 @@ class Trained:
     seed: int
     weights: str
 
+    def is_of(self, text: str) -> bool:
+        """Whether this is the network of a text: its own, or one of an isomorphic architecture."""
+        own = self.figures["architecture"]
+        if text in (self.text, own):
+            return True
+        try:
+            asked = self.space.parse(text)
+        except UserError:
+            return False
+        return self.space.canonical(asked) == self.space.canonical(self.space.parse(own))
+
     def network(self) -> nn.Module:
         """The network that was measured, with its weights, in evaluation mode: normalised images to logits."""
         state, _ = self.run.read_tensors(self.weights)
@@ -77,7 +88,7 @@ def trained(run: str | Path, text: str | None = None) -> Trained:
         raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
     found = [*_fitted(folder), *_tested(folder)]
     if text is not None:
-        found = [one for one in found if one.text == text or one.figures["architecture"] == text]
+        found = [one for one in found if one.is_of(text)]
     if not found:
         what = f"No network of {folder.uri} was" if text is None else f"{text!r} was never"
         raise UserError(f"{what} trained alone: its weights would be the supernet's. Train it by raynas fit {run}.")
@@ -91,7 +102,7 @@ def trained_anywhere(text: str, under: Path = Path("runs")) -> Trained:
         UserError: if none was trained alone.
     """
     runs = [file.parent for file in sorted(under.glob("*/recipe.yaml"))]
-    found = [one for run in runs for one in _fitted(RunFolder(run)) if one.text == text]
+    found = [one for run in runs for one in _fitted(RunFolder(run)) if one.is_of(text)]
     if not found:
         raise UserError(f"No run in {under} has trained {text!r} alone: train it by raynas fit, then export that run.")
     return max(found, key=lambda one: one.figures["top1"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from math import prod
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from search_spaces.blocks import Place, Style, conv_bn, multiple_of_8, parse
+from search_spaces.blocks import Place, Skip, Style, conv_bn, multiple_of_8, parse
 from search_spaces.chain_head import Head
 from search_spaces.chain_supernet import ChainSupernet, initialise, layer_key, network_state
 from search_spaces.costs import TableCosts
@@ -208,6 +209,30 @@ class ChainSpace(SearchSpace):
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return network_state(architecture, self.choices, supernet_state)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The one whose identities stand behind the other blocks, among equal layers next to each other.
+
+        Layers are equal where they keep the shape and choose among the same blocks of the same style, of whichever
+        stage they are.
+        """
+        indices = list(architecture.indices)
+        for layers in self._equal_layers():
+            taken = [indices[layer] for layer in layers]
+            blocks = self._blocks[layers.start]
+            indices[layers.start : layers.stop] = sorted(taken, key=lambda option: blocks[option] == Skip())
+        return Architecture(self.name, tuple(indices), self._text(indices))
+
+    def _equal_layers(self) -> Iterator[range]:
+        """The longest rows of layers, one behind the other, between which an identity can be moved."""
+        places = self._places(self.resolution)[1:]
+        kinds = list(zip((place.keeps_shape for place in places), self._blocks, self._styles, strict=True))
+        start = 0
+        for (keeps_shape, _, _), layers in groupby(kinds):
+            stop = start + len(list(layers))
+            if keeps_shape:
+                yield range(start, stop)
+            start = stop
 
     def costs(
         self,

@@ -28,7 +28,7 @@ from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.sliced_costs import SlicedCosts, group_cost
 from search_spaces.sliced_latency import blocks_of, group_latency, of_kinds, timed_blocks
 from search_spaces.sliced_network import build_block, network_state
-from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group
+from search_spaces.sliced_plan import VARIABLES, Group, Variables, by_group, identities_last
 from search_spaces.sliced_supernet import SlicedSupernet
 from search_spaces.slicing import SlicedConv
 from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
@@ -196,6 +196,15 @@ class SlicedSpace(SearchSpace):
         with torch.device("meta"):
             network = self.network(architecture, num_classes=len(supernet_state["head.classifier.bias"]))
         return network_state(network, self._groups, self._taken(architecture), supernet_state)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The one whose identities stand behind the other groups, among equal ones next to each other.
+
+        What means nothing in a skipped group is its first option. Equal groups are a row's blocks of a fine space, or
+        rows with the same options and as many blocks.
+        """
+        indices = tuple(identities_last(self._groups, self._stem_channels, architecture.indices))
+        return Architecture(self.name, indices, self._text(indices))
 
     def costs(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
@@ -87,3 +88,35 @@ class Group:
 def by_group(items: Sequence[Item]) -> list[Sequence[Item]]:
     """What there is one of a choice, in fives: one five a group."""
     return [items[start : start + len(VARIABLES)] for start in range(0, len(items), len(VARIABLES))]
+
+
+def identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[int]) -> list[int]:
+    """The same network's option indices with identities behind the other groups, among equal ones next to each other.
+
+    An identity is a skipped group of stride 1 that keeps its channels. Choices that mean nothing in a skipped group
+    become the first options.
+
+    Args:
+        arriving: the channels that the first group is given.
+        indices: five a group.
+    """
+    ordered: list[Sequence[int]] = []
+    fives = zip(groups, by_group(indices), strict=True)
+    for kind, row in groupby(fives, key=lambda pair: replace(pair[0], name="")):
+        others: list[Sequence[int]] = []
+        identities = 0
+        for _, five in row:
+            taken = kind.take(five)
+            if taken.kernel == 0:
+                five = (five[0], 0, 0, 0, five[-1])
+            if taken.kernel == 0 and kind.stride == 1 and taken.channels == arriving:
+                identities += 1
+                identity = five
+            else:
+                others.append(five)
+            arriving = taken.channels
+        if identities:
+            given = (others or [identity])[-1][-1]
+            others += [(*identity[:-1], given)] * identities
+        ordered += others
+    return [index for five in ordered for index in five]

@@ -169,6 +169,15 @@ class SearchSpace(ABC):
             indices.append(value)
         return self.architecture(indices)
 
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The architecture that stands for all whose network, trained alone, is the same as this one's.
+
+        Where nothing is known of such architectures, it is the architecture itself. It is one of the unrestricted
+        space: what was pruned from this one may be in it. Only networks that are trained alone are the same: in a
+        supernet each architecture has weights of its own.
+        """
+        return architecture
+
     def __contains__(self, architecture: Architecture) -> bool:
         return (
             architecture.space == self.name

@@ -52,6 +52,19 @@ def test_answers_do_not_depend_on_the_order_of_questions(images: Images, superne
     assert len({one["loss"] for one in there}) == 4
 
 
+def test_isomorphic_architectures_are_measured_each_with_its_own_weights(images: Images, supernet: Supernet) -> None:
+    """Asked together they have other answers, and each the one that it has when asked alone."""
+    asked = [
+        SPACE.parse(f"nas-bench-macro: k3e3 k3e3 | k5e6 {ending} | skip skip skip")
+        for ending in ("k3e3 skip", "skip k3e3")
+    ]
+    assert SPACE.canonical(asked[0]) == SPACE.canonical(asked[1])
+    evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
+    together = evaluator.one_shot(supernet, asked)
+    assert together[0]["loss"] != together[1]["loss"]
+    assert [one["loss"] for one in together] == [evaluator.one_shot(supernet, [one])[0]["loss"] for one in asked]
+
+
 def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: Supernet) -> None:
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]

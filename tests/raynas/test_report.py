@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 import raynas
 from raynas import cli
 from raynas.comparing import compare, hypervolume
-from raynas.fitted import correlations, with_standalone
+from raynas.fitted import correlations, trained_alone, with_standalone
 from raynas.report import report
 from raynas.run_folder import RunFolder
 from raynas.watching import status
@@ -150,19 +150,21 @@ def test_correlations_by_hand() -> None:
     """Ranks 1 2 3 4 against 1 3 2 4: five of six pairs agree; of an architecture trained twice the better counts."""
     table = pd.DataFrame({"architecture": list("abcde"), "top1": [10.0, 20.0, 30.0, 40.0, 50.0]})
     alone = [("a", 50.0), ("b", 70.0), ("c", 60.0), ("d", 80.0), ("d", 10.0)]
-    fitted: list[dict[str, Any]] = [{"architecture": text, "top1": top1, "top5": 99.0} for text, top1 in alone]
+    fitted: list[dict[str, Any]] = [
+        {"architecture": text, "isomorphic": [], "top1": top1, "top5": 99.0} for text, top1 in alone
+    ]
     fitted.sort(key=lambda one: -one["top1"])
     both = with_standalone(table, fitted)
     assert both["standalone_top1"].tolist()[:4] == [50, 70, 60, 80]
     assert both["standalone_top1"].isna().tolist() == [False, False, False, False, True]
-    told = correlations(both)
+    told = correlations(trained_alone(both, fitted))
     assert told is not None
     assert told["networks"] == 4
     assert told["kendall_tau"] == pytest.approx(4 / 6)
     assert told["spearman_rho"] == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert told["pearson_r"] == pytest.approx(np.corrcoef([10, 20, 30, 40], [50, 70, 60, 80])[0, 1])
-    assert correlations(both[:2]) is None
-    assert correlations(table) is None
+    assert correlations(trained_alone(both[:2], fitted)) is None
+    assert correlations(trained_alone(table, [])) is None
 
 
 def test_the_run_and_its_table_tell_the_correlation(fitted_run: Path) -> None:
