@@ -192,6 +192,8 @@ def plot(found: Speeds, training: TrainingCosts, nbytes: float) -> Figure:
     for panel in figure.axes:
         panel.set_xscale("log", base=2)
         panel.set_yscale("log", base=2)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_major_formatter("{x:g}")
     panels[0].legend(fontsize="small")
     return figure
 
@@ -244,9 +246,11 @@ def main() -> None:
         print("in per cent, without. Then the speed-up where islands share the actors, so that several generations")
         print("are in flight, over one actor for one island after another.\n")
         columns = ["actors", "start", "generations", "with start", "1 in flight", "efficiency"]
-        table([*columns, *map(str, ISLANDS[1:])], speed_rows(seconds, found, walls, starts))
+        table([*columns, *(f"{one} in flight" for one in ISLANDS[1:])], speed_rows(seconds, found, walls, starts))
     print("The least number of actors at which twice as many gain less than 10 %, the speed-up there, and the")
-    print("greatest.\n")
+    print("greatest. One generation is bounded by its slowest architecture, and every actor is asked, one after")
+    print("another, even for nothing. The engine's remedy are islands (`trials`), which share the actors: while one")
+    print("waits for its last answer, the actors work for the others.\n")
     table(["s an architecture", "in flight", "stops at", "speed-up", "greatest", "at"], stop_rows(found))
 
     print("### A training\n")
