@@ -131,9 +131,10 @@ def sharing_rows(generations: Sequence[Asked]) -> Iterator[list[str]]:
     for actors in ACTORS:
         on = [generations[number].on(actors) for number in (0, -1)]
         whole = [sum(generations[number].work[one] for one in generations[number].macs) for number in (0, -1)]
-        left = [f"{100 * sum(one.work) / all_of_it:.0f}" for one, all_of_it in zip(on, whole, strict=True)]
-        busiest = [f"{max(one.work):.2f}" for one in on]
-        yield [str(actors), *left, *busiest, str(sum(work > 0 for work in on[-1].work))]
+        works = [one.asked().values() for one in on]
+        left = [f"{100 * sum(work) / all_of_it:.0f}" for work, all_of_it in zip(works, whole, strict=True)]
+        busiest = [f"{max(work):.2f}" for work in works]
+        yield [str(actors), *left, *busiest, str(len(works[-1]))]
 
 
 def speed_rows(
@@ -248,9 +249,9 @@ def main() -> None:
         columns = ["actors", "start", "generations", "with start", "1 in flight", "efficiency"]
         table([*columns, *(f"{one} in flight" for one in ISLANDS[1:])], speed_rows(seconds, found, walls, starts))
     print("The least number of actors at which twice as many gain less than 10 %, the speed-up there, and the")
-    print("greatest. One generation is bounded by its slowest architecture, and every actor is asked, one after")
-    print("another, even for nothing. The engine's remedy are islands (`trials`), which share the actors: while one")
-    print("waits for its last answer, the actors work for the others.\n")
+    print("greatest. One generation is bounded by its slowest architecture, and shares less the more actors there")
+    print("are. The engine's remedy are islands (`trials`), which share the actors: while one waits for its last")
+    print("answer, the actors work for the others.\n")
     table(["s an architecture", "in flight", "stops at", "speed-up", "greatest", "at"], stop_rows(found))
 
     print("### A training\n")

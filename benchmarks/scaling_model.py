@@ -1,6 +1,6 @@
 """What searches and trainings take on many actors and workers, from what little parts take: arithmetic, nothing of Ray.
 
-Searches are simulated event by event. An island is one trial: it asks for a generation, sends every actor its share,
+Searches are simulated event by event. An island is one trial: it asks for a generation, sends each actor its share,
 waits for all of them, writes the generation down, reports it to Ray Tune and goes on. An actor answers one question
 after another in the order in which they come, whoever asks; Tune takes reports one after another, too. Every actor and
 every trial has a core of its own. Start-up is not part of a search here, nor is what fails.
@@ -74,11 +74,15 @@ class Starts:
 class Generation(NamedTuple):
     """How many architectures are asked for, and each actor's work: 1 is what an architecture alone takes on average.
 
-    Every actor is asked, if for nothing.
+    Where there is None, nothing is asked of the actor.
     """
 
     architectures: int
-    work: Sequence[float]
+    work: Sequence[float | None]
+
+    def asked(self) -> dict[int, float]:
+        """The work of those actors that are asked."""
+        return {actor: work for actor, work in enumerate(self.work) if work is not None}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Asked:
         What an actor's architectures have in common is computed once, and each stage of a path counts the same.
         """
         homes = share_out(self.macs, actors)
-        work = [0.0] * actors
+        work: list[float | None] = [None] * actors
         for actor in set(homes.values()):
             mine = sorted(one for one, home in homes.items() if home == actor)
             new = added([self.paths[one] for one in mine])
@@ -154,16 +158,17 @@ def simulate(
                 end = max(end, now)
                 continue
             asked = islands[island][done[island]]
-            waiting[island], answered[island] = len(asked.work), 0.0
+            actors = asked.asked()
+            waiting[island], answered[island] = len(actors), 0.0
             sent = now + overheads.search + overheads.asking(asked.architectures, 0)
-            for actor in range(len(asked.work)):
-                heapq.heappush(events, (sent + overheads.actor * (actor + 1), next(order), island, actor))
+            for number, actor in enumerate(actors, start=1):
+                heapq.heappush(events, (sent + overheads.actor * number, next(order), island, actor))
         elif what == _REPORT:
             tune = max(tune, now) + overheads.report
             done[island] += 1
             heapq.heappush(events, (tune, next(order), island, _ASK))
         else:
-            free[what] = max(free[what], now) + seconds * islands[island][done[island]].work[what]
+            free[what] = max(free[what], now) + seconds * islands[island][done[island]].asked()[what]
             answered[island] = max(answered[island], free[what])
             waiting[island] -= 1
             if not waiting[island]:

@@ -41,9 +41,11 @@ PLAIN = 2
 """Architectures a turn of the plain loop, which takes as long for one as for another."""
 TURNS = 2
 BATCH, RECALIBRATION = 128, 512
-VALIDATION = 75
+VALIDATION = 50
 """Images of each class that are measured."""
-STEPS = 100
+STEPS = 60
+KINDS = (("random", True, False), ("converged", True, True), ("converged", False, False))
+"""Populations, whether batch norm is recalibrated, and whether they are evaluated in bfloat16, too."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Row:
     default: float
     channels_last: float
     engine: float
-    lower: float
+    lower: float | None
     same_top1: bool
     apart: float
 
@@ -75,8 +77,7 @@ class Row:
             f"{self.engine:.2f}",
             f"{self.engine / self.default:.1f}x",
             f"{self.engine / self.channels_last:.1f}x",
-            f"{self.lower:.2f}",
-            f"{self.lower / self.default:.1f}x",
+            *(("", "") if self.lower is None else (f"{self.lower:.2f}", f"{self.lower / self.default:.1f}x")),
             "yes" if self.same_top1 else "no",
             f"{self.apart:.1e}",
         ]
@@ -86,21 +87,22 @@ def compare(
     name: str,
     generation: Sequence[Architecture],
     recalibrated: bool,
+    in_bfloat16: bool,
     labels: Tensor,
     beside: ProcessPoolExecutor,
 ) -> Row:
     """The plain loop in both layouts, in its own process, and a supernet actor's way in this one, in turns."""
     asked = [one.indices for one in generation]
-    default, channels_last, apart, same = [], [], 0.0, True
+    default: list[float] = []
+    channels_last: list[float] = []
+    apart, same = 0.0, True
+    engine = evaluation.together(asked, recalibrated, "float32")
+    lower = evaluation.together(asked, recalibrated, "bfloat16") if in_bfloat16 else None
     for turn in range(TURNS):
         some = asked[PLAIN * turn : PLAIN * (turn + 1)]
         for layout, seconds in ((torch.contiguous_format, default), (torch.channels_last, channels_last)):
             plain = beside.submit(evaluation.plain, some, layout, recalibrated).result()
             seconds.append(plain.seconds / len(some))
-        if turn == 0:
-            engine = evaluation.together(asked, recalibrated, "float32")
-        else:
-            lower = evaluation.together(asked, recalibrated, "bfloat16")
         mine = engine.logits[PLAIN * turn : PLAIN * (turn + 1)]
         apart = max([apart, *(float((a - b).abs().max()) for a, b in zip(mine, plain.logits, strict=True))])
         same = same and plain.top1(labels) == engine.top1(labels)[PLAIN * turn : PLAIN * (turn + 1)]
@@ -110,7 +112,7 @@ def compare(
         1 / statistics.mean(default),
         1 / statistics.mean(channels_last),
         len(asked) / engine.seconds,
-        len(asked) / lower.seconds,
+        None if lower is None else len(asked) / lower.seconds,
         same,
         apart,
     )
@@ -122,12 +124,12 @@ def tell_evaluation(work: Work, space: SearchSpace, threads: int) -> float:
     evaluation.begin(work, threads, engine=True)
     with ProcessPoolExecutor(1, get_context("spawn"), evaluation.begin, (work, threads, False)) as beside:
         rows = [
-            compare(name, generations[name], recalibrated, work.labels, beside)
-            for name, recalibrated in (("random", True), ("converged", True), ("converged", False))
+            compare(name, generations[name], recalibrated, lower, work.labels, beside)
+            for name, recalibrated, lower in KINDS
         ]
         plain_peak = beside.submit(peak_mib).result()
     print(
-        f"Evaluations a second of a generation of {GENERATION}, {threads} threads. `plain` is the loop over architectures"
+        f"Evaluations a second of a generation of {GENERATION}, {threads} threads. `plain` is a loop over architectures"
     )
     print(
         "in torch's default layout, `channels-last` the same in that layout; `raynas` is what one supernet actor does;"
@@ -151,9 +153,8 @@ def tell_evaluation(work: Work, space: SearchSpace, threads: int) -> float:
         computed, asked = nodes(space, generation)
         print(f"- {name}: {computed:,} blocks computed of {asked:,}")
     found = evaluation.inside([one.indices for one in generations["converged"]])
-    print(
-        f"- share of an evaluation that is not the networks' arithmetic: {100 * (1 - found.arithmetic / found.whole):.1f} %"
-    )
+    rest = 100 * (1 - found.arithmetic / found.whole)
+    print(f"- share of an evaluation that is not the networks' arithmetic: {rest:.1f} %")
     print(
         f"- the machine's own convolution rate on the same shapes: {found.macs / found.convolutions / 1e9:.1f} G "
         f"multiply-adds/s; evaluation with recalibration runs at {found.macs / found.whole / 1e9:.1f} G, "
@@ -202,9 +203,7 @@ def tell_search(setting: searching.Setting, plain_rate: float) -> None:
 def tell_training() -> None:
     """The training step, of one worker and of two."""
     steps = [training.one_worker(setting, turns=2) for setting in training.settings()]
-    print(
-        "A training step, one thread: milliseconds, medians over architectures. `plain` and `channels-last` are the same"
-    )
+    print("A training step, one thread: milliseconds, medians over architectures. `plain`, `channels-last`: the same")
     print(
         "network in a plain loop; `rest` is what is not the network's passes; `batch` draws and augments the images.\n"
     )

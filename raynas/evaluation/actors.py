@@ -154,17 +154,14 @@ class Pool:
         costs = self._costs.cost(architectures)
         indices = [one.indices for one in architectures]
         homes: list[int] = ray.get(self._actors[0].homes.remote(indices, costs["macs"].tolist(), len(self._actors)))
-        asked = [
-            [one for one, home in zip(indices, homes, strict=True) if home == actor]
-            for actor in range(len(self._actors))
-        ]
-        pending = [
-            actor.evaluate.remote(some, weights, images) for actor, some in zip(self._actors, asked, strict=True)
-        ]
+        asked: dict[int, list[Indices]] = {}
+        for one, home in zip(indices, homes, strict=True):
+            asked.setdefault(home, []).append(one)
+        pending = [self._actors[home].evaluate.remote(some, weights, images) for home, some in asked.items()]
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         answered: list[list[dict[str, Any]]] = ray.get(pending)
-        answers = [iter(some) for some in answered]
+        answers = dict(zip(asked, map(iter, answered), strict=True))
         return [
             Evaluation(one, costs=row, feasible=met, **next(answers[home]))
             for one, row, met, home in zip(architectures, rows, feasible, homes, strict=True)
