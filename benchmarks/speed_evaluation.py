@@ -142,6 +142,7 @@ def plain(asked: Sequence[Indices], layout: torch.memory_format, recalibrate: bo
     (side,) = _sides
     supernet, work = side.supernet(layout), side.work
     recalibration, batches = work.recalibration_batches(layout), work.batches(layout)
+    supernet.load_state_dict(work.weights)  # recalibrating leaves other statistics
     found: list[Tensor] = []
     start = time.perf_counter()
     for indices in asked:
