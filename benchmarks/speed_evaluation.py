@@ -1,8 +1,9 @@
 """One-shot evaluation beside the plain loop: what `benchmarks.speed` measures of it.
 
 Two processes take turns. One evaluates architecture after architecture as anybody would write it, in torch's default
-layout or in channels-last; the other is what a supernet actor is. Both hold the same weights and the same images, and
-use the same number of threads.
+layout or in channels-last; the other is what a supernet actor is. Both hold the same weights and the same images. One
+thread computes, and seconds are those of its processor, the kernel's for it among them: what else runs on the machine
+so hardly matters.
 """
 
 from __future__ import annotations
@@ -113,11 +114,11 @@ _sides: list[Side] = []
 """The one that this process is."""
 
 
-def begin(work: Work, threads: int, engine: bool) -> None:
+def begin(work: Work, engine: bool) -> None:
     """What each process does first."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     if engine:
-        prepare_process(threads, deterministic=False)
+        prepare_process(threads=1, deterministic=False)
     _sides[:] = [Side(work)]
 
 
@@ -144,7 +145,7 @@ def plain(asked: Sequence[Indices], layout: torch.memory_format, recalibrate: bo
     recalibration, batches = work.recalibration_batches(layout), work.batches(layout)
     supernet.load_state_dict(work.weights)  # recalibrating leaves other statistics
     found: list[Tensor] = []
-    start = time.perf_counter()
+    start = time.process_time()
     for indices in asked:
         architecture = side.space.architecture(indices)
         if recalibrate:
@@ -162,7 +163,7 @@ def plain(asked: Sequence[Indices], layout: torch.memory_format, recalibrate: bo
                 supernet(images, architecture)
             supernet.eval()
         found.append(torch.cat([supernet(images, architecture) for images, _ in batches]))
-    return Turn(time.perf_counter() - start, found)
+    return Turn(time.process_time() - start, found)
 
 
 @torch.inference_mode()
@@ -172,13 +173,13 @@ def together(asked: Sequence[Indices], recalibrate: bool, precision: str) -> Tur
     recalibration = side.work.recalibration_batches(torch.channels_last)
     batches = side.work.batches(torch.channels_last)
     found: list[list[Tensor]] = [[] for _ in asked]
-    start = time.perf_counter()
+    start = time.process_time()
     root = grown(asked)
     with torch.autocast("cpu", getattr(torch, precision), enabled=precision != "float32"):
         if recalibrate:
             tree.calibrate(root, recalibration)
         tree.measure(root, batches, partial(_gather, found))
-    return Turn(time.perf_counter() - start, [torch.cat(one).float().clone() for one in found])
+    return Turn(time.process_time() - start, [torch.cat(one).float().clone() for one in found])
 
 
 def grown(asked: Sequence[Indices]) -> tree.Node:
@@ -217,9 +218,9 @@ def inside(asked: Sequence[Indices]) -> Inside:
 
     def timed(run: Callable[[State], State]) -> Callable[[State], State]:
         def timing(state: State) -> State:
-            start = time.perf_counter()
+            start = time.process_time()
             state = run(state)
-            spent[0] += time.perf_counter() - start
+            spent[0] += time.process_time() - start
             return state
 
         return timing
@@ -234,10 +235,10 @@ def inside(asked: Sequence[Indices]) -> Inside:
     batches = side.work.batches(torch.channels_last)
 
     def evaluate(root: tree.Node) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         tree.calibrate(root, recalibration)
         tree.measure(root, batches, lambda *_: None)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     root = grown(asked)
     for node in root:
@@ -276,9 +277,9 @@ def convolution_macs(
 
 
 def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def peak_mib() -> float:

@@ -74,13 +74,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search took in seconds, from the first question to the last answer, and its evaluations."""
+    """What a search took, from the first question to the last answer, and its evaluations.
+
+    Attributes:
+        seconds: by the clock.
+        processor_seconds: of this process, where the evaluator is in it.
+    """
 
     seconds: float
+    processor_seconds: float
     table: pd.DataFrame
-
-    def per_second(self) -> float:
-        return len(self.table) / self.seconds
 
     def images(self) -> float:
         """The share of all images that an architecture was measured on, in the mean."""
@@ -96,13 +99,13 @@ def search(setting: Setting, evaluation: EvaluationSettings, pool: Pool, generat
         images = setting.data.counts["validation"]
         race = Race(images=images, first=evaluation.batch_size, racing=evaluation.racing)
     rows: list[Evaluation] = []
-    start = time.perf_counter()
+    start, computing = time.perf_counter(), time.process_time()
     while asked := searching.ask():
         evaluations = pool.measure(asked) if race is None else race.run(pool, asked, searching)
         searching.tell(evaluations)
         rows += evaluations
-    seconds = time.perf_counter() - start
-    return Searched(seconds, pd.DataFrame([{**vars(one), **one.costs} for one in rows]))
+    table = pd.DataFrame([{**vars(one), **one.costs} for one in rows])
+    return Searched(time.perf_counter() - start, time.process_time() - computing, table)
 
 
 def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> Searched:
