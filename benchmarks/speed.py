@@ -17,12 +17,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 import search_spaces
 from benchmarks import speed_evaluation as evaluation
+from benchmarks import speed_peers as peers
 from benchmarks import speed_search as searching
 from benchmarks import speed_training as training
 from benchmarks.printing import heading, table
@@ -44,6 +46,7 @@ BATCH, RECALIBRATION = 128, 512
 VALIDATION = 50
 """Images of each class that are measured."""
 STEPS = 60
+PEER_NETWORKS = 4
 KINDS = (("random", True, False), ("converged", True, True), ("converged", False, False))
 """Populations, whether batch norm is recalibrated, and whether they are evaluated in bfloat16, too."""
 
@@ -236,7 +239,7 @@ def read(space: SearchSpace) -> Images:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--peer", dest="peers", action="append", default=[], help="nni or ofa, where it is installed")
+    parser.add_argument("--peer", dest="peers", action="append", default=[], choices=get_args(peers.Peer))
     given = parser.parse_args(arguments)
     space = search_spaces.load("proxylessnas", resolution=32, stem_stride=1, num_classes=10)
     images = read(space)
@@ -252,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tell_search(setting, plain_rate)
     tell_training()
     for peer in given.peers:
-        tell_peer(peer, work)
+        recalibration = work.recalibration_batches(torch.contiguous_format)
+        peers.tell(peers.measure(peer, work.images, work.labels, recalibration, BATCH, PEER_NETWORKS, SEED))
 
 
 def work_of(space: SearchSpace, supernet: Supernet, images: Images) -> Work:
@@ -260,10 +264,6 @@ def work_of(space: SearchSpace, supernet: Supernet, images: Images) -> Work:
     recalibration, _ = batch(images, images.recalibration(RECALIBRATION))
     weights = {key: value.clone() for key, value in supernet.state_dict().items()}
     return Work(space.specification(), weights, measured, labels, recalibration, BATCH)
-
-
-def tell_peer(name: str, work: Work) -> None:
-    raise SystemExit(name)
 
 
 if __name__ == "__main__":

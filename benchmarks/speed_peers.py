@@ -271,6 +271,16 @@ def ofa_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
 PEERS: dict[Peer, Callable[[Sequence[Tensor]], dict[str, Way]]] = {"nni": nni_ways, "ofa": ofa_ways}
 
 
+def tell(rows: Sequence[Row]) -> None:
+    """Print the table of what `measure` gave."""
+    print(f"{len(rows[0].seconds)} networks, each the same in every way; one thread, processor time, default layout.")
+    print("`ratio`: evaluations a second to the plain loop's, the median over the networks.\n")
+    table(
+        ["way", "evaluations a second", "ratio", "M multiply-adds"],
+        [[row.way, f"{row.per_second:.3f}", f"{row.ratio(rows[0]):.2f}", f"{row.macs / 1e6:.2f}"] for row in rows],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", choices=get_args(Peer), required=True)
@@ -289,13 +299,10 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     heading(f"One-shot evaluation in {asked.peer} {version(asked.peer)}", str(asked.seed))
-    print(f"{asked.architectures} networks, each the same in every way: {asked.recalibration} images of 32 x 32")
-    print(f"for batch norm, {asked.images} for top-1, {asked.batch_size} at once; one thread, processor time, NCHW.")
-    print("`ratio`: evaluations a second to the plain loop's, the median over the networks.\n")
-    table(
-        ["way", "evaluations a second", "ratio", "M multiply-adds"],
-        [[row.way, f"{row.per_second:.3f}", f"{row.ratio(rows[0]):.2f}", f"{row.macs / 1e6:.2f}"] for row in rows],
+    print(
+        f"{asked.recalibration} images of 32 x 32 for batch norm, {asked.images} for top-1, {asked.batch_size} at once."
     )
+    tell(rows)
 
 
 if __name__ == "__main__":
