@@ -12,7 +12,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -91,23 +91,21 @@ def trained(space: SearchSpace, images: Tensor, labels: Tensor, steps: int, batc
     return supernet.eval()
 
 
-@dataclass
 class Side:
     """One of the two processes: a supernet, and what it is asked to evaluate."""
 
-    work: Work
-    space: SearchSpace = field(init=False)
-    supernets: dict[torch.memory_format, Supernet] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.space = from_specification(self.work.space)
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.space = from_specification(work.space)
+        self._supernets = {
+            layout: self.space.supernet().to(memory_format=layout).eval()
+            for layout in (torch.contiguous_format, torch.channels_last)
+        }
+        for supernet in self._supernets.values():
+            supernet.load_state_dict(work.weights)
 
     def supernet(self, layout: torch.memory_format) -> Supernet:
-        if layout not in self.supernets:
-            supernet = self.space.supernet()
-            supernet.load_state_dict(self.work.weights)
-            self.supernets[layout] = supernet.to(memory_format=layout).eval()
-        return self.supernets[layout]
+        return self._supernets[layout]
 
 
 _sides: list[Side] = []

@@ -104,8 +104,12 @@ def search(setting: Setting, evaluation: EvaluationSettings, pool: Pool, generat
         evaluations = pool.measure(asked) if race is None else race.run(pool, asked, searching)
         searching.tell(evaluations)
         rows += evaluations
-    table = pd.DataFrame([{**vars(one), **one.costs} for one in rows])
-    return Searched(time.perf_counter() - start, time.process_time() - computing, table)
+    return Searched(time.perf_counter() - start, time.process_time() - computing, rows_of(rows))
+
+
+def rows_of(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """One row an evaluation, architectures by their texts."""
+    return pd.DataFrame([{**vars(one), **one.costs, "architecture": str(one.architecture)} for one in evaluations])
 
 
 def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> Searched:
@@ -119,8 +123,7 @@ def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, gen
 
 def front_area(setting: Setting, searched: Searched, exact: Local) -> float:
     """The hypervolume of a search's front, its architectures measured once more: in full precision, on all images."""
-    front = pareto_front(searched.table, "macs")["architecture"].tolist()
-    again = pd.DataFrame([{**vars(one), **one.costs} for one in exact.evaluate(front)])
-    best = pareto_front(again, "macs")
+    front = [setting.space.parse(text) for text in pareto_front(searched.table, "macs")["architecture"]]
+    best = pareto_front(rows_of(exact.evaluate(front)), "macs")
     highest = 1.1 * setting.space.costs().bounds()["macs"][1]
     return hypervolume(best["top1"].to_numpy(float), best["macs"].to_numpy(float) / float(highest))

@@ -39,7 +39,7 @@ _OF_OUR_OWN = {
     "RAY_maximum_gcs_dead_worker_cached_count": "100",
 }
 """No node of this machine alone is taken away, and nobody reads its metrics: a process less a training. Nor does anybody
-read what Ray remembers, and keeps open, of tasks, actors and workers that are gone: it grows with every search."""
+read what Ray remembers, or keeps open, of tasks, actors and workers that are gone, which grows with every search."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5
