@@ -38,7 +38,7 @@ _OF_OUR_OWN = {
     "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
     "RAY_maximum_gcs_dead_worker_cached_count": "100",
 }
-"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training. Nor does anybody
+"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training. Nor does anyone
 read what Ray remembers, or keeps open, of tasks, actors and workers that are gone, which grows with every search."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
