@@ -11,8 +11,12 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether memory was what was missing, on a GPU or on a CPU, where torch says so in words alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether memory was what was missing, on a GPU or on a CPU, where torch says so in words alone.
+
+    oneDNN, which computes convolutions on a CPU, says that it could not create what it had no memory for.
+    """
+    words = ("can't allocate memory", "could not create a primitive", "could not create a memory object")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in str(error) for one in words)
 
 
 def keep_freed_memory() -> None:
