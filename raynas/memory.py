@@ -11,12 +11,14 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether memory was what was missing, on a GPU or on a CPU, where torch says so in words alone.
+    """Whether memory was what was missing, on a GPU or on a CPU, where torch says so in words alone."""
+    words = any(text in str(error) for text in ("can't allocate memory", "Cannot allocate memory"))
+    return words or of_onednn(error) or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
-    oneDNN, which computes convolutions on a CPU, says that it could not create what it had no memory for.
-    """
-    words = ("can't allocate memory", "could not create a primitive", "could not create a memory object")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in str(error) for one in words)
+
+def of_onednn(error: BaseException) -> bool:
+    """Whether oneDNN, which computes convolutions on a CPU, could not create what it had no memory for."""
+    return str(error).startswith("could not create a ")
 
 
 def keep_freed_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from torch.nn import functional
 from raynas.data import Images, batch, open_images
 from raynas.data.images import Part
 from raynas.evaluation import tree
-from raynas.memory import ran_out
+from raynas.memory import of_onednn, ran_out
 from raynas.recipe import EvaluationSettings, Settings
 from raynas.run_folder import RunFolder
 from raynas.training.checkpoints import supernet_weights
@@ -138,6 +139,7 @@ class Evaluator:
         recalibration = recalibration[: whole_batches or None]
         self._recalibration = Batches(images, recalibration, settings.recalibration_batch_size, device)
         lower = settings.precision != "float32"
+        self._onednn = True
         self._arithmetic = partial(torch.autocast, device.type, getattr(torch, settings.precision), enabled=lower)
 
     def one_shot(
@@ -201,14 +203,19 @@ class Evaluator:
         return replace(counts, seconds=time.perf_counter() - start).figures()
 
     def _halving(self, measure: Callable[[], Measured]) -> Measured:
-        """What is measured on all images; while memory runs out, with half as many at once."""
+        """What is measured on all images; while memory runs out, with half as many at once.
+
+        Once oneDNN could not create a convolution it may be unable to create any: torch's own are used from then on.
+        """
         while True:
             try:
-                with self._arithmetic():
+                with self._arithmetic(), torch.backends.mkldnn.flags(enabled=self._onednn):
                     return measure()
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self._measured.batch_size == 1:
                     raise
+                self._onednn = self._onednn and not of_onednn(error)
+            gc.collect()  # what failed may still hold features, in a circle of frames
             self._measured = self._measured.halved()
 
     def _recalibrate(self, root: tree.Node, memory: tree.Memory) -> None:
