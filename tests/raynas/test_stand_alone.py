@@ -21,7 +21,7 @@ from raynas.stand_alone import refuse_unfit, stand_alone
 from raynas.training import checkpoints
 from raynas.training.update import carry_out, optimizer_of
 from search_spaces.auxiliary import DropPath, auxiliary_head
-from search_spaces.cell_supernet import CellSupernet
+from search_spaces.cell_supernet import Cell, CellSupernet
 from search_spaces.errors import UserError
 from tests import two_workers
 from tests.search_spaces.small_spaces import cells
@@ -131,7 +131,9 @@ def test_what_the_head_is_given_is_what_that_cell_gives(name: str) -> None:
     architecture = space.sample(np.random.default_rng(0))
     network = space.supernet().eval()
     given: list[Tensor] = []
-    network.cells[space.plan().last_reduction].register_forward_hook(lambda cell, inputs, output: given.append(output))
+    after = network.cells[space.plan().last_reduction + 1]
+    assert isinstance(after, Cell)
+    after.inputs[-1].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
     images = torch.randn(2, 3, 8, 8)
     logits, features = network.trained(images, architecture, None)
     assert torch.equal(features, given[0])

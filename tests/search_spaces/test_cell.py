@@ -16,6 +16,7 @@ from search_spaces.cell import CellSpace
 from search_spaces.cell_supernet import CellSupernet
 from search_spaces.feasible import find
 from search_spaces.graph import INPUT, OUTPUT, Link, vital
+from search_spaces.supernet import State
 from tests.search_spaces.small_spaces import cells
 
 SUBSETS = {"channels": 4, "resolution": 8, "num_classes": 5}
@@ -220,11 +221,11 @@ def test_initialisation_follows_torchs_seed_and_channels_last_stays(space: CellS
         states.append(space.supernet().state_dict())
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     supernet = awake(space)
-    seen = []
-    for cell in supernet.cells:
-        cell.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    supernet(images_for(space), sparse(space, np.random.default_rng(3)))
-    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in seen)
+    state: State = (images_for(space),)
+    for stage in supernet.stages(sparse(space, np.random.default_rng(3))):
+        assert all(features.is_contiguous(memory_format=torch.channels_last) for features in state)
+        state = stage.run(state)
+    assert state[0].shape == (4, space.num_classes)
 
 
 def check_costs(space: CellSpace, classes: int | None, draws: int) -> None:
