@@ -131,7 +131,7 @@ def test_what_the_head_is_given_is_what_that_cell_gives(name: str) -> None:
     architecture = space.sample(np.random.default_rng(0))
     network = space.supernet().eval()
     given: list[Tensor] = []
-    takes = [cast(Cell, cell).inputs[-1] for cell in network.cells][1:] + [network.head]
+    takes = [*(cast(Cell, cell).inputs[-1] for cell in network.cells), network.head][1:]
     takes[space.plan().last_reduction].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
     images = torch.randn(2, 3, 8, 8)
     logits, features = network.trained(images, architecture, None)
