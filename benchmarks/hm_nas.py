@@ -1,11 +1,10 @@
 """HM-NAS tables 3, 5 and 6 and figures 3, 4 and 6 at the size of the digits.
 
-    python -m benchmarks.hm_nas [--seeds 0 1 2] [--edges] [--set PATH=VALUE] [--out runs/hm-nas]
+    python -m benchmarks.hm_nas [--seeds 0 1 2] [--set PATH=VALUE] [--out runs/hm-nas]
 
 Every search is a run of the recipe `hm-nas-digits` with a few settings changed, in a run folder of its own under
 `--out`: the command goes on with what is not finished. What is compared with HM-NAS is trained three times as long as
-HM-NAS tunes, as in the paper: random architectures, the searched network from new weights, and DARTS's. With `--edges`
-only HM-NAS's own searches are done, and what they have learnt of the edges is printed (figures 4 and 6).
+HM-NAS tunes, as in the paper: random architectures, the searched network from new weights, and DARTS's.
 """
 
 from __future__ import annotations
@@ -136,20 +135,6 @@ def plot(ours: Path, theirs: Path) -> Figure:
     return figure
 
 
-def tell_edges(space: CellSpace, folders: Sequence[Path]) -> None:
-    """Figures 4 and 6, of the searches in these folders."""
-    genotypes = [Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders]
-    print("The edges' learned weights (figures 4 and 6); those into a node add up to 1 before the masks.\n")
-    columns = ("node", "edges", "mean weight of an edge", "the strongest, times edges", "kept, by seed")
-    table(columns, importances(genotypes))
-    counts = np.bincount(
-        [value.bit_count() for genotype in genotypes for value in genotype.architecture.indices],
-        minlength=len(space.choices[0].options) + 1,
-    )
-    print("Edges by how many operations they keep, over all seeds (figure 4c):\n")
-    table([str(number) for number in range(len(counts))], [[str(count) for count in counts]])
-
-
 def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
 
@@ -157,7 +142,6 @@ def _spread(values: Sequence[float]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hm_nas", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--edges", action="store_true", help="figures 4 and 6 alone")
     parser.add_argument("--out", type=Path, default=Path("runs/hm-nas"))
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args(arguments)
@@ -170,13 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders = {
         name: [given.out / f"{number}-seed-{seed}" for seed in given.seeds] for number, name in enumerate(VARIANTS)
     }
-    if given.edges:
-        with resources.connected():
-            for folder, seed in zip(folders["HM-NAS"], given.seeds, strict=True):
-                search(folder, [*changes, f"seed={seed}"])
-        heading("What HM-NAS learns of the edges", ", ".join(map(str, given.seeds)))
-        tell_edges(space, folders["HM-NAS"])
-        return
     with resources.connected():
         found = {
             name: [
@@ -220,7 +197,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rivals[name] = [{**run, "epochs": LONGER * tuning} for run in fitted]
     columns = ("tables 5 and 6", "error", "of each seed", "k parameters", "epochs of its weights")
     table(columns, rival_rows(rivals))
-    tell_edges(space, folders["HM-NAS"])
+    genotypes = [Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders["HM-NAS"]]
+    print("The edges' learned weights (figures 4 and 6); those into a node add up to 1 before the masks.\n")
+    columns = ("node", "edges", "mean weight of an edge", "the strongest, times edges", "kept, by seed")
+    table(columns, importances(genotypes))
+    counts = np.bincount(
+        [value.bit_count() for genotype in genotypes for value in genotype.architecture.indices],
+        minlength=len(space.choices[0].options) + 1,
+    )
+    print("Edges by how many operations they keep, over all seeds (figure 4c):\n")
+    table([str(number) for number in range(len(counts))], [[str(count) for count in counts]])
     picture(plot(folders["HM-NAS"][0], given.out / f"darts-seed-{given.seeds[0]}"), "hm_nas_curves", "Figure 3")
     drawn = Path(__file__).parent / "figures" / "hm_nas_cell.png"
     draw_run(str(folders["HM-NAS"][0]), drawn)
