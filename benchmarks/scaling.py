@@ -250,7 +250,9 @@ def main() -> None:
         table([*columns, *(f"{one} in flight" for one in ISLANDS[1:])], speed_rows(seconds, found, walls, starts))
     print("The least number of actors at which twice as many gain less than 10 %, the speed-up there, and the")
     print("greatest. One generation is bounded by its slowest architecture, and shares less the more actors there")
-    print("are. The engine's remedy are islands (`trials`), which share the actors: while one waits for its last")
+    print(
+        "are. The engine's remedy are islands (`search.islands`), which share the actors: while one waits for its last"
+    )
     print("answer, the actors work for the others.\n")
     table(["s an architecture", "in flight", "stops at", "speed-up", "greatest", "at"], stop_rows(found))
 

@@ -50,9 +50,10 @@ def searched(actors: int, islands: int, searcher: TimedNsga2, seconds: float) ->
     question = Question(
         answers="benchmarks.sleeping_oracle:SleepingOracle", arguments={"seconds": seconds}, weights=None
     )
+    searcher = searcher.model_copy(update={"islands": islands})
     with tempfile.TemporaryDirectory() as folder, opened(planned(actors), RunFolder(Path(folder) / "run")) as study:
         began = time.time()
-        found = study.search("search", study.space, NO_WEIGHTS, searcher, islands, question)
+        found = study.search("search", study.space, NO_WEIGHTS, searcher, question)
         steps = study.folder / study.folder.read_json("study.json")["steps"][0]["folder"]
         moments = [steps.read_json(f"trial-{island}.json")["state"]["moments"] for island in range(islands)]
     macs = macs_of(study.costs, found.architectures)

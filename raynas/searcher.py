@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from raynas.crossing import Crossing
 
@@ -88,7 +89,14 @@ class Search(ABC):
 
 
 class Searcher(Crossing):
-    """The settings of a search."""
+    """The settings of a search.
+
+    Attributes:
+        islands: how many searches, each by a seed of its own, share the supernet actors: while one waits for the last
+            answers of a generation, the actors work for the others.
+    """
+
+    islands: int = Field(default=1, ge=1)
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:

@@ -143,7 +143,6 @@ class Study:
         space: SearchSpace,
         weights: Weights,
         searcher: Searcher,
-        trials: int = 1,
         question: Question | None = None,
     ) -> Found:
         """Search `space` as a Ray Tune run: each trial steps a search of its own seed and asks the supernet actors.
@@ -159,7 +158,7 @@ class Study:
             "latency": self._latency,
             "searcher": searcher.reference(),
             "budget": self.budget.model_dump(mode="json"),
-            "seeds": [self.seed_of(name, trial) for trial in range(trials)],
+            "seeds": [self.seed_of(name, trial) for trial in range(searcher.islands)],
             "threads": scale.threads,
             "race": None if question else self._race(),
         }
