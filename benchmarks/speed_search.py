@@ -94,10 +94,7 @@ def search(setting: Setting, evaluation: EvaluationSettings, pool: Pool, generat
     """NSGA-II by a pool, with a race where the evaluation's settings ask for one."""
     searcher = ConstrainedNsga2(population=setting.population, generations=generations or setting.generations)
     searching = searcher.begin(setting.space, setting.space.costs(), Budget({}), setting.seed)
-    race = None
-    if evaluation.racing is not None:
-        images = setting.data.counts["validation"]
-        race = Race(images=images, first=evaluation.batch_size, racing=evaluation.racing)
+    race = Race.of(evaluation, setting.data.counts["validation"])
     rows: list[Evaluation] = []
     start, computing = time.perf_counter(), time.process_time()
     while asked := searching.ask():

@@ -12,6 +12,7 @@ import numpy as np
 
 from raynas import resources
 from raynas.curves import write_curves
+from raynas.evaluation.racing import Race
 from raynas.objective import Objective
 from raynas.opening import Plan, costs_of
 from raynas.products import Fitted, Trial, Weights
@@ -152,6 +153,7 @@ class Study:
         """
         scale = self.recipe.scale
         asked = question or self._question(space, weights, "validation", recalibrate=True)
+        race = None if question else Race.of(self.recipe.evaluation, self.data.counts["validation"])
         job = {
             "step": name,
             "space": space.specification(),
@@ -160,7 +162,7 @@ class Study:
             "budget": self.budget.model_dump(mode="json"),
             "seeds": [self.seed_of(name, trial) for trial in range(searcher.islands)],
             "threads": scale.threads,
-            "race": None if question else self._race(),
+            "race": race and race.json_value(),
         }
 
         def work(folder: str) -> dict[str, Any]:
@@ -379,14 +381,6 @@ class Study:
         }
         answers = "raynas.evaluation.evaluator:SupernetAnswers"
         return Question(answers=answers, arguments=arguments, weights=weights.file if weights else None)
-
-    def _race(self) -> dict[str, Any] | None:
-        """The rounds of a generation, if it is measured in rounds."""
-        settings = self.recipe.evaluation
-        if settings.racing is None:
-            return None
-        images = self.data.counts["validation"]
-        return {"images": images, "first": settings.batch_size, "racing": settings.racing.json_value()}
 
     def _generation(self, report: dict[str, Any]) -> None:
         detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"

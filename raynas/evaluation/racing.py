@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from raynas.recipe import Racing, Settings
+from raynas.recipe import EvaluationSettings, Racing, Settings
 
 if TYPE_CHECKING:
     from raynas.evaluation.actors import Pool
@@ -35,6 +35,11 @@ class Race(Settings):
     images: int = Field(ge=1)
     first: int = Field(ge=1)
     racing: Racing
+
+    @classmethod
+    def of(cls, settings: EvaluationSettings, images: int) -> Race | None:
+        """Of so many images in all, if there are to be races."""
+        return settings.racing and cls(images=images, first=settings.batch_size, racing=settings.racing)
 
     def ends(self) -> list[int]:
         """How many images have been seen at the end of each round."""
