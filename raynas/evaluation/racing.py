@@ -39,7 +39,8 @@ class Race(Settings):
     @classmethod
     def of(cls, settings: EvaluationSettings, images: int) -> Race | None:
         """Of so many images in all, if there are to be races."""
-        return settings.racing and cls(images=images, first=settings.batch_size, racing=settings.racing)
+        racing = settings.racing
+        return None if racing is None else cls(images=images, first=settings.batch_size, racing=racing)
 
     def ends(self) -> list[int]:
         """How many images have been seen at the end of each round."""
