@@ -6,6 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -209,7 +210,7 @@ class Evaluator:
         """
         while True:
             try:
-                with self._arithmetic(), torch.backends.mkldnn.flags(enabled=self._onednn):
+                with self._arithmetic(), nullcontext() if self._onednn else torch.backends.mkldnn.flags(enabled=False):
                     return measure()
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self._measured.batch_size == 1:
