@@ -19,6 +19,7 @@ from raynas.running import opened
 from raynas.steps import StepFailed
 from raynas.training import checkpoints
 from tests.faults.hungry import Hungry
+from tests.faults.poisoned import Poisoned
 
 pytestmark = pytest.mark.usefixtures("cluster")
 RECIPE: dict[str, Any] = {
@@ -59,6 +60,16 @@ def test_an_exploding_loss_stops_the_step_and_names_the_epoch_and_the_architectu
     ):
         train()
     assert not list(tmp_path.glob("steps/*/weights.safetensors"))
+
+
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
+    with (
+        training(tmp_path, Poisoned()) as (_, train),
+        pytest.raises(StepFailed, match="A weight was not a number in epoch 2, in the step supernet"),
+    ):
+        train()
+    (kept,) = tmp_path.glob("steps/*/checkpoints/*")
+    assert checkpoints.written_at(kept.name)[:2] == (1, 0)
 
 
 def test_a_lower_rate_goes_on_where_the_last_good_epoch_ended(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""A cluster that grows while a run waits for it, and loses its only node in training and in a search, as spot nodes go.
+
+The cluster is one of Ray's own for tests: each node is a raylet on this machine. The driver sits on a head that has
+nothing to compute with, so whatever computes dies with the other node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.faults.runs import Result, living, reaped, wait_until
+from tests.faults.test_kills import Commands, attempts, searching, training
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def nodes() -> Iterator[Cluster]:
+    """A head alone, with neither processors nor memory for anybody."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "memory": 1})
+    yield cluster
+    cluster.shutdown()
+
+
+def said(sentence: str) -> Callable[[Path], bool]:
+    return lambda out: (out / "log.jsonl").exists() and sentence in (out / "log.jsonl").read_text()
+
+
+def test_a_node_is_taken_away_and_comes_back(
+    command: Commands, undisturbed: Result, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    run = command("nodes", "scale.memory_gib=0.1")
+    process = run.start()
+    with reaped(process):
+
+        def until(moment: Callable[[Path], bool]) -> None:
+            wait_until(lambda: moment(run.out), process)
+
+        until(said("Waiting for the cluster to grow: 1 processes need 1 CPU"))
+        node = nodes.add_node(num_cpus=2)
+        until(training("supernet"))
+        nodes.remove_node(node, allow_graceful=False)
+        until(said("The cluster has become too small, and training waits: 1 processes need 1 CPU"))
+        node = nodes.add_node(num_cpus=2)
+        until(searching("search-2"))
+        nodes.remove_node(node, allow_graceful=False)
+        until(lambda out: living(out) == [])
+        nodes.add_node(num_cpus=2)
+        printed = process.communicate(timeout=900)
+    assert process.returncode == 0, printed
+    assert set(attempts(run.out).values()) == {1}, "the driver went on"
+    Result.of(run.out).must_equal(undisturbed)
