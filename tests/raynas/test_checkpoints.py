@@ -1,5 +1,6 @@
 """A checkpoint brings back training bit for bit; a damaged one is passed over for the one before it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     assert folder.names("checkpoints") == files[-2:]
     assert checkpoints.newest(folder) == (files[-1], [])
     assert checkpoints.written_at(files[-1])[:2] == (10, 0)
+
+
+def test_the_newest_is_the_furthest_whatever_the_clock_says(tmp_path: Path) -> None:
+    """The first was written before the clock was set back by an hour, and so seems to be younger than those after it."""
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2, 3)]
+    training.save(folder, files[0])
+    written = tmp_path / checkpoints.path(files[0])
+    os.utime(written, (written.stat().st_atime + 3600, written.stat().st_mtime + 3600))
+    training.save(folder, files[1])
+    assert checkpoints.newest(folder) == (files[1], [])
+    training.save(folder, files[2])
+    assert folder.names("checkpoints") == files[1:]
 
 
 def test_none_is_removed_before_the_one_in_its_place_is_safe(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ WANTED = r"999 processes need 999 CPUs, and there are 1 node with \d+ CPUs?"
 def test_on_one_machine_at_once() -> None:
     said: list[str] = []
     with pytest.raises(UserError, match=f"This machine is too small: {WANTED}; lower scale.train_workers"):
-        await_room(Cluster(ours=True), ScaleSettings(), 999, 1, said.append)
+        await_room(Cluster(ours=True), ScaleSettings(wait_minutes=0.001), 999, 1, said.append)
     assert said == [], "it did not wait"
 
 
