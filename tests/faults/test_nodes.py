@@ -39,8 +39,9 @@ print("went on", flush=True)
 def nodes() -> Iterator[Cluster]:
     """A head alone, with neither processors nor memory for anybody."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "memory": 1})
+    stop: Callable[[], None] = cluster.shutdown
     yield cluster
-    cluster.shutdown()
+    stop()
 
 
 def raylet(node: Node) -> int:

@@ -80,7 +80,7 @@ def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
 
 
 def test_the_newest_is_the_furthest_whatever_the_clock_says(tmp_path: Path) -> None:
-    """The first was written before the clock was set back by an hour, and so seems to be younger than those after it."""
+    """The first was written before the clock was set back by an hour, and so seems to be the youngest."""
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2, 3)]
     training.save(folder, files[0])
