@@ -167,7 +167,7 @@ def _nodes(resources: Iterable[str]) -> str:
 
 
 def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
-    """See that every node of a joined cluster finds this run under the run folder's path.
+    """See that every node of a joined cluster finds this run under the run folder's path; one that goes is passed over.
 
     Raises:
         UserError: if the folder lies on this machine alone, where workers on other nodes would lose what they write.
@@ -175,6 +175,7 @@ def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
     if cluster.ours or not folder.is_local:
         return
     import ray
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
@@ -188,7 +189,11 @@ def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
         for node in others
     ]
     mine = _lock_seen_in(folder.uri)
-    for name, theirs in zip(others.values(), ray.get(seen), strict=True):
+    for name, answer in zip(others.values(), seen, strict=True):
+        try:
+            theirs = ray.get(answer)
+        except (NodeDiedError, TaskUnschedulableError, WorkerCrashedError):
+            continue
         if theirs != mine:
             raise UserError(
                 f"The node {name} does not see {folder.uri}: give a folder that all nodes share, or a URI such as "

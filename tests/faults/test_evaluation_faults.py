@@ -71,7 +71,7 @@ def test_fewer_images_at_once_where_memory_runs_out() -> None:
 @contextmanager
 def study(folder: Path) -> Iterator[tuple[Study, Heard]]:
     """A study with weights, untrained, to search by."""
-    heard = Heard()
+    heard = Heard(folder)
     with opened(plan(Recipe.read(RECIPE)), RunFolder(folder), heard) as opened_study:
         yield opened_study, heard
 
@@ -125,3 +125,8 @@ def test_a_damaged_table_and_a_lost_state_are_mended(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(after.table.drop(columns="seconds"), before.table.drop(columns="seconds"))
     assert any("is damaged or gone: search is done again" in text for text in said)
     assert [file.stat().st_mtime_ns == at for file, at in zip(tables, kept, strict=True)] == [True, False, True]
+
+    tables[-1].write_bytes(tables[-1].read_bytes()[:-20])
+    after, said = search()
+    pd.testing.assert_frame_equal(after.table.drop(columns="seconds"), before.table.drop(columns="seconds"))
+    assert any(f"{tables[-1].name} is damaged or gone: search is done again" in text for text in said)

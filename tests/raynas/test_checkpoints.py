@@ -1,5 +1,6 @@
 """A checkpoint brings back training bit for bit; a damaged one is passed over for the one before it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 
 from raynas.objective import UniformPath
-from raynas.run_folder import RunFolder
+from raynas.run_folder import NotWritten, RunFolder
 from raynas.training import checkpoints
 from search_spaces import load
 from search_spaces.supernet import Supernet
+from tests.full_disk import full_disk
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
 LEARNER = UniformPath().begin(SPACE, SPACE.costs(), 0)
@@ -75,6 +77,30 @@ def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     assert folder.names("checkpoints") == files[-2:]
     assert checkpoints.newest(folder) == (files[-1], [])
     assert checkpoints.written_at(files[-1])[:2] == (10, 0)
+
+
+def test_the_newest_is_the_furthest_whatever_the_clock_says(tmp_path: Path) -> None:
+    """The first was written before the clock was set back by an hour, and so seems to be the youngest."""
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2, 3)]
+    training.save(folder, files[0])
+    written = tmp_path / checkpoints.path(files[0])
+    os.utime(written, (written.stat().st_atime + 3600, written.stat().st_mtime + 3600))
+    training.save(folder, files[1])
+    assert checkpoints.newest(folder) == (files[1], [])
+    training.save(folder, files[2])
+    assert folder.names("checkpoints") == files[1:]
+
+
+def test_none_is_removed_before_the_one_in_its_place_is_safe(tmp_path: Path) -> None:
+    folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
+    files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
+    for file in files:
+        training.save(folder, file)
+    with full_disk(), pytest.raises(NotWritten):
+        training.save(folder, checkpoints.name(3, 0, 1))
+    assert folder.names("checkpoints") == files
+    assert checkpoints.newest(folder) == (files[1], [])
 
 
 def test_the_end_of_an_epoch_is_kept_to_go_back_to(tmp_path: Path) -> None:

@@ -13,9 +13,30 @@ from raynas.recipe import EvaluationSettings
 from raynas.run_folder import RunFolder
 from search_spaces import Architecture, load
 from search_spaces.supernet import Supernet
+from search_spaces.user_space import SpaceFile
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
 SETTINGS = EvaluationSettings(batch_size=48, recalibration_images=70, recalibration_batch_size=32)
+BREAKING = """
+from search_spaces import load
+
+
+def fail(block, inputs):
+    raise RuntimeError("this block breaks")
+
+
+def space(**settings):
+    made = load("nas-bench-macro", width=0.125, resolution=16, **settings)
+    whole = made.supernet
+
+    def supernet():
+        built = whole()
+        built.get_submodule("blocks.stage1-1.k3e3").register_forward_pre_hook(fail)
+        return built
+
+    made.name, made.supernet = "breaking", supernet
+    return made
+"""
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +155,27 @@ def test_a_pruned_supernet_takes_its_weights_from_its_parents(
     )
     (expected,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
     assert answers.evaluate([architecture.indices], "w.safetensors")[0]["loss"] == expected["loss"]
+
+
+def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
+    tmp_path: Path, images: Images, supernet: Supernet
+) -> None:
+    (tmp_path / "breaking.py").write_text(BREAKING)
+    folder = RunFolder(tmp_path)
+    folder.write_tensors("w.safetensors", supernet.state_dict(), {})
+    answers = SupernetAnswers(
+        run=folder.uri,
+        space=SpaceFile.read(tmp_path / "breaking.py").space(num_classes=3).specification(),
+        data=images.prepared.model_dump(mode="json"),
+        settings=SETTINGS.json_value(),
+        part="validation",
+        recalibrate=True,
+    )
+    asked = [(first, *architectures(1)[0].indices[1:]) for first in (0, 1, 2)]
+    before, broken, after = answers.evaluate(asked, "w.safetensors")
+    assert broken["failed"] == "RuntimeError: this block breaks"
+    assert (broken["top1"], broken["images"]) == (0, 0)
+    evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
+    expected = evaluator.one_shot(supernet, [SPACE.architecture(asked[place]) for place in (0, 2)])
+    for answer, alone in zip((before, after), expected, strict=True):
+        assert {**answer, "seconds": 0} == {**alone, "seconds": 0}

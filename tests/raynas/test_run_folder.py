@@ -1,6 +1,7 @@
 """What is written is whole or absent, and what is read is what was written."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from raynas.run_folder import Damaged, RunFolder
+from raynas.run_folder import Damaged, NotWritten, RunFolder
+from tests.full_disk import full_disk
 
 
 @pytest.fixture
@@ -81,6 +83,32 @@ def test_what_a_killed_writer_left_aside_is_not_there(folder: RunFolder) -> None
     folder.write("file", b"whole")
     folder.write("file.123.aside", b"ha")
     assert folder.names() == ["file"]
+
+
+def test_what_cannot_be_written_leaves_what_was_there(folder: RunFolder) -> None:
+    folder.write("file", b"before")
+    with full_disk(), pytest.raises(NotWritten, match=r"file could not be written: File too large\."):
+        folder.write("file", b"after")
+    assert folder.read("file") == b"before"
+    assert os.listdir(folder.uri) == ["file"], "nothing is left aside"
+
+
+def test_a_file_has_its_name_only_when_it_is_safe_on_the_disk(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is synced, and what the name stands for at that moment: first the new content, then the name's change."""
+    folder.write("file", b"before")
+    synced: list[tuple[bytes, bytes]] = []
+    fsync = os.fsync
+
+    def remembered(handle: int) -> None:
+        fsync(handle)
+        path = Path(f"/proc/self/fd/{handle}")
+        synced.append((b"the folder" if path.is_dir() else path.read_bytes(), folder.read("file")))
+
+    monkeypatch.setattr(os, "fsync", remembered)
+    folder.write("file", b"after")
+    assert synced == [(b"after", b"before"), (b"the folder", b"after")]
 
 
 def test_a_missing_file_is_missing(folder: RunFolder) -> None:

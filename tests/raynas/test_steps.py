@@ -1,14 +1,16 @@
 """A finished step is replayed, an unfinished one done again, and neither with other arguments."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raynas.progress import Quiet
-from raynas.run_folder import Damaged, RunFolder
+from raynas.run_folder import Damaged, NotWritten, RunFolder
 from raynas.steps import StepFailed, Steps
 from search_spaces.errors import UserError
+from tests.full_disk import full_disk
 
 ARGUMENTS = {"training": {"epochs": 3, "learning_rate": 0.1}, "seed": 1}
 
@@ -103,6 +105,34 @@ def test_a_finished_step_whose_files_are_damaged_is_done_again(tmp_path: Path) -
     (tmp_path / again[0] / "found.json").unlink()
     steps(tmp_path, 4).do("search", "", ARGUMENTS, 1, work)
     assert len(again) == 3
+
+
+def test_a_step_is_written_down_before_it_begins(tmp_path: Path) -> None:
+    """So that one that is killed is known by its arguments."""
+
+    def work(folder: str) -> dict[str, Any]:
+        noted.extend(steps(tmp_path, 2).records)
+        return {}
+
+    noted: list[dict[str, Any]] = []
+    steps(tmp_path).do("supernet", "", ARGUMENTS, 1, work)
+    assert [(one["state"], one["attempt"], one["arguments"]) for one in noted] == [("begun", 1, ARGUMENTS)]
+
+
+def test_what_a_step_goes_on_from_stays_until_its_result_is_written_down(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+
+        def work(folder: str) -> dict[str, Any]:
+            RunFolder(tmp_path).write_json(f"{folder}/checkpoints/epoch-1.json", {})
+            stack.enter_context(full_disk())
+            return {}
+
+        with pytest.raises(NotWritten):
+            steps(tmp_path).do("supernet", "", ARGUMENTS, 1, work)
+    folder = RunFolder(tmp_path / "steps" / "01-supernet")
+    assert folder.names("checkpoints") == ["epoch-1.json"]
+    steps(tmp_path, 2).do("supernet", "", ARGUMENTS, 1, Counted({}))
+    assert not folder.exists("checkpoints")
 
 
 def test_a_step_that_was_refused_may_be_asked_for_otherwise(tmp_path: Path) -> None:
