@@ -30,16 +30,8 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_OF_OUR_OWN = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_LOG_MONITOR_MAX_OPEN_FILES": "32",
-    "RAY_task_events_report_interval_ms": "0",
-    "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
-    "RAY_maximum_gcs_dead_worker_cached_count": "100",
-}
-"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training. Nor does anyone
-read what Ray remembers, or keeps open, of tasks, actors and workers that are gone, which grows with every search."""
+_OF_OUR_OWN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
+"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5
