@@ -22,13 +22,26 @@ from search_spaces.errors import UserError
 from search_spaces.user_space import SpaceFile
 
 START = """
-import json, os
+import json, os, subprocess, sys
 from raynas.resources import connected
+STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('joined')"
 with connected():
     import ray
     print("This goes to stderr.")
     assert ray.get(ray.remote(lambda: 1).remote()) == 1
-print(json.dumps({"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}))
+    command = [sys.executable, "-c", STRANGER, ray.get_runtime_context().gcs_address]
+    own = {key: os.environ[key] for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if key in os.environ}
+    others = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    joined = {}
+    wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    for name, token in {"own": own, "wrong": wrong, "none": {}}.items():
+        stranger = subprocess.Popen(command, env={**others, **token}, stdout=subprocess.PIPE, text=True)
+        try:
+            joined[name] = "joined" in stranger.communicate(timeout=30)[0]
+        except subprocess.TimeoutExpired:  # Ray asks again and again
+            joined[name] = False
+            stranger.kill()
+print(json.dumps({"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"], "joined": joined}))
 """
 
 
@@ -72,7 +85,8 @@ def test_a_pickle_among_the_checkpoints_is_passed_over(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_the_token_of_a_ray_of_our_own_is_written_to_no_file(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_token_of_a_ray_of_our_own_is_written_to_no_file_and_asked_of_everybody(tmp_path: Path) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = [sys.executable, "-c", START]
     done = subprocess.run(command, env={**kept, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
@@ -82,3 +96,4 @@ def test_the_token_of_a_ray_of_our_own_is_written_to_no_file(tmp_path: Path) -> 
     assert len(told["token"]) == 64
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert not any(told["token"].encode() in file.read_bytes() for file in written)
+    assert told["joined"] == {"own": True, "wrong": False, "none": False}
