@@ -15,6 +15,8 @@ class SleepingOracle:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def evaluate(self, asked: Sequence[tuple[int, ...]], weights: str | None) -> list[dict[str, Any]]:
+    def evaluate(
+        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
+    ) -> list[dict[str, Any]]:
         time.sleep(self._seconds * len(asked))
         return FreeOracle().evaluate(asked, weights)
