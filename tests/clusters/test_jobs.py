@@ -67,7 +67,8 @@ def head(image_cache: Path, tmp_path: Path) -> Iterator[Head]:
     environment = {**without_ray, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     start = ["start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
-    start += [f"--ray-client-server-port={free_port()}", "--object-store-memory=104857600", "--disable-usage-stats"]
+    start += [f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}"]
+    start += ["--object-store-memory=104857600", "--disable-usage-stats"]
     with open(tmp_path / "head.log", "w") as log:
         process = subprocess.Popen(
             [str(BIN / "ray"), *start], env=environment, stdout=log, stderr=log, start_new_session=True
@@ -86,9 +87,9 @@ def head(image_cache: Path, tmp_path: Path) -> Iterator[Head]:
 def wait_for_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the head takes a job: its dashboard answers well before the agent that starts jobs is there."""
     deadline = time.monotonic() + 240
-    while head.submit("true").returncode:
+    while (submitted := head.submit("true")).returncode:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
+        assert time.monotonic() < deadline, log.read_text() + submitted.stdout + submitted.stderr
         time.sleep(1)
 
 
