@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import raynas
+from raynas.run_folder import RunFolder
+from raynas.steps import records
 from tests.absent import absent
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, searching, training
@@ -95,4 +98,6 @@ def test_a_clock_that_is_set_back_changes_nothing(
     run.kill_when(searching("search-2"))
     run.finish()
     Result.of(run.out).must_equal(undisturbed)
+    assert all(step["seconds"] >= 0 for step in records(RunFolder(run.out))), "no clock that can be set back was asked"
+    assert (raynas.load(run.out).table["seconds"] >= 0).all()
     shutil.rmtree(folder)

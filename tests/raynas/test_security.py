@@ -27,6 +27,8 @@ from raynas.resources import connected
 STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('joined')"
 with connected():
     import ray
+    from ray._private.worker import get_dashboard_url
+    dashboard = get_dashboard_url()
     print("This goes to stderr.")
     assert ray.get(ray.remote(lambda: 1).remote()) == 1
     command = [sys.executable, "-c", STRANGER, ray.get_runtime_context().gcs_address]
@@ -41,7 +43,8 @@ with connected():
         except subprocess.TimeoutExpired:  # Ray asks again and again
             joined[name] = False
             stranger.kill()
-print(json.dumps({"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"], "joined": joined}))
+told = {"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}
+print(json.dumps({**told, "dashboard": dashboard, "joined": joined}))
 """
 
 
@@ -96,4 +99,5 @@ def test_the_token_of_a_ray_of_our_own_is_written_to_no_file_and_asked_of_everyb
     assert len(told["token"]) == 64
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert not any(told["token"].encode() in file.read_bytes() for file in written)
+    assert not told["dashboard"], "a Ray of our own has none that anybody could open"
     assert told["joined"] == {"own": True, "wrong": False, "none": False}
