@@ -324,7 +324,7 @@ def schema() -> None:
 
     For example: raynas schema > recipe.schema.json
     """
-    from raynas.recipe import recipe_schema
+    from raynas.schema import recipe_schema
 
     print_json(recipe_schema())
 

@@ -294,37 +294,6 @@ class Recipe(Settings):
         return digest(_decisive(self.json_value()))
 
 
-def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe's file, with the settings of every method that is installed."""
-    from raynas import method
-    from search_spaces import names
-
-    schema = Recipe.model_json_schema()
-    kinds = {
-        name: method.kind(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
-        for name in method.names()
-    }
-    schema["$defs"] |= kinds
-    named = [
-        {
-            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
-            "then": {"properties": {"name": True, **kind["properties"]}, "additionalProperties": False},
-        }
-        for name, kind in kinds.items()
-    ]
-    schema["properties"]["method"] = {
-        "anyOf": [
-            {"type": "string", "examples": list(kinds)},
-            {"type": "object", "properties": {"name": {"enum": list(kinds)}}, "required": ["name"], "allOf": named},
-        ]
-    }
-    known = {"anyOf": [{"enum": names()}, {"type": "string", "pattern": r"\.(ya?ml|py)$"}]}
-    schema["properties"]["space"] = {
-        "anyOf": [known, {"type": "object", "properties": {"name": known}, "required": ["name"]}]
-    }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "raynas recipe", **schema}
-
-
 def shipped() -> list[str]:
     """The names of the recipes that come with raynas."""
     folder = resources.files("raynas") / "recipes"

@@ -11,7 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from raynas import cli
-from raynas.recipe import recipe_schema, shipped
+from raynas.recipe import shipped
+from raynas.schema import recipe_schema
 
 
 @pytest.fixture(scope="module")
