@@ -83,6 +83,8 @@ def test_ray_itself_is_killed(command: Commands, undisturbed: Result) -> None:
     assert process.returncode == 1
     run.wait_until_gone()
     run.finish()
+    done = attempts(run.out)
+    assert (done["supernet"], done["search-2"]) == (1, 1), "what was finished is not done again"
     Result.of(run.out).must_equal(undisturbed)
 
 
