@@ -87,20 +87,28 @@ def test_several_runs_stand_on_one_page(page: Page, fitted_run: Path, tmp_path: 
 
 
 def test_what_comes_from_outside_is_text(page: Page, fitted_run: Path, tmp_path: Path) -> None:
-    evil = tmp_path / "<img src=x onerror=alert(1)>"
+    taking = "<img src=x onerror=window.taken=1>"
+    evil = tmp_path / taking
     shutil.copytree(fitted_run, evil)
     recipe = yaml.safe_load((evil / "recipe.yaml").read_text())
-    script = "</pre></script><script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
+    script = f"</title></pre></script><script>window.taken = 1</script>{taking}"
     (evil / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "notes": [script]}))
     pd.DataFrame({script: [script]}).to_csv(evil / "more.csv", index=False)
     folder = RunFolder(evil)
     outcome = folder.read_json("outcome.json")
     folder.write_json("outcome.json", {**outcome, "method": script})
-    file = report([str(evil)], tmp_path / "page.html")
+    first, *_ = folder.names("evaluations")
+    folder.write_table(f"evaluations/{first}", folder.read_table(f"evaluations/{first}").assign(step=taking))
+    file = report([str(evil), str(fitted_run)], tmp_path / "page.html")
     assert opened(page, file) == []
     page.wait_for_timeout(300)
     assert page.evaluate("window.taken === undefined")
+    assert page.title().startswith(script)
     assert page.locator("h1").first.inner_text().startswith(script)
+    assert page.locator("h1").nth(1).inner_text() == str(evil)
+    assert page.get_by_role("heading", name=f"Operations of {taking}").count() == 1
+    legend = page.locator("#run0-search .legend").text_content() or ""
+    assert taking in legend, "plotly, too, takes it for text"
 
 
 @pytest.mark.usefixtures("chromium")
