@@ -30,8 +30,16 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_OF_OUR_OWN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
-"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training."""
+_OF_OUR_OWN = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_LOG_MONITOR_MAX_OPEN_FILES": "16",
+    "RAY_maximum_gcs_destroyed_actor_cached_count": "10",
+    "RAY_task_events_max_num_task_in_gcs": "100",
+}
+"""No node of this machine alone is taken away, and nobody reads metrics, logs or what was long ago: Ray would keep more
+of them with every training (`make soak`)."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5
@@ -69,7 +77,7 @@ def connected(verbose: bool = False) -> Iterator[Cluster]:
                 address=None if joins else "local",
                 include_dashboard=None if joins else False,
                 object_store_memory=None if joins else _OBJECT_STORE_BYTES,
-                runtime_env={"env_vars": _ENVIRONMENT} if joins else None,
+                runtime_env={"env_vars": {key: os.environ[key] for key in _ENVIRONMENT}} if joins else None,
                 log_to_driver=verbose,
                 logging_level=logging.INFO if verbose else logging.ERROR,
             )

@@ -65,6 +65,7 @@ def test_a_node_is_taken_away_and_comes_back(
     command: Commands, undisturbed: Result, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
     run = command("nodes", "scale.memory_gib=0.1")
     process = run.start()
     with reaped(process):
@@ -77,6 +78,7 @@ def test_a_node_is_taken_away_and_comes_back(
         until(training("supernet"))
         lose(nodes, node, run.out)
         until(said("The cluster has become too small, and training waits: 1 processes need 1 CPU"))
+        time.sleep(6)
         node = nodes.add_node(num_cpus=2)
         until(searching("search-2"))
         lose(nodes, node, run.out)

@@ -87,7 +87,7 @@ def test_several_runs_stand_on_one_page(page: Page, fitted_run: Path, tmp_path: 
 
 
 def test_what_comes_from_outside_is_text(page: Page, fitted_run: Path, tmp_path: Path) -> None:
-    taking = "<img src=x onerror=window.taken=1>"
+    taking = "<b><img src=x onerror=window.taken=1>"
     evil = tmp_path / taking
     shutil.copytree(fitted_run, evil)
     recipe = yaml.safe_load((evil / "recipe.yaml").read_text())
