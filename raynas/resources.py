@@ -35,11 +35,9 @@ _OF_OUR_OWN = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_LOG_MONITOR_MAX_OPEN_FILES": "16",
-    "RAY_maximum_gcs_destroyed_actor_cached_count": "10",
-    "RAY_task_events_max_num_task_in_gcs": "100",
 }
-"""No node of this machine alone is taken away, and nobody reads metrics, logs or what was long ago: Ray would keep more
-of them with every training (`make soak`)."""
+"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training, and none that
+grows with every worker (`make soak`). The logs of workers that have ended are soon closed."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5

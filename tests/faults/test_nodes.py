@@ -22,6 +22,8 @@ from tests.faults.runs import Result, living, reaped, wait_until
 from tests.faults.test_kills import Commands, attempts, searching, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+TRAIN_WAITS_SECONDS = 2
+"""How long Ray Train waits for a worker's place before it counts a failure; a node stays away for several of them."""
 ASK = """
 import sys
 from raynas.resources import connected, refuse_unshared
@@ -65,7 +67,7 @@ def test_a_node_is_taken_away_and_comes_back(
     command: Commands, undisturbed: Result, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(TRAIN_WAITS_SECONDS))
     run = command("nodes", "scale.memory_gib=0.1")
     process = run.start()
     with reaped(process):
@@ -78,7 +80,7 @@ def test_a_node_is_taken_away_and_comes_back(
         until(training("supernet"))
         lose(nodes, node, run.out)
         until(said("The cluster has become too small, and training waits: 1 processes need 1 CPU"))
-        time.sleep(6)
+        time.sleep(3 * TRAIN_WAITS_SECONDS)
         node = nodes.add_node(num_cpus=2)
         until(searching("search-2"))
         lose(nodes, node, run.out)
