@@ -129,7 +129,8 @@ class Study:
             self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
             return {"file": f"{folder}/weights.safetensors", "version": f"{name}:{last['epoch']}", "history": history}
 
-        what = f"training {space.size():.3g} architectures for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
+        trained = f"{space.size():.3g} architectures" if space.size() > 1 else "one architecture"
+        what = f"training {trained} for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
         arguments = {**job, "data": self._data_identity(), "train_workers": scale.train_workers}
         return Weights(**self._steps.do(name, what, arguments, scale.train_workers, work))
 
