@@ -34,10 +34,12 @@ _OF_OUR_OWN = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
     "RAY_LOG_MONITOR_MAX_OPEN_FILES": "16",
+    "RAY_subscriber_timeout_ms": "60000",
 }
-"""No node of this machine alone is taken away, and nobody reads its metrics: a process less a training, and none that
-grows with every worker (`make soak`). The logs of workers that have ended are soon closed."""
+"""No node of this machine alone is taken away, and nobody reads its metrics or its history: a process less a training,
+and none that grows with every worker (`make soak`). What was open for workers that have ended is soon closed."""
 _DASHBOARD = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5

@@ -1,9 +1,8 @@
-"""Launching a training job as a Ray Train `TorchTrainer`: data-parallel workers that are restarted when they die."""
+"""Launching a training job through Ray Train: data-parallel workers that are restarted when they die."""
 
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +41,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[d
     folder = RunFolder(job.run) / job.step
     for said in (FAILURE, PASSED_OVER):
         folder.delete(said)
-    with _watched(_Watcher(folder, scale, reporter)), _interruptible():
+    with _watched(_Watcher(folder, scale, reporter)):
         while True:
             workers = _workers(folder, scale.train_workers)
             attempt = job.model_copy(update={"rate_share": _LOWERED ** _divergences(folder)})
@@ -96,12 +95,13 @@ def _workers(folder: RunFolder, asked: int) -> int:
 def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
     """Train to the end, or until fewer workers are enough."""
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
     from ray.train.v2.api.config import FailureConfig
 
+    from raynas.training.trainer import Trainer
     from raynas.training.worker import FAILURE, work
 
-    trainer = TorchTrainer(
+    trainer = Trainer(
         work,
         train_loop_config=job.json_value(),
         torch_config=TorchConfig(backend(scale.gpus), timeout_s=_PROCESS_GROUP_SECONDS),
@@ -195,19 +195,6 @@ def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
         return folder.read_json(name)
     except (FileNotFoundError, Damaged):
         return None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ray Train answers Ctrl-C by ending the process as if all were well; here it stays an interrupt."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        raise KeyboardInterrupt from end
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
 
 
 def _last_line(error: Exception) -> str:
