@@ -1,8 +1,9 @@
-"""Launching a training job through Ray Train: data-parallel workers that are restarted when they die."""
+"""Launching a training job as a Ray Train `TorchTrainer`: data-parallel workers that are restarted when they die."""
 
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[d
     folder = RunFolder(job.run) / job.step
     for said in (FAILURE, PASSED_OVER):
         folder.delete(said)
-    with _watched(_Watcher(folder, scale, reporter)):
+    with _watched(_Watcher(folder, scale, reporter)), _interruptible():
         while True:
             workers = _workers(folder, scale.train_workers)
             attempt = job.model_copy(update={"rate_share": _LOWERED ** _divergences(folder)})
@@ -95,13 +96,12 @@ def _workers(folder: RunFolder, asked: int) -> int:
 def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
     """Train to the end, or until fewer workers are enough."""
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
 
-    from raynas.training.trainer import Trainer
     from raynas.training.worker import FAILURE, work
 
-    trainer = Trainer(
+    trainer = TorchTrainer(
         work,
         train_loop_config=job.json_value(),
         torch_config=TorchConfig(backend(scale.gpus), timeout_s=_PROCESS_GROUP_SECONDS),
@@ -117,7 +117,7 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
                 max_failures=scale.max_failures,
                 controller_failure_limit=scale.max_failures + math.ceil(scale.wait_minutes),
             ),
-            callbacks=[_to_tune()] if job.judge else None,
+            callbacks=_callbacks(job),
         ),
     )
     try:
@@ -127,12 +127,14 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
             raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
 
 
-def _to_tune() -> Any:
-    """A callback that passes on to the Tune trial around the training what the training reports."""
+def _callbacks(job: TrainingJob) -> list[Any]:
+    """How the controller leaves; and what passes on to the Tune trial around a training what the training reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    make: Callable[[], Any] = TuneReportCallback
-    return make()
+    from raynas.training.leaving import Leaving
+
+    to_tune: Callable[[], Any] = TuneReportCallback
+    return [Leaving(), *([to_tune()] if job.judge else [])]
 
 
 @contextmanager
@@ -195,6 +197,19 @@ def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
         return folder.read_json(name)
     except (FileNotFoundError, Damaged):
         return None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ray Train answers Ctrl-C by ending the process as if all were well; here it stays an interrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _last_line(error: Exception) -> str:

@@ -50,16 +50,16 @@ def kind(number: int) -> str:
 
 
 def counted() -> pd.DataFrame:
-    """For each kind of process: memory that no other process shares (MiB), open files, and how many there are."""
+    """For each kind of process: memory of its own that it has written (MiB), open files, and how many there are."""
     rows: list[dict[str, str | float]] = []
     for number in family():
         lines = [line.split() for line in told(number, "smaps_rollup").splitlines()]
-        private = sum(int(words[1]) for words in lines if words and words[0].startswith("Private_"))
+        written = sum(int(words[1]) for words in lines if words and words[0] == "Private_Dirty:")
         try:
             files = len(list(Path(f"/proc/{number}/fd").iterdir()))
         except OSError:
             continue
-        rows.append({"kind": kind(number), "memory_mib": private * 1024 / _MIB, "files": files, "processes": 1})
+        rows.append({"kind": kind(number), "memory_mib": written * 1024 / _MIB, "files": files, "processes": 1})
     return pd.DataFrame(rows).groupby("kind", as_index=False).sum()
 
 
@@ -93,7 +93,7 @@ def show(log: pd.DataFrame) -> None:
         [str(name), *(f"{row[f'{one}_first']:.0f} to {row[f'{one}_last']:.0f}" for one in COUNTED)]
         for name, row in compared(log).iterrows()
     ]
-    table(["process", "private memory MiB", "open files", "processes"], rows)
+    table(["process", "own memory MiB", "open files", "processes"], rows)
 
 
 def main() -> None:

@@ -1,0 +1,35 @@
+"""The process of a training's controller ends where Python does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LEAVE = """
+import atexit
+import threading
+atexit.register(threading.Event().wait)
+from raynas.training.leaving import Leaving
+{leave}
+print("ended", flush=True)
+"""
+
+
+def ends(leave: str, within_seconds: float) -> bool:
+    """Whether a process ends that would wait for ever once Python has ended."""
+    process = subprocess.Popen([sys.executable, "-c", LEAVE.format(leave=leave)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ended\n"
+    try:
+        return process.wait(timeout=within_seconds) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_nothing_that_would_wait_keeps_a_controller() -> None:
+    assert ends("Leaving().after_controller_start(None)", within_seconds=60)
+    assert not ends("", within_seconds=1)
