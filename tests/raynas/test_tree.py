@@ -18,6 +18,7 @@ from raynas.evaluation import tree
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain_supernet import ChainSupernet, layer_key
 from search_spaces.supernet import Stage, State, Supernet
+from tests.search_spaces.small_spaces import awake
 
 SPACES: dict[str, dict[str, Any]] = {
     "darts": {"channels": 4, "resolution": 8},
@@ -37,20 +38,6 @@ CLASSES, BATCH = 3, 8
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     name: str = request.param
     return search_spaces.load(name.split(" ", maxsplit=1)[0], **SPACES[name], num_classes=CLASSES)
-
-
-def awake(space: SearchSpace) -> Supernet:
-    """A supernet with every block having a say, and statistics of its own that differ by channel."""
-    torch.manual_seed(0)
-    supernet = space.supernet()
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean = 0.2 * torch.randn(module.num_features)
-            module.running_var = 0.5 + torch.rand(module.num_features)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, 0.0, 0.2)
-    return supernet.to(memory_format=torch.channels_last)
 
 
 def batches(space: SearchSpace, seed: int, count: int = 2) -> list[Tensor]:

@@ -17,7 +17,7 @@ from search_spaces.cell_supernet import CellSupernet
 from search_spaces.feasible import find
 from search_spaces.graph import INPUT, OUTPUT, Link, vital
 from search_spaces.supernet import State
-from tests.search_spaces.small_spaces import cells
+from tests.search_spaces.small_spaces import awake, cells
 
 SUBSETS = {"channels": 4, "resolution": 8, "num_classes": 5}
 ONE = {**SUBSETS, "operations": 8, "subset": False, "cell_types": "two"}
@@ -41,20 +41,6 @@ def images_for(space: CellSpace) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     images = torch.randn(4, 3, space.resolution, space.resolution, generator=generator)
     return images.to(memory_format=torch.channels_last)
-
-
-def awake(space: CellSpace) -> CellSupernet:
-    """A supernet with batch norm of no operation at rest."""
-    torch.manual_seed(0)
-    supernet = space.supernet()
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean = 0.2 * torch.randn(module.num_features)
-            module.running_var = 0.5 + torch.rand(module.num_features)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, 0.0, 0.2)
-    return supernet.to(memory_format=torch.channels_last)
 
 
 def sparse(space: CellSpace, generator: np.random.Generator) -> Architecture:
