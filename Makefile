@@ -22,8 +22,8 @@ demo: setup
 test: setup
 	$(BIN)/pytest -m "not slow"
 
-slow: setup
-	$(BIN)/pytest -m slow
+slow: setup # two at a time: half of what they do is to wait for processes
+	$(BIN)/pytest -m slow --numprocesses 2 --dist worksteal --durations 30
 
 check: setup
 	$(BIN)/ruff check .

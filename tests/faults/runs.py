@@ -130,8 +130,9 @@ def marked(out: Path, words: str = "") -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    """The segments of shared memory that have a name."""
-    return {entry.name for entry in Path("/dev/shm").iterdir()}
+    """The segments of shared memory that have a name, and that no living process has mapped."""
+    mapped = " ".join(told(int(entry.name), "maps") for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return {entry.name for entry in Path("/dev/shm").iterdir() if f"/dev/shm/{entry.name}" not in mapped}
 
 
 def parent(number: int) -> int:
