@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from raynas.judging import Judge
     from search_spaces import Architecture, Costs, SearchSpace
 
-
 _TRAIN: Mapping[str, Part] = {"train": "train"}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
