@@ -42,7 +42,9 @@ def test_nothing_that_would_wait_keeps_a_controller() -> None:
 
 
 def test_ray_destroys_nothing_in_the_controllers_of_trainings(fitted_run: Path) -> None:
-    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    node = ray._private.worker._global_node
+    assert node is not None
+    logs = Path(node.get_logs_dir_path())
     said = [file for file in logs.glob("worker-*.out") if "actor_name:TrainController" in file.read_text()]
     numbers = [file.stem.rpartition("-")[2] for file in said]
     assert numbers
