@@ -11,20 +11,20 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raynas.results import Outcome, load
-    from raynas.running import run
-    from raynas.trained import build
+    from raynas.networks.trained_network import build
+    from raynas.results.outcome import Outcome, load
+    from raynas.study.run import run
     from search_spaces.errors import UserError
 
 __version__ = metadata.version("raynas")
 __all__ = ["Outcome", "UserError", "build", "load", "run"]
 
 _HOMES = {
-    "Outcome": "raynas.results",
+    "Outcome": "raynas.results.outcome",
     "UserError": "search_spaces.errors",
-    "build": "raynas.trained",
-    "load": "raynas.results",
-    "run": "raynas.running",
+    "build": "raynas.networks.trained_network",
+    "load": "raynas.results.outcome",
+    "run": "raynas.study.run",
 }
 
 

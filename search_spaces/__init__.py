@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search_spaces.budget import Budget
+    from search_spaces.budget.budget import Budget
     from search_spaces.costs import Costs
     from search_spaces.errors import UserError
-    from search_spaces.latency import LatencyTable
+    from search_spaces.latency_table import LatencyTable
     from search_spaces.loading import from_specification, load, names
     from search_spaces.published_networks import Published, published, published_names
     from search_spaces.space import Architecture, Choice, SearchSpace
@@ -33,10 +33,10 @@ __all__ = [
 
 _MODULES = {
     "Architecture": "space",
-    "Budget": "budget",
+    "Budget": "budget.budget",
     "Choice": "space",
     "Costs": "costs",
-    "LatencyTable": "latency",
+    "LatencyTable": "latency_table",
     "Published": "published_networks",
     "SearchSpace": "space",
     "UserError": "errors",

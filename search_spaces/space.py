@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from search_spaces.errors import UserError, nearest
-from search_spaces.graph import Link, vital
+from search_spaces.vital_blocks import Link, vital
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from search_spaces.costs import Costs
-    from search_spaces.latency import LatencyKey, LatencyTable, TimedBlock
+    from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
     from search_spaces.supernet import Supernet
 
 NOTHING = "none"

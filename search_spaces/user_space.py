@@ -12,7 +12,7 @@ A space knows the text of its file, so that its specification rebuilds it where 
       - {name: late, channels: 32, repeats: 3, stride: 2, first: [k3e3, k5e6], options: [k3e3, k5e6, skip]}
     head_channels: 256
 
-    from search_spaces.chain import ChainFamily, Stage
+    from search_spaces.chain.space import ChainFamily, Stage
 
     def space(**settings):
         return ChainFamily(name="my-space", ...)(**settings)
@@ -35,8 +35,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
-from search_spaces.blocks import parse
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.blocks import parse
+from search_spaces.chain.space import ChainFamily, Stage
 from search_spaces.errors import UserError
 from search_spaces.loading import names, refuse_unknown
 from search_spaces.space import SearchSpace

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.absent import absent
+from tests.support.absent import absent
 
 settings.register_profile("ci", derandomize=True, deadline=None)  # every run tries the same examples
 settings.load_profile("ci")
@@ -36,7 +36,7 @@ def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster(image_cache: Path) -> Iterator[None]:
     """One Ray on this machine for all tests that call it in their own process."""
-    from raynas.resources import connected
+    from raynas.cluster.ray_session import connected
 
     with connected():
         yield

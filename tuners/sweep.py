@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from raynas import opening
-from raynas.method import Method, of_recipe
-from raynas.products import Weights
-from raynas.recipe import Recipe
-from raynas.results import EvaluationTable, Outcome
-from raynas.run_folder import RunFolder
+from raynas.recipe.recipe import Recipe
+from raynas.results.outcome import EvaluationTable, Outcome
+from raynas.storage.run_folder import RunFolder
+from raynas.storage.weights import Weights
+from raynas.study import run_plan
+from raynas.study.method import Method, of_recipe
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from raynas.opening import Plan
-    from raynas.study import Study
+    from raynas.study.run_plan import Plan
+    from raynas.study.study import Study
 
 TABLE = "sweep.csv"
 
@@ -61,7 +61,7 @@ class Sweep(Method):
             raise UserError(f"Two settings of the sweep have one name: {', '.join(names)}.")
         for setting in self.settings:
             recipe = self.recipe_of(setting, plan.recipe, plan.recipe.seed)
-            of_recipe(recipe).check(opening.plan(recipe))
+            of_recipe(recipe).check(run_plan.plan(recipe))
 
     def recipe_of(self, setting: Setting, recipe: Recipe, seed: int) -> Recipe:
         """The recipe of one trial.

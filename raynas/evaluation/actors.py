@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import ray
 
-from raynas import lock
-from raynas.devices import bundle
+from raynas.cluster.devices import bundle
 from raynas.evaluation.evaluator import Answers, Question
-from raynas.processes import prepare_process
-from raynas.recipe import ScaleSettings
-from raynas.run_folder import RunFolder
-from raynas.searcher import Evaluation
-from raynas.steps import StepFailed
+from raynas.interfaces.searcher import Evaluation
+from raynas.recipe.recipe import ScaleSettings
+from raynas.runtime.process import prepare_process
+from raynas.storage import lock
+from raynas.storage.run_folder import RunFolder
+from raynas.study.steps import StepFailed
 from search_spaces import Architecture, Budget, Costs
 
 NAMESPACE = "raynas"

@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from raynas.data import Images, batch, open_images
 from raynas.data.images import Part
-from raynas.evaluation import tree
-from raynas.memory import of_onednn, ran_out
-from raynas.recipe import EvaluationSettings, Settings
-from raynas.run_folder import RunFolder
+from raynas.evaluation import prefix_tree
+from raynas.recipe.recipe import EvaluationSettings, Settings
+from raynas.runtime.memory import of_onednn, ran_out
+from raynas.storage.run_folder import RunFolder
 from raynas.training.checkpoints import supernet_weights
 from search_spaces import Architecture, SearchSpace, from_specification
 from search_spaces.supernet import Supernet
@@ -66,12 +66,12 @@ class Batches:
     indices: NDArray[np.int64]
     batch_size: int
     device: torch.device
-    _kept: tree.Batch | None = None
+    _kept: prefix_tree.Batch | None = None
 
-    def __iter__(self) -> Iterator[tree.Batch]:
+    def __iter__(self) -> Iterator[prefix_tree.Batch]:
         return self.between(0, len(self.indices))
 
-    def between(self, first: int, end: int) -> Iterator[tree.Batch]:
+    def between(self, first: int, end: int) -> Iterator[prefix_tree.Batch]:
         """Those of the images from `first` to before `end`, by their places in the order."""
         few = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
         if self._kept is None and few:
@@ -84,7 +84,7 @@ class Batches:
         """The same images, half as many at once."""
         return replace(self, batch_size=max(self.batch_size // 2, 1))
 
-    def _read(self, rows: slice) -> tree.Batch:
+    def _read(self, rows: slice) -> prefix_tree.Batch:
         return batch(self.images, self.indices[rows], self.device)
 
 
@@ -118,8 +118,8 @@ class Evaluator:
 
     Batch norm's statistics are recomputed for every architecture on the same training images before it is measured, as
     the running statistics of a supernet are those of no sub-network (SPOS; PAD-NAS, reference 6.8). What architectures
-    have in common is computed once (`raynas.evaluation.tree`). The boundaries of all batches come from the settings, so
-    that the same question has the same answer wherever, and beside whatever, it is asked.
+    have in common is computed once (`raynas.evaluation.prefix_tree`). The boundaries of all batches come from the
+    settings, so that the same question has the same answer wherever, and beside whatever, it is asked.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Evaluator:
         supernet: Supernet,
         architectures: Sequence[Architecture],
         recalibrate: bool = True,
-        memory: tree.Memory | None = None,
+        memory: prefix_tree.Memory | None = None,
         begun: Sequence[Counts] = (),
         images: int | None = None,
     ) -> list[Counts]:
@@ -172,16 +172,16 @@ class Evaluator:
         """
         start = time.perf_counter()
         supernet.eval()
-        root = tree.grow(supernet, architectures)
+        root = prefix_tree.grow(supernet, architectures)
         if recalibrate:
-            self._recalibrate(root, tree.Memory() if memory is None else memory)
+            self._recalibrate(root, prefix_tree.Memory() if memory is None else memory)
         begun = begun or [Counts()] * len(architectures)
         end = len(self._measured.indices) if images is None else images
 
         def measure() -> list[Counts]:
             counts = [replace(one, batch_size=self._measured.batch_size) for one in begun]
             batches = self._measured.between(begun[0].images, end)
-            tree.measure(root, batches, lambda number, logits, labels: counts[number].add(logits, labels))
+            prefix_tree.measure(root, batches, lambda number, logits, labels: counts[number].add(logits, labels))
             return counts
 
         counts = self._halving(measure)
@@ -219,12 +219,12 @@ class Evaluator:
             gc.collect()  # what failed may still hold features, in a circle of frames
             self._measured = self._measured.halved()
 
-    def _recalibrate(self, root: tree.Node, memory: tree.Memory) -> None:
+    def _recalibrate(self, root: prefix_tree.Node, memory: prefix_tree.Memory) -> None:
         """Give every node of the tree its batch-norm statistics: their means over the recalibration batches."""
         memory.recall(root)
         try:
             with self._arithmetic():
-                tree.calibrate(root, (inputs for inputs, _ in self._recalibration))
+                prefix_tree.calibrate(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -259,7 +259,7 @@ class SupernetAnswers:
         self._recalibrate = recalibrate
         self._mixture = None if mixture is None else torch.tensor(mixture, device=self._device)
         self._weights: str | None = None
-        self._memory = tree.Memory()
+        self._memory = prefix_tree.Memory()
         self._begun: dict[tuple[int, ...], Counts] = {}
 
     def evaluate(
@@ -273,7 +273,7 @@ class SupernetAnswers:
             tensors = supernet_weights(self._run.read_tensors(weights)[0])
             self._supernet.load_state_dict({key: tensors[key] for key in self._supernet.state_dict()})
             self._weights = weights
-            self._memory, self._begun = tree.Memory(), {}
+            self._memory, self._begun = prefix_tree.Memory(), {}
         try:
             answers = self._measure(asked, images)
         except (ArithmeticError, MemoryError, RuntimeError) as error:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raynas.objective import Learner
-from raynas.run_folder import Damaged, RunFolder
+from raynas.interfaces.objective import Learner
+from raynas.storage.run_folder import Damaged, RunFolder
 
 _FOLDER = "checkpoints"
 _KEPT = 2

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from raynas.devices import backend, bundle
-from raynas.resources import lacking
-from raynas.run_folder import Damaged, RunFolder
-from raynas.steps import StepFailed
+from raynas.cluster.devices import backend, bundle
+from raynas.cluster.ray_session import lacking
+from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.study.steps import StepFailed
 
 if TYPE_CHECKING:
-    from raynas.progress import Reporter
-    from raynas.recipe import ScaleSettings
-    from raynas.training.worker import TrainingJob
+    from raynas.recipe.recipe import ScaleSettings
+    from raynas.storage.progress import Reporter
+    from raynas.training.trainer import TrainingJob
 
 _PROCESS_GROUP_SECONDS = 1800
 _DIVERGENCES = "divergences.json"
@@ -37,7 +37,7 @@ def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[d
     Raises:
         StepFailed: if the loss diverged, memory ran out, or the workers died more often than `scale.max_failures`.
     """
-    from raynas.training.worker import FAILURE, PASSED_OVER
+    from raynas.training.trainer import FAILURE, PASSED_OVER
 
     folder = RunFolder(job.run) / job.step
     for said in (FAILURE, PASSED_OVER):
@@ -67,7 +67,7 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
         StepFailed: if it is not, if it has been of no use, or if it was not a divergence.
     """
     from raynas.training.checkpoints import return_to_end_of_epoch
-    from raynas.training.worker import FAILURE
+    from raynas.training.trainer import FAILURE
 
     failure = folder.read_json(FAILURE)
     if failure["kind"] != "divergence":
@@ -88,7 +88,7 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
 
 def _workers(folder: RunFolder, asked: int) -> int:
     """How many workers to go on with: as many as asked for, until that was too many."""
-    from raynas.training.worker import WORKERS
+    from raynas.training.trainer import WORKERS
 
     return min(asked, folder.read_json(WORKERS)["workers"]) if folder.exists(WORKERS) else asked
 
@@ -99,7 +99,7 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
 
-    from raynas.training.worker import FAILURE, work
+    from raynas.training.trainer import FAILURE, work
 
     trainer = TorchTrainer(
         work,
@@ -131,7 +131,7 @@ def _callbacks(job: TrainingJob) -> list[Any]:
     """How the controller leaves; and what passes on to the Tune trial around a training what the training reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    from raynas.training.leaving import Leaving
+    from raynas.runtime.controller_exit import Leaving
 
     to_tune: Callable[[], Any] = TuneReportCallback
     return [Leaving(), *([to_tune()] if job.judge else [])]
@@ -177,7 +177,7 @@ class _Watcher:
             self._look_for_room()
 
     def _look_for_damage(self) -> None:
-        from raynas.training.worker import PASSED_OVER
+        from raynas.training.trainer import PASSED_OVER
 
         found = _read(self._folder, PASSED_OVER)
         if found is not None and found["files"] != self._passed_over:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from raynas.devices import autocast_dtype
-from raynas.objective import WEIGHTS, Gradients, Step, Update
-from raynas.recipe import TrainingSettings
-from raynas.training.gradients import add_over_workers, fill_in
+from raynas.cluster.devices import autocast_dtype
+from raynas.interfaces.objective import WEIGHTS, Gradients, Step, Update
+from raynas.recipe.recipe import TrainingSettings
+from raynas.training.all_reduce import add_over_workers, fill_in
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 """The optimizer of each group of parameters; `weights` are the supernet's."""

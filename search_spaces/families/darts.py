@@ -32,9 +32,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search_spaces.blocks import Place
-from search_spaces.cell import CellSpace
-from search_spaces.cell_operations import (
+from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.operations import (
     Classifier,
     ConvNorm,
     FactorizedReduce,
@@ -43,7 +42,8 @@ from search_spaces.cell_operations import (
     SeparableConv,
     SkipConnect,
 )
-from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.space import CellSpace
+from search_spaces.chain.blocks import Place
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import NOTHING, Architecture, Choice
 from search_spaces.validation import Classes, Number, Width, settings_of

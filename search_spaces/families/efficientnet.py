@@ -20,7 +20,7 @@ SiLU, squeezes a quarter of the block's input channels, and blocks of expansion 
 without it HourNAS-F would have 361 million multiply-adds, not the 383 of print.
 """
 
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 _OPTIONS = (*(f"k{kernel}e{expansion}se" for kernel in (3, 5) for expansion in (1, 3, 6)), "skip")
 

@@ -20,8 +20,8 @@ convolution: only so do the printed figures come out. Those count every element 
 grouped 1x1 convolutions as if they were dense, and no batch norm among the parameters.
 """
 
-from search_spaces.chain import ChainFamily, Stage
-from search_spaces.counting import Counting
+from search_spaces.chain.space import ChainFamily, Stage
+from search_spaces.layers.cost import Counting
 
 
 def _family(name: str, paper: str, options: tuple[str, ...]) -> ChainFamily:

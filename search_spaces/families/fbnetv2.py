@@ -30,7 +30,7 @@ that it prints for the largest model at 128 pixels, which is `fbnetv2-f`'s.
 
 from dataclasses import replace
 
-from search_spaces.sliced import Row, SlicedFamily
+from search_spaces.elastic.space import Row, SlicedFamily
 
 SQUEEZE_EXCITE = ("se0", "se1")
 SPLIT_ATTENTION = ("s0", "s1", "s2", "s4")

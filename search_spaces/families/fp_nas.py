@@ -20,8 +20,8 @@ blocks, 10^32.30, 10^36.02 and 10^36.02 architectures, medians of 0.39, 0.91 and
 step), expansions (0.75, 4.5, 0.75). Each row chooses as in `fbnetv2-f++` (FP-NAS table 2, second row).
 """
 
+from search_spaces.elastic.space import Row, SlicedFamily
 from search_spaces.families.fbnetv2 import SPLIT_ATTENTION
-from search_spaces.sliced import Row, SlicedFamily
 
 Channels = tuple[int, int, int]
 

@@ -19,8 +19,8 @@ The first block is fixed, a choice of one option; the others choose among the 13
 1 keep their 1x1 expand convolution, as in `fbnet`. HourNAS-E's printed parameters leave batch norm out.
 """
 
-from search_spaces.chain import ChainFamily, Stage
-from search_spaces.counting import Counting
+from search_spaces.chain.space import ChainFamily, Stage
+from search_spaces.layers.cost import Counting
 
 _BLOCKS = tuple(f"k{kernel}e{expansion}" for kernel in (3, 5) for expansion in (1, 3, 6))
 _OPTIONS = (*_BLOCKS, *(f"{block}se" for block in _BLOCKS), "skip")

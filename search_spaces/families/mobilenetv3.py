@@ -22,7 +22,7 @@ the last; it is read as part of the one before. The head is MobileNetV3's. Squee
 channels.
 """
 
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 
 def _stage(channels: int, stride: int, *, se: bool, activation: str, repeats: int = 4) -> Stage:

@@ -14,7 +14,7 @@ A stage's first layer skips by a strided 1x1 convolution with batch norm. Activa
 architecture's options, written one after the other, are its key in the public table: `02012100`.
 """
 
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 _OPTIONS = ("skip", "k3e3", "k5e6")
 

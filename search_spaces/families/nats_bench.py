@@ -26,12 +26,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from search_spaces.blocks import Place
-from search_spaces.cell import CellSpace
-from search_spaces.cell_operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
-from search_spaces.cell_plan import CellPlan, Edge, NetworkPlan, Part
-from search_spaces.counting import Counting
+from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
+from search_spaces.cell.space import CellSpace
+from search_spaces.chain.blocks import Place
 from search_spaces.errors import UserError
+from search_spaces.layers.cost import Counting
 from search_spaces.space import NOTHING, Architecture, Choice
 from search_spaces.validation import Classes, Number, Width, settings_of
 

@@ -29,8 +29,8 @@ ResNet-20 on CIFAR-10 (HourNAS figure 5), whose shortcuts are padded with zeros,
     |        | 64          | fully connected    | 10       | 1      | -      |
 """
 
-from search_spaces.chain import ChainFamily, Stage
-from search_spaces.counting import PLAIN, Counting
+from search_spaces.chain.space import ChainFamily, Stage
+from search_spaces.layers.cost import PLAIN, Counting
 
 _MOBILE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 

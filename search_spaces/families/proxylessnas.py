@@ -20,7 +20,7 @@ skipped. That makes 3 * 6^6 * 7^15 = 6.645e17 architectures (basic) and 3 * 18^6
 
 from collections.abc import Iterable
 
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 
 def _stages(expansions: Iterable[int], second_channels: int) -> tuple[Stage, ...]:

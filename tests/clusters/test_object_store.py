@@ -14,7 +14,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 import raynas
-from raynas.run_folder import RunFolder
+from raynas.storage.run_folder import RunFolder
 from tests.raynas.conftest import SMALL
 
 pytestmark = pytest.mark.slow

@@ -25,9 +25,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.printing import heading, table
-from raynas.run_folder import RunFolder
-from raynas.steps import records
+from benchmarks.common.report import heading, table
+from raynas.storage.run_folder import RunFolder
+from raynas.study.steps import records
 from tests.faults.runs import Command, Result, living, marked, reaped, write_recipe
 from tests.faults.studies import STUDIES
 

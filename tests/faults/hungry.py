@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from raynas.objective import Gradients, Learner, Step, UniformPath, Update
+from raynas.interfaces.objective import Gradients, Learner, Step, UniformPath, Update
 
 if TYPE_CHECKING:
     from search_spaces import Costs, SearchSpace

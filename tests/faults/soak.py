@@ -20,8 +20,8 @@ from pathlib import Path
 import pandas as pd
 
 import raynas
-from benchmarks.printing import heading, table
-from raynas.resources import connected
+from benchmarks.common.report import heading, table
+from raynas.cluster.ray_session import connected
 from tests.faults.runs import parent, told
 from tests.raynas.conftest import SMALL
 

@@ -14,23 +14,23 @@ import pandas as pd
 import pytest
 import torch
 
-from raynas.opening import plan
-from raynas.products import Weights
-from raynas.recipe import Recipe
-from raynas.results import EvaluationTable, Found, pareto_front
-from raynas.run_folder import RunFolder
-from raynas.running import opened
-from raynas.steps import StepFailed
-from raynas.study import Study
+from raynas.recipe.recipe import Recipe
+from raynas.results.outcome import EvaluationTable, Found, pareto_front
+from raynas.storage.run_folder import RunFolder
+from raynas.storage.weights import Weights
+from raynas.study.run import opened
+from raynas.study.run_plan import plan
+from raynas.study.steps import StepFailed
+from raynas.study.study import Study
 from tests.faults.test_training_faults import RECIPE, Heard
-from tuners.nsga2 import ConstrainedNsga2
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 MEASURE = """
 import json, resource, sys
 import torch
 from raynas.data import DataSettings, open_images, prepare
 from raynas.evaluation.evaluator import Evaluator
-from raynas.recipe import EvaluationSettings
+from raynas.recipe.recipe import EvaluationSettings
 from search_spaces import load
 
 torch.set_num_threads(1)

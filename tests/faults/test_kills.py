@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raynas.run_folder import RunFolder
+from raynas.storage.run_folder import RunFolder
 from tests.faults.runs import Command, Result, marked, reaped, told, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -26,8 +26,8 @@ TRAIN_WAITS_SECONDS = 2
 """How long Ray Train waits for a worker's place before it counts a failure; a node stays away for several of them."""
 ASK = """
 import sys
-from raynas.resources import connected, refuse_unshared
-from raynas.run_folder import RunFolder
+from raynas.cluster.ray_session import connected, refuse_unshared
+from raynas.storage.run_folder import RunFolder
 
 with connected() as cluster:
     print("joined", file=sys.__stdout__, flush=True)

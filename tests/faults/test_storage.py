@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import raynas
-from raynas.run_folder import RunFolder
-from raynas.steps import records
-from tests.absent import absent
+from raynas.storage.run_folder import RunFolder
+from raynas.study.steps import records
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, searching, training
-from tests.raynas.test_checkpoints import of_another_version, with_a_bit_flipped
+from tests.raynas.training.test_checkpoints import of_another_version, with_a_bit_flipped
+from tests.support.absent import absent
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 CLOCK = """

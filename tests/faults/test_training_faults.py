@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from raynas.objective import Objective, UniformPath
-from raynas.opening import plan
-from raynas.products import Weights
-from raynas.progress import Quiet
-from raynas.recipe import Recipe
-from raynas.run_folder import RunFolder
-from raynas.running import opened
-from raynas.steps import StepFailed
+from raynas.interfaces.objective import Objective, UniformPath
+from raynas.recipe.recipe import Recipe
+from raynas.storage.progress import Quiet
+from raynas.storage.run_folder import RunFolder
+from raynas.storage.weights import Weights
+from raynas.study.run import opened
+from raynas.study.run_plan import plan
+from raynas.study.steps import StepFailed
 from raynas.training import checkpoints
 from tests.faults.hungry import Hungry
 from tests.faults.poisoned import Poisoned

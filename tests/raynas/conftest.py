@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import raynas
-from raynas.fitting import fit_run
-from raynas.progress import Quiet
+from raynas.networks.fit import fit_run
+from raynas.storage.progress import Quiet
 
 SMALL: dict[str, Any] = {
     "method": {"name": "spos"},

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from raynas.recipe import Recipe, kept_recipe
-from raynas.results import load
-from raynas.run_folder import Damaged, RunFolder
+from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.results.outcome import load
+from raynas.storage.run_folder import Damaged, RunFolder
 from raynas.training import checkpoints
 from search_spaces import LatencyTable
 from search_spaces.errors import UserError
@@ -23,7 +23,7 @@ from search_spaces.user_space import SpaceFile
 
 START = """
 import json, os, subprocess, sys
-from raynas.resources import connected
+from raynas.cluster.ray_session import connected
 STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('joined')"
 with connected():
     import ray

@@ -37,9 +37,11 @@ def test_it_holds_three_packages_their_types_and_the_recipes(wheel: Path) -> Non
     packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert packages == {"raynas", "search_spaces", "tuners"}
     assert {f"{package}/py.typed" for package in packages} <= set(names)
-    recipes = {name for name in names if name.startswith("raynas/recipes/")}
-    assert recipes == {f"raynas/recipes/{file.name}" for file in (CHECKOUT / "raynas" / "recipes").glob("*.yaml")}
-    assert "raynas/recipes/pad-nas-digits.yaml" in recipes
+    recipes = {name for name in names if name.startswith("raynas/recipe/shipped/")}
+    assert recipes == {
+        f"raynas/recipe/shipped/{file.name}" for file in (CHECKOUT / "raynas" / "recipe" / "shipped").glob("*.yaml")
+    }
+    assert "raynas/recipe/shipped/pad-nas-digits.yaml" in recipes
 
 
 def test_it_runs_the_demo_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace
-from search_spaces.chain import ChainFamily, ChainSpace, Stage
-from search_spaces.sliced import Row, SlicedFamily, SlicedSpace
-from tests.search_spaces.small_spaces import sliced
+from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
+from search_spaces.elastic.space import Row, SlicedFamily, SlicedSpace
+from tests.support.small_spaces import sliced
 
 BLOCKS = ("k3e1", "k3e2", "skip")
 SMALL: dict[str, dict[str, Any]] = {

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace, UserError
-from search_spaces.cell import CellSpace
-from search_spaces.chain import ChainSpace
+from search_spaces.cell.space import CellSpace
+from search_spaces.chain.space import ChainSpace
 
 CELLS: dict[str, Any] = {"channels": 4, "resolution": 8, "cells": 3}
 SMALL: dict[str, dict[str, Any]] = {

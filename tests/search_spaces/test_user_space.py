@@ -14,7 +14,7 @@ import yaml
 
 import search_spaces
 from search_spaces import UserError
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 YAML = """
 name: my-space
@@ -28,7 +28,7 @@ stages:
 head_channels: 256
 """
 PYTHON = """
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 BLOCKS = ("k3e3", "k3e6")
 
@@ -177,7 +177,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces.chain import ChainFamily, ChainSpace, Stage
+from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
 
 
 @dataclass

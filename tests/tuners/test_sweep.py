@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import raynas
-from raynas.method import of_recipe
-from raynas.opening import plan
-from raynas.recipe import Recipe
+from raynas.recipe.recipe import Recipe
+from raynas.study.method import of_recipe
+from raynas.study.run_plan import plan
 from search_spaces import UserError
 from tuners.sweep import TABLE, Setting, Sweep
 

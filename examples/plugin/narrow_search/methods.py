@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from raynas.method import Method
-from raynas.objective import UniformPath
+from raynas.interfaces.objective import UniformPath
+from raynas.study.method import Method
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from raynas.results import Outcome
-    from raynas.study import Study
+    from raynas.results.outcome import Outcome
+    from raynas.study.study import Study
 
 
 class Halving(Method):

@@ -1,6 +1,6 @@
 """A space of narrow layers: a table of stages is all that a layer-by-layer space needs."""
 
-from search_spaces.chain import ChainFamily, Stage
+from search_spaces.chain.space import ChainFamily, Stage
 
 BLOCKS = ("k3e1", "k3e3", "k5e3")
 

@@ -1,0 +1,64 @@
+"""One network trained alone in a plain loop, in this process: what the analyses of networks begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raynas.data import DataSettings, Images, batch, open_images, prepare, training_batch
+from raynas.training.learning_rate import epoch_batches
+
+BATCH, MOMENTUM, WEIGHT_DECAY = 64, 0.9, 1e-4
+
+
+def read_images(npz: Path | None, resolution: int, seed: int) -> Images:
+    """An .npz data set, or, where none is given, the digits that come with scikit-learn."""
+    settings = DataSettings() if npz is None else DataSettings(name="npz", path=npz, augment="crop-flip")
+    return open_images(prepare(settings, resolution, seed))
+
+
+def name_of(images: Images) -> str:
+    """`digits`, or the name of the .npz file without its ending."""
+    settings = images.prepared.settings
+    return settings.name if settings.path is None else settings.path.stem
+
+
+def train(
+    network: nn.Module,
+    images: Images,
+    epochs: int,
+    rate: Callable[[float], float],
+    seed: int,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """SGD with Nesterov's momentum on all training images, augmented.
+
+    Args:
+        rate: the learning rate when this share of the steps is done.
+    """
+    network.train()
+    sgd = torch.optim.SGD(network.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
+    for epoch in range(epochs):
+        batches = epoch_batches(images.rows("all-training"), BATCH, [seed, epoch])
+        for step, rows in enumerate(batches):
+            for group in sgd.param_groups:
+                group["lr"] = rate((epoch + step / len(batches)) / epochs)
+            inputs, labels = training_batch(images, rows, seed, epoch, step)
+            sgd.zero_grad()
+            torch.autograd.backward(functional.cross_entropy(network(inputs), labels))
+            sgd.step()
+        after_epoch()
+
+
+def testing_images(images: Images) -> tuple[Tensor, Tensor]:
+    """All of them, (N, 3, H, W), and their labels."""
+    return batch(images, images.rows("test"))
+
+
+def top1(logits: Tensor, labels: Tensor) -> float:
+    """In per cent."""
+    return 100 * (logits.argmax(dim=1) == labels).double().mean().item()

@@ -1,0 +1,178 @@
+"""A single-path training step beside the same sub-network trained alone in a plain PyTorch loop: time and memory.
+
+    python -m benchmarks.common.step_timing
+
+Both train on the same images from the same weights with SGD, one after the other for each of the same architectures,
+in turns that begin with the one and with the other. The supernet's step is the one that every training worker takes:
+drawing the path, gradients, optimizer, metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import search_spaces
+from benchmarks.common.report import heading, table
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step, UniformPath
+from raynas.recipe.recipe import Recipe, TrainingSettings
+from raynas.training.update import carry_out, optimizer_of
+from search_spaces import Architecture, SearchSpace
+
+SEED = 0
+RATE = 0.01
+TURNS = 5
+"""Timed steps of each kind for an architecture, after one that is not timed; the quickest counts."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A space and a batch, and over how many architectures they are measured."""
+
+    name: str
+    space: SearchSpace
+    batch_size: int
+    architectures: int
+
+
+def settings() -> list[Setting]:
+    demo = dict(Recipe.read("pad-nas-digits").space)
+    small = search_spaces.load(demo.pop("name"), **demo, num_classes=10)
+    large = search_spaces.load("proxylessnas", width=0.5, resolution=64, num_classes=10)
+    return [Setting("the demo's", small, 32, 40), Setting("width 0.5, 64 pixels", large, 32, 20)]
+
+
+class Engine:
+    """The engine's step on a supernet."""
+
+    def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor) -> None:
+        self.space = space
+        self.supernet = space.supernet().to(memory_format=torch.channels_last)
+        self.optimizers = {WEIGHTS: optimizer_of(self.supernet.parameters(), TrainingSettings())}
+        self.learner = UniformPath().begin(space, space.costs(), SEED)
+        self.batch = MicroBatch(images, labels, 1.0)
+
+    def step(self, seed: int) -> None:
+        """One step on the path that the seed draws."""
+        generator = np.random.default_rng(seed)
+        step = Step(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
+        for (update,) in self.learner.passes(0):
+            carry_out(update, self.optimizers, RATE, step)
+
+
+class Alone:
+    """The same network by itself, in the loop that anybody would write."""
+
+    def __init__(self, engine: Engine, architecture: Architecture) -> None:
+        state = engine.space.network_state(architecture, engine.supernet.state_dict())
+        self.network = engine.space.network(architecture).to(memory_format=torch.channels_last)
+        self.network.load_state_dict(state)
+        self.network.train()
+        self.optimizer = torch.optim.SGD(self.network.parameters(), RATE, momentum=0.9, weight_decay=4e-5, foreach=True)
+        self.images, self.labels = engine.batch.images, engine.batch.labels
+
+    def step(self) -> None:
+        loss = functional.cross_entropy(self.network(self.images), self.labels)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one architecture's steps took: in the supernet, and alone."""
+
+    seconds: tuple[float, float]
+    saved_bytes: tuple[int, int]
+    peak_bytes: tuple[int, int]
+
+
+def pairs(setting: Setting) -> Iterator[Pair]:
+    """Measure every architecture; which of the two goes first alternates."""
+    torch.manual_seed(SEED)
+    size = (setting.batch_size, 3, setting.space.resolution, setting.space.resolution)
+    images = torch.randn(size).to(memory_format=torch.channels_last)
+    engine = Engine(setting.space, images, torch.randint(0, 10, (setting.batch_size,)))
+    engine.supernet.train()
+    for number in range(setting.architectures):
+        alone = Alone(engine, setting.space.sample(np.random.default_rng(number)))
+        steps: list[Callable[[], None]] = [partial(engine.step, number), alone.step]
+        for one in steps:
+            one()
+        taken: list[list[float]] = [[], []]
+        for turn in range(TURNS):
+            for which in (0, 1) if (number + turn) % 2 else (1, 0):
+                taken[which].append(seconds(steps[which]))
+        saved, peak = (tuple(measure(one) for one in steps) for measure in (saved_bytes, peak_bytes))
+        yield Pair((min(taken[0]), min(taken[1])), (saved[0], saved[1]), (peak[0], peak[1]))
+
+
+def saved_bytes(step: Callable[[], None]) -> int:
+    """The bytes that a step's forward pass keeps for its backward pass, parameters aside; exact."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        step()
+    return sum(storages.values())
+
+
+def peak_bytes(step: Callable[[], None]) -> int:
+    """The most bytes that a step holds at once beyond what it found: activations, gradients, temporaries; exact."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = sorted(
+        (event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"),
+        key=lambda event: event.start_ns(),
+    )
+    return int(np.cumsum([event.nbytes() for event in events]).max())
+
+
+def row(name: str, measured: Sequence[Pair]) -> list[str]:
+    ratios = np.array([pair.seconds[0] / pair.seconds[1] for pair in measured])
+    low, middle, high = np.percentile(ratios, [10, 50, 90])
+    return [
+        name,
+        *(f"{1000 * np.median([pair.seconds[which] for pair in measured]):.1f}" for which in (0, 1)),
+        f"{middle:.3f} ({low:.3f} to {high:.3f})",
+        f"{max(pair.saved_bytes[0] / pair.saved_bytes[1] for pair in measured):.6f}",
+        f"{max(pair.peak_bytes[0] / pair.peak_bytes[1] for pair in measured):.6f}",
+    ]
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """What one step takes."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    heading("A single-path step beside the network alone", f"{SEED}; each architecture by its own number")
+    print(
+        "Batches of 32, one thread. `ms`: median over architectures of the quickest of five steps; `ratio`: median over"
+    )
+    print("architectures (10th to 90th percentile). `activations`: what the forward pass keeps for the backward pass;")
+    print("`peak`: all that a step holds at once beyond weights and optimizer state; both the greatest ratio seen.\n")
+    columns = ["setting", "architectures", "supernet ms", "alone ms", "ratio", "activations", "peak"]
+    rows = []
+    for setting in settings():
+        name, *figures = row(setting.name, list(pairs(setting)))
+        rows.append([name, setting.architectures, *figures])
+    table(columns, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""How much less FTSO's topology search computes than DARTS: section 3's formulas, and whole steps as they are counted.
+
+The formulas count the edges' operators alone, all of them as convolutions. A step has a stem, 1x1 convolutions before
+each cell and reductions of what skips over them, which no topology search can leave out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+import search_spaces
+from benchmarks.common.report import heading, table
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step
+from raynas.training.update import carry_out
+from search_spaces import SearchSpace
+from tuners.darts.weighted_mixture import Mixture
+from tuners.ftso.topologies import CellTopologies
+
+PASSES = {1: 5, 2: 15}
+"""What a step costs in forward passes, by its order, a gradient of the inputs or of the weights being one each.
+
+First order: the architecture moves by a forward pass and gradients of the inputs, the weights by those and their own.
+Second order: gradients of both at the weights, at their next step, and twice for the finite difference; then the
+weights. `torch.utils.flop_counter` cannot tell: it takes the weights' gradient of a depthwise convolution for a dense
+one's.
+"""
+DARTS: dict[str, Any] = {"cells": 8, "channels": 16, "operations": 8, "subset": False, "cell_types": "two"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Section 3: how many operations DARTS and FTSO keep on the edges of a cell.
+
+    Attributes:
+        nodes: n, the output among them.
+        operators: p.
+    """
+
+    nodes: int
+    operators: int
+
+    @property
+    def edges(self) -> int:
+        return self.nodes * (self.nodes - 3) // 2
+
+    @property
+    def darts(self) -> int:
+        return self.edges * self.operators
+
+    @property
+    def topology_search(self) -> int:
+        return self.edges
+
+    @property
+    def operator_search(self) -> int:
+        return 2 * (self.nodes - 3) * self.operators
+
+    def parameter_share(self, kernel: int, channels: int) -> float:
+        """FTSO's parameters, one an edge, as a share of DARTS's, (k^2 C + 1) C an operator."""
+        return self.topology_search / (self.darts * (kernel**2 * channels + 1) * channels)
+
+    def flops_share(self, kernel: int, channels: int) -> float:
+        """FTSO's H W C an edge, the sum of tensors, as a share of DARTS's H W C (k^2 C + 1) an operator."""
+        return self.topology_search / (self.darts * (kernel**2 * channels + 1))
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as it steps."""
+
+    title: str
+    space: SearchSpace
+    objective: Mixture
+
+
+def searches() -> list[Search]:
+    """DARTS, PC-DARTS and FTSO's topology search on `darts`, and, without partial channels, on `nats-bench`."""
+    darts = search_spaces.load("darts", **DARTS)
+    partial = search_spaces.load("darts", **DARTS, partial=4)
+    nats = search_spaces.load("nats-bench")
+    found = [
+        Search("DARTS, first order", darts, Mixture()),
+        Search("DARTS, second order", darts, Mixture(order=2)),
+        Search("PC-DARTS", partial, Mixture(edges="softmax")),
+        _ftso(partial),
+        Search("DARTS, first order", nats, Mixture(inputs=None)),
+        Search("DARTS, second order", nats, Mixture(inputs=None, order=2)),
+    ]
+    return [*found, _ftso(nats)]
+
+
+def _ftso(space: SearchSpace) -> Search:
+    topologies = CellTopologies(space, ["skip_connect"], None)
+    return Search("FTSO's topology", topologies.simplest, Mixture.model_validate(dict(topologies.learns)))
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a search computes for one image of each stream, in multiply-adds, and what its supernet holds.
+
+    Attributes:
+        forward: of one pass through the mixture, by `torch.utils.flop_counter`.
+        step: of moving the architecture and then the weights.
+    """
+
+    forward: int
+    step: int
+    params: int
+
+
+def step_cost(search: Search) -> StepCost:
+    """Of a search's own supernet."""
+    supernet = search.space.supernet()
+    weights = search.objective.begin(search.space, search.space.costs(), 0).weights().detach()
+    images = torch.randn(1, 3, search.space.resolution, search.space.resolution)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        supernet.mixed(images, weights)
+    forward = int(counter.get_total_flops()) // 2
+    params = sum(parameter.numel() for parameter in supernet.parameters())
+    return StepCost(forward, PASSES[search.objective.order] * forward, params)
+
+
+def counted_step(search: Search) -> int:
+    """A step as `torch.utils.flop_counter` counts it, which is right where no convolution is depthwise."""
+    space, supernet = search.space, search.space.supernet()
+    learner = search.objective.begin(space, space.costs(), 0)
+    sgd = torch.optim.SGD(supernet.parameters(), lr=0.025, momentum=0.9)
+    images = torch.randn(1, 3, space.resolution, space.resolution)
+    batch = [MicroBatch(images, torch.zeros(1, dtype=torch.int64), 1.0)]
+    step = Step(space, supernet, batch, np.random.default_rng(0), functional.cross_entropy, batch, sgd)
+    (updates,) = learner.passes(0)
+    with FlopCounterMode(display=False) as whole:
+        for update in updates:
+            carry_out(update, {WEIGHTS: sgd, **learner.groups()}, 0.025, step)
+    return int(whole.get_total_flops()) // 2
+
+
+def edge_macs(space: SearchSpace) -> int:
+    """Multiply-adds of the edges' surviving operators alone, on all channels."""
+    macs = space.costs().as_table().table["macs"]
+    return int(sum(macs[choice, list(kept)].sum() for choice, kept in enumerate(space.surviving)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ftso.counts", description=__doc__)
+    parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    heading("What FTSO's topology search computes beside DARTS", "none; nothing is drawn")
+    counts = Counts(nodes=7, operators=8)
+    print("Section 3, n = 7 nodes and p = 8 operators; shares for k = 5 and C = 512:\n")
+    table(
+        ("", "printed", "counted"),
+        [
+            ("edges of a cell", "14", counts.edges),
+            ("operations of DARTS", "112", counts.darts),
+            ("operations of the topology search", "14", counts.topology_search),
+            ("operations of the operator search", "2 (n - 3) p", counts.operator_search),
+            ("share of the parameters", "1.9e-8", f"{counts.parameter_share(5, 512):.3e}"),
+            ("share of the multiply-adds", "9.8e-6", f"{counts.flops_share(5, 512):.3e}"),
+        ],
+    )
+    print("Whole supernets, in millions for one image; a step is 5 forward passes, of the second order 15:\n")
+    rows = []
+    first: dict[str, StepCost] = {}
+    for search in searches():
+        cost = step_cost(search)
+        beside = first.setdefault(search.space.name, cost)
+        rows.append(
+            (
+                search.space.name,
+                search.title,
+                f"{cost.params / 1e6:.4f}",
+                f"{edge_macs(search.space) / 1e6:.1f}",
+                f"{cost.forward / 1e6:.1f}",
+                f"{cost.step / 1e6:.1f}",
+                f"1/{beside.step / cost.step:.1f}" if cost.step < beside.step else f"{cost.step / beside.step:.1f}",
+            )
+        )
+    columns = ("space", "search", "parameters", "edges, all channels", "forward", "step", "beside DARTS's")
+    table(columns, rows)
+
+
+if __name__ == "__main__":
+    main()

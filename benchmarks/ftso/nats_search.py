@@ -1,0 +1,111 @@
+"""DARTS's and FTSO's searches on a reduced NATS-Bench supernet, step by step in this process: nothing of Ray.
+
+One cell a stage, 8 channels, 16 pixels; 1,000 images of CIFAR-10 move the weights, 1,000 others the architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import search_spaces
+from benchmarks.pad_nas.nas_bench_macro import CIFAR10
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step
+from raynas.training.update import carry_out
+from search_spaces import SearchSpace
+from search_spaces.supernet import Supernet
+from tuners.darts.weighted_mixture import Mixture, MixtureLearner
+from tuners.ftso.topologies import CellTopologies
+
+BATCH, IMAGES, MEASURED = 64, 1000, 256
+RATE = 0.025
+
+
+@dataclass(frozen=True)
+class Search:
+    """A space and how its architecture is learnt."""
+
+    space: SearchSpace
+    objective: Mixture
+
+
+def searches() -> dict[str, Search]:
+    """FTSO's topology search, and DARTS, which on this space keeps every edge's strongest option."""
+    space = search_spaces.load("nats-bench", cells=1, channels=8, resolution=16, affine=False)
+    topologies = CellTopologies(space, ["skip_connect"], None)
+    return {
+        "FTSO": Search(topologies.simplest, Mixture.model_validate({**topologies.learns, "learning_rate": 6e-4})),
+        "DARTS, first order": Search(space, Mixture(inputs=None)),
+        "DARTS, second order": Search(space, Mixture(inputs=None, order=2)),
+    }
+
+
+@cache
+def streams() -> dict[str, tuple[Tensor, Tensor]]:
+    """Images (n, 3, 16, 16) and labels (n,) of both streams, 100 a class."""
+    with np.load(CIFAR10) as data:
+        pixels, labels = torch.from_numpy(data["x_train"]), torch.from_numpy(data["y_train"]).long()
+    places = [torch.nonzero(labels == label).flatten() for label in range(10)]
+    rows = {"train": torch.cat([own[:100] for own in places]), "search": torch.cat([own[100:200] for own in places])}
+    scaled = functional.avg_pool2d(pixels.permute(0, 3, 1, 2).float() / 255, 2)
+    normal = (scaled - scaled.mean((0, 2, 3), keepdim=True)) / scaled.std((0, 2, 3), keepdim=True)
+    return {name: (normal[own], labels[own]) for name, own in rows.items()}
+
+
+def states(
+    search: Search, seed: int, epochs: int, steps: int | None = None
+) -> Iterator[tuple[Supernet, MixtureLearner]]:
+    """The supernet and what is learnt, before the first epoch and after each; an epoch has at most so many steps.
+
+    The weights' rate stays at 0.025.
+    """
+    torch.manual_seed(seed)
+    space, images = search.space, streams()
+    supernet = space.supernet()
+    learner = search.objective.begin(space, space.costs(), seed)
+    sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)
+    optimizers = {WEIGHTS: sgd, **learner.groups()}
+    yield supernet, learner
+    for epoch in range(epochs):
+        generator = np.random.default_rng([seed, epoch])
+        orders = {name: generator.permutation(IMAGES) for name in images}
+        (updates,) = learner.passes(epoch)
+        for number in range(min(IMAGES // BATCH, steps or IMAGES)):
+            batches = {}
+            for name, (pixels, labels) in images.items():
+                rows = orders[name][number * BATCH : (number + 1) * BATCH]
+                batches[name] = [MicroBatch(pixels[rows], labels[rows], 1.0)]
+            for update in updates:
+                beside = batches[update.beside] if update.beside else ()
+                step = Step(space, supernet, batches[update.stream], generator, functional.cross_entropy, beside, sgd)
+                carry_out(update, optimizers, RATE, step)
+        yield supernet, learner
+
+
+def largest_eigenvalue(supernet: Supernet, learner: MixtureLearner, batch: tuple[Tensor, Tensor]) -> float:
+    """Of the Hessian of the loss in all architecture parameters that are learnt, batch norm in training mode."""
+    learnt = [parameter for parameter in (learner.alpha, learner.beta) if parameter.requires_grad]
+    buffers = {key: value.clone() for key, value in supernet.named_buffers()}
+    loss = functional.cross_entropy(supernet.mixed(batch[0], learner.weights()), batch[1])
+    slope = torch.autograd.grad(loss, learnt, create_graph=True)
+    lines = []
+    for entry in torch.cat([part.flatten() for part in slope]):
+        line = torch.autograd.grad(entry, learnt, retain_graph=True, materialize_grads=True)
+        lines.append(torch.cat([part.flatten() for part in line]))
+    with torch.no_grad():
+        for key, value in supernet.named_buffers():
+            value.copy_(buffers[key])
+    hessian = torch.stack(lines).double()
+    return float(torch.linalg.eigvalsh((hessian + hessian.T) / 2)[-1])
+
+
+def measured() -> tuple[Tensor, Tensor]:
+    """Some images of the architecture's stream, of all classes."""
+    images, labels = streams()["search"]
+    return images[:: IMAGES // MEASURED][:MEASURED], labels[:: IMAGES // MEASURED][:MEASURED]

@@ -1,0 +1,1 @@
+"""Benchmarks of PAD-NAS and of its baselines."""

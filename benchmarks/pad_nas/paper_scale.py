@@ -1,0 +1,104 @@
+"""PAD-NAS's searching and pruning at the size of the paper's spaces, where the best architecture is known.
+
+    python -m benchmarks.pad_nas.paper_scale
+
+The landscape is made: a fixed random amount for each operation and each pair of neighbouring operations, so the best
+architecture under the budget can be computed. M is 4: search, prune, search, prune, search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import search_spaces
+from benchmarks.common.oracles import NeighbourOracle, drive
+from benchmarks.common.report import heading, table
+from benchmarks.pad_nas.progressive import Stage, progressive_searches
+from raynas.interfaces.searcher import Evaluation, Searcher
+from search_spaces import Budget
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
+from tuners.search_algorithms.random_search import RandomSearch
+
+SEEDS = range(5)
+SEARCHES = 3
+THRESHOLD = 0.01
+MACS = {"proxylessnas": 350e6, "proxylessnas-large": 300e6}
+"""The greatest multiply-adds allowed: about what the paper's networks of each space cost."""
+
+PAPER = {"proxylessnas": "10^17 (I-Supernet-S)", "proxylessnas-large": "10^27, 10^15, 10^9"}
+"""The sizes that the paper prints (table 8)."""
+
+SEARCHERS: dict[str, Searcher] = {
+    "1/22": ConstrainedNsga2(),
+    "0.1": ConstrainedNsga2(mutation_probability=0.1),
+}
+"""By mutation probability, which the paper does not print."""
+
+
+def row(name: str, searcher: Searcher, seed: int) -> list[str]:
+    """What became of the space, of its best architecture and of the search; landscape and search follow the seed."""
+    oracle = NeighbourOracle(search_spaces.load(name), seed)
+    best = oracle.evaluate([oracle.best_within(MACS[name])])[0]
+    budget = Budget.model_validate({"macs": {"max": MACS[name]}})
+    began = time.perf_counter()
+    stages = progressive_searches(oracle, budget, searcher, SEARCHES, THRESHOLD, seed)
+    seconds = time.perf_counter() - began
+    at_random = drive(RandomSearch().begin(oracle.space, oracle.costs, budget, seed), oracle)
+    left = [NeighbourOracle(stage.space, seed).best_within(MACS[name]) for stage in stages]
+    return [
+        _listed(f"{stage.space.size():.1e}" for stage in stages),
+        _listed(_kept(best, stage) for stage in stages[1:]),
+        "yes" if best.architecture in stages[-1].space else "no",
+        f"{best.top1:.2f}",
+        _listed(f"{stage.best.top1 - best.top1:.2f}" for stage in stages),
+        _listed(f"{top1 - best.top1:.2f}" for top1 in oracle.top1(left)[1:].tolist()),
+        f"{max(evaluation.top1 for evaluation in at_random) - best.top1:.2f}",
+        f"{seconds:.1f}",
+    ]
+
+
+def _kept(best: Evaluation, stage: Stage) -> int:
+    """How many of the best architecture's operations are still in a stage's space."""
+    return sum(i in kept for i, kept in zip(best.architecture.indices, stage.space.surviving, strict=True))
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def print_runs() -> None:
+    rows = [
+        [name, mutation, seed, *row(name, searcher, seed)]
+        for name in MACS
+        for mutation, searcher in SEARCHERS.items()
+        for seed in SEEDS
+    ]
+    columns = [
+        "space",
+        "mutation",
+        "seed",
+        "size by stage",
+        "of 22 best operations kept",
+        "best kept",
+        "best top-1",
+        "found, by stage",
+        "left by pruning",
+        "random",
+        "seconds",
+    ]
+    table(columns, rows)
+
+
+def main() -> None:
+    heading("PAD-NAS's pruning at the paper's scale", f"{SEEDS.start} to {SEEDS.stop - 1}")
+    for name, macs in MACS.items():
+        print(f"- {name}: at most {macs / 1e6:.0f} M multiply-adds; sizes in the paper: {PAPER[name]}")
+    print("\n`found` and `left`: the most accurate architecture evaluated, and the most accurate that the pruned space")
+    print("still holds within the budget, in points against the best architecture of the whole space; `random`: the")
+    print("most accurate of as many random architectures as one search evaluates. `seconds`: of the three searches.\n")
+    print_runs()
+
+
+if __name__ == "__main__":
+    main()

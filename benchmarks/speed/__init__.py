@@ -1,0 +1,1 @@
+"""Speed of training, evaluation and search, against the plain loop and against other systems."""

@@ -1,0 +1,1 @@
+"""Ray itself: start or join it, check that a step fits, name the devices of each process."""

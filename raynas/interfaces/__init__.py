@@ -1,0 +1,1 @@
+"""What the engine and a method agree on: objectives, learners, searchers and costs."""

@@ -1,0 +1,119 @@
+"""What goes with a trained network: what it is, what it reached on which images, and how to give it an image."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import raynas
+from raynas.recipe.recipe import kept_recipe
+
+if TYPE_CHECKING:
+    from raynas.networks.trained_network import Trained
+
+
+def card_of(found: Trained, file: Path, form: str) -> dict[str, Any]:
+    """The model card of a network that was written to a file, as plain JSON."""
+    recipe = kept_recipe(found.run)
+    versions = found.run.read_json("versions.json")
+    figures, data = found.figures, found.data
+    return {
+        "architecture": found.text,
+        "space": found.space.name,
+        "method": recipe["method"]["name"],
+        "run": found.run.uri,
+        "format": form,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "input": {
+            "shape": ["batch", 3, data.resolution, data.resolution],
+            "channels": "red, green, blue",
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+        "classes": list(data.classes),
+        "test_top1": float(figures["top1"]),
+        "test_top5": float(figures["top5"]),
+        "test_loss": float(figures["loss"]),
+        "test_images": data.counts["test"],
+        "macs": int(figures["macs"]),
+        "params": int(figures["params"]),
+        "latency_ms": figures["latency_ms"],
+        "budget": recipe["budget"],
+        "data": {"name": data.settings.name, "fingerprint": data.fingerprint, "counts": dict(data.counts)},
+        "training": dict(found.settings),
+        "seed": found.seed,
+        "versions": {"raynas_now": raynas.__version__, **versions["packages"], "python": versions["python"]},
+        "trained_on": {"cpu": versions["cpu"], "gpus": versions["gpus"]},
+    }
+
+
+def markdown(card: dict[str, Any], file: str) -> str:
+    """The model card for people."""
+    size = card["input"]["shape"][2]
+    mean, std = (", ".join(f"{value:.4f}" for value in card["input"][key]) for key in ("mean", "std"))
+    latency = "" if card["latency_ms"] is None else f"\n| latency by the run's table | {card['latency_ms']:.3f} ms |"
+    budget = ", ".join(f"{key} {_limits(limits)}" for key, limits in card["budget"].items()) or "none"
+    counts, classes = card["data"]["counts"], card["classes"]
+    shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    settings = ", ".join(
+        f"{key} {value}" for key, value in card["training"].items() if value not in (None, 0, [], False)
+    )
+    gpus = "".join(f", {name}" for name in card["trained_on"]["gpus"])
+    versions = ", ".join(f"{key} {value}" for key, value in card["versions"].items() if key != "raynas_now")
+    return f"""# {file}
+
+An image network that raynas {card["versions"]["raynas"]} found by {card["method"]} and trained alone.
+
+`{card["architecture"]}`
+
+| | |
+| --- | --- |
+| test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
+| test top-5 | {card["test_top5"]:.2f} % |
+| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
+| parameters | {card["params"] / 1e6:,.3f} M |{latency}
+| budget of the search | {budget} |
+
+## Use
+
+Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue. Scale the image's shorter side to
+{size} pixels, cut the middle square, divide by 255, subtract the mean ({mean}) and divide by the standard deviation
+({std}) of each channel. Output: logits of shape (batch, {len(classes)}).
+
+{_USE[card["format"]].format(file=file, size=size, run=card["run"])}
+
+Classes, in the order of the logits: {shown}.
+
+## Where it comes from
+
+Data: {card["data"]["name"]} (fingerprint `{card["data"]["fingerprint"][:16]}`),
+{counts["train"] + counts["validation"]:,} training images, of which the search held out {counts["validation"]:,}, and
+{counts["test"]:,} test images that no search saw. Run: `{card["run"]}`, seed {card["seed"]}.
+Training: {settings}.
+Versions: {versions}, on {card["trained_on"]["cpu"]}{gpus}.
+"""
+
+
+_USE = {
+    "onnx": """```python
+import onnxruntime
+session = onnxruntime.InferenceSession("{file}")
+(logits,) = session.run(["logits"], {{"images": images}})
+```""",
+    "torch-export": """```python
+import torch
+network = torch.export.load("{file}").module()
+logits = network(images)
+```""",
+    "safetensors": """```python
+import raynas
+from safetensors.torch import load_file
+network = raynas.build("{run}")                # the same weights already
+network.load_state_dict(load_file("{file}"))
+```""",
+}
+
+
+def _limits(limits: dict[str, Any]) -> str:
+    return " ".join(f"{key} {value:,.12g}" for key, value in limits.items() if value is not None)

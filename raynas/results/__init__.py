@@ -1,0 +1,1 @@
+"""The results of a run as pandas tables: evaluations, Pareto front, best network."""

@@ -1,0 +1,61 @@
+"""How an epoch walks through a learner's passes: which updates a step makes, and on which batch of each stream."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raynas.interfaces.objective import WEIGHTS, Update
+
+Batches = Mapping[str, NDArray[np.int64]]
+"""For each stream an epoch's images, shape (batches, batch_size)."""
+
+
+class Walk:
+    """The steps of an epoch, pass after pass.
+
+    Attributes:
+        steps: how many there are in all.
+        weight_steps: how many of them move the supernet's weights.
+    """
+
+    def __init__(self, passes: Sequence[Sequence[Update]], batches: Batches, most: int | None = None) -> None:
+        """`most` is how many steps a pass has at most."""
+        self._passes = passes
+        self._batches = batches
+        moving = [[update for update in updates if update.parameters == WEIGHTS] for updates in passes]
+        lengths = [
+            len(batches[(weights or updates)[0].stream][:most]) for weights, updates in zip(moving, passes, strict=True)
+        ]
+        moves = [length if weights else 0 for weights, length in zip(moving, lengths, strict=True)]
+        self._starts = [0, *accumulate(lengths)]
+        self._moves = [0, *accumulate(moves)]
+        self.steps = self._starts[-1]
+        self.weight_steps = self._moves[-1]
+
+    def at(self, step: int) -> list[tuple[Update, NDArray[np.int64], NDArray[np.int64] | None]]:
+        """The updates of a step, each with the images of its batch and of that beside it, shape (batch_size,)."""
+        number, place = self._place(step)
+        batches = {stream: _round(self._batches[stream], place) for stream in self._batches}
+        return [
+            (update, batches[update.stream], batches[update.beside] if update.beside else None)
+            for update in self._passes[number]
+        ]
+
+    def weight_step(self, step: int) -> int:
+        """How many steps of the epoch have moved the weights before this one."""
+        number, place = self._place(step)
+        return min(self._moves[number] + place, self._moves[number + 1])
+
+    def _place(self, step: int) -> tuple[int, int]:
+        number = bisect_right(self._starts, step) - 1
+        return number, step - self._starts[number]
+
+
+def _round(batches: NDArray[np.int64], place: int) -> NDArray[np.int64]:
+    rows: NDArray[np.int64] = batches[place % len(batches)]
+    return rows

@@ -1,0 +1,168 @@
+"""One network, trained alone: what it may have in training that it has not in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from raynas.interfaces.objective import (
+    WEIGHTS,
+    Gradients,
+    Learner,
+    MicroBatch,
+    Objective,
+    Step,
+    UniformPath,
+    Update,
+    add_gradients,
+)
+from raynas.recipe.recipe import TeacherSettings
+from raynas.training.teacher import Teacher
+from search_spaces.cell.auxiliary import DropPath
+from search_spaces.cell.space import CellSpace
+from search_spaces.cell.supernet import CellSupernet
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from raynas.data import Prepared
+    from raynas.recipe.recipe import FitSettings
+    from search_spaces import Architecture, Costs, SearchSpace
+
+
+def stand_alone(settings: FitSettings, data: Prepared) -> Objective:
+    """How one network is trained alone."""
+    if not (settings.auxiliary_weight or settings.drop_path or settings.stochastic_depth or settings.teacher):
+        return UniformPath()
+    return StandAlone(
+        auxiliary_weight=settings.auxiliary_weight,
+        drop_path=settings.drop_path,
+        stochastic_depth=settings.stochastic_depth,
+        teacher=settings.teacher,
+        mean=data.mean,
+        std=data.std,
+        epochs=settings.epochs,
+    )
+
+
+def refuse_unfit(space: SearchSpace, settings: FitSettings) -> None:
+    """Raises UserError if a network of this space cannot be trained as the settings ask."""
+    if settings.teacher is not None:
+        Teacher.refuse_unfit(settings.teacher, space.num_classes)
+    cells = isinstance(space, CellSpace)
+    if (settings.auxiliary_weight or settings.drop_path) and not cells:
+        raise UserError(
+            f"fit.auxiliary_weight and fit.drop_path are for networks of cells, not of {space.name}: leave them out."
+        )
+    if settings.stochastic_depth and cells:
+        raise UserError(
+            f"fit.stochastic_depth is for networks of blocks, not of cells as {space.name}'s are: set fit.drop_path."
+        )
+
+
+class StandAlone(Objective):
+    """A network with what regularises it. The loss is that of both classifiers, where there are two.
+
+    Attributes:
+        auxiliary_weight: of the loss of a classifier behind the last reduction, which the network in use has not.
+        drop_path: with which probability, after the last epoch, an operation but the identity would give an image
+            nothing; it rises linearly from 0 in the first.
+        stochastic_depth: with which probability the last block that adds its input adds an image nothing to it; of the
+            one at place i of n it is i/n of that.
+        teacher: whose answers are learnt beside the labels.
+        mean, std: of the images' channels (0..1), as they are normalised.
+        epochs: of the training.
+    """
+
+    auxiliary_weight: float = Field(ge=0)
+    drop_path: float = Field(ge=0, lt=1)
+    stochastic_depth: float = Field(ge=0, lt=1)
+    teacher: TeacherSettings | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    epochs: int
+
+    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
+        """Weights of the auxiliary head are drawn from torch's global generator, as the network's are."""
+        head = None
+        if self.auxiliary_weight:
+            assert isinstance(space, CellSpace), "the plan has refused others"
+            head = space.auxiliary_head().to(memory_format=torch.channels_last)
+        teacher = None
+        if self.teacher is not None:
+            teacher = Teacher(self.teacher, space.num_classes, self.mean, self.std)
+        return _StandAloneLearner(self, head, teacher)
+
+
+class _StandAloneLearner(Learner):
+    def __init__(self, settings: StandAlone, head: nn.Module | None, teacher: Teacher | None) -> None:
+        super().__init__()
+        self._settings = settings
+        self._teacher = teacher
+        self.head = head
+
+    def own_weights(self) -> Iterable[nn.Parameter]:
+        return self.parameters()
+
+    def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
+        drop_path = self._settings.drop_path * epoch / self._settings.epochs
+        return [[Update(WEIGHTS, "train", lambda step: self._one_network(step, drop_path))]]
+
+    def _one_network(self, step: Step, drop_path: float) -> Gradients:
+        path = step.space.sample(step.generator)
+        seed = int(step.generator.integers(2**62))
+        metrics: dict[str, Tensor] = {}
+        for batch in step.micro_batches:
+            whole = round(len(batch.images) / batch.share)
+
+            def drop(probability: float, place: int = 0, whole: int = whole, first: int = batch.first) -> DropPath:
+                return DropPath(probability, seed + place, whole, first)
+
+            if isinstance(step.supernet, CellSupernet):
+                told = self._run_cells(step, batch, path, drop(drop_path) if drop_path else None)
+            else:
+                told = self._run_blocks(step, batch, path, drop)
+            for key, value in told.items():
+                metrics[key] = metrics[key] + value if key in metrics else value
+        return Gradients([path], metrics)
+
+    def _run_cells(self, step: Step, batch: MicroBatch, path: Architecture, drop: DropPath | None) -> dict[str, Tensor]:
+        assert isinstance(step.supernet, CellSupernet)
+        logits, features = step.supernet.trained(batch.images, path, drop)
+        taught = self._taught(step, batch)
+        if self.head is None:
+            return add_gradients(taught, lambda images: logits, [batch])
+        auxiliary = self._settings.auxiliary_weight * step.loss(self.head(features), batch.labels)
+        both = replace(taught, loss=lambda logits, labels: taught.loss(logits, labels) + auxiliary)
+        return add_gradients(both, lambda images: logits, [batch])
+
+    def _run_blocks(
+        self, step: Step, batch: MicroBatch, path: Architecture, drop: Callable[[float, int], DropPath]
+    ) -> dict[str, Tensor]:
+        branches = list(step.supernet.branches(path)) if self._settings.stochastic_depth else []
+        rates = [self._settings.stochastic_depth * place / len(branches) for place in range(1, len(branches) + 1)]
+        drops = [drop(rate, place) for place, rate in enumerate(rates)]
+        with _dropping(branches, drops):
+            return add_gradients(self._taught(step, batch), lambda images: step.supernet(images, path), [batch])
+
+    def _taught(self, step: Step, batch: MicroBatch) -> Step:
+        """The step with the teacher's share in its loss on this micro-batch."""
+        if self._teacher is None:
+            return step
+        loss = self._teacher.loss(batch.images, step.loss)
+        return replace(step, loss=loss)
+
+
+@contextmanager
+def _dropping(branches: Sequence[nn.Module], drops: Sequence[DropPath]) -> Iterator[None]:
+    """While it lasts, what a branch gives is dropped for some images."""
+    with ExitStack() as stack:
+        for branch, drop in zip(branches, drops, strict=True):
+            hook = branch.register_forward_hook(lambda module, given, output, drop=drop: drop(output))
+            stack.callback(hook.remove)
+        yield

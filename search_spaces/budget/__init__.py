@@ -1,0 +1,1 @@
+"""Budgets: limits on costs, and whether an architecture can meet them."""

@@ -1,0 +1,125 @@
+"""A cell that was searched: any number of operations on an edge, any number of edges into a node, all with weights.
+
+As text an operation stands with its weight, an edge with its own: `skip_connect*0.2+sep_conv_3x3*0.5@0.31` gives a
+node 0.31 times (0.2 times its source plus 0.5 times the convolution of it). An edge that is gone is `none`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_spaces.cell.space import CellSpace
+from search_spaces.cell.supernet import CellNetwork
+from search_spaces.errors import UserError
+from search_spaces.space import NOTHING, Architecture, Choice
+
+FILE = "genotype.txt"
+"""A genotype's text in a run folder."""
+_NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
+_EDGE = re.compile(rf"(?P<operations>\w+\*{_NUMBER}(?:\+\w+\*{_NUMBER})*)@(?P<edge>{_NUMBER})")
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """What is left of a mixture (HM-NAS equations 1 to 4). `str()` gives the text that parses back, exactly.
+
+    Attributes:
+        space: in which an edge takes any number of operations.
+        architecture: the operations that are left.
+        operations: of each choice, the weights of its options; 0 where an option or the whole edge is gone.
+        edges: the weights of the edges, 0 where one is gone.
+    """
+
+    space: CellSpace
+    architecture: Architecture
+    operations: tuple[tuple[float, ...], ...]
+    edges: tuple[float, ...]
+
+    @classmethod
+    def of(cls, space: CellSpace, operations: Sequence[Sequence[float]], edges: Sequence[float]) -> Self:
+        """The genotype of these weights, in single precision; an edge without operations or weight is gone.
+
+        Raises:
+            UserError: if an edge of the space takes one operation alone.
+        """
+        refuse_single_operations(space)
+        single = torch.tensor(edges), torch.tensor([list(row) for row in operations])
+        kept = (single[1] != 0) & (single[0] != 0)[:, None]
+        rows = (single[1] * kept).tolist()
+        values = [sum(1 << option for option, weight in enumerate(row) if weight) for row in rows]
+        left = (single[0] * kept.any(dim=1)).tolist()
+        return cls(space, space.architecture(values), tuple(tuple(row) for row in rows), tuple(left))
+
+    @property
+    def weights(self) -> Tensor:
+        """What each operation's output is multiplied by, shape (choices, options)."""
+        return torch.tensor(self.operations) * torch.tensor(self.edges)[:, None]
+
+    def network(self, num_classes: int | None = None) -> CellNetwork:
+        """The compact network: what is gone is really gone. It loads `CellSpace.network_state` of a supernet's."""
+        return self.space.network(self.architecture, num_classes, self.weights)
+
+    def __str__(self) -> str:
+        groups: dict[str, list[str]] = {}
+        for choice, row, edge in zip(self.space.choices, self.operations, self.edges, strict=True):
+            words = [f"{name}*{_short(weight)}" for name, weight in zip(choice.options, row, strict=True) if weight]
+            groups.setdefault(choice.group, []).append(f"{'+'.join(words)}@{_short(edge)}" if words else NOTHING)
+        return f"{self.space.name}: " + " | ".join(" ".join(words) for words in groups.values())
+
+    @classmethod
+    def parse(cls, space: CellSpace, text: str) -> Self:
+        """The genotype that `str()` wrote.
+
+        Raises:
+            UserError: if the text is of another space, or not one of a genotype; it names the edge.
+        """
+        name, _, body = text.partition(":")
+        if name.strip() != space.name:
+            raise UserError(f"This is not a genotype of {space.name}: {text!r}; it would begin with '{space.name}:'.")
+        words = body.replace("|", " ").split()
+        if len(words) != len(space.choices):
+            raise UserError(f"A genotype of {space.name} has {len(space.choices)} edges, not {len(words)}.")
+        read = [_read(choice, word) for choice, word in zip(space.choices, words, strict=True)]
+        return cls.of(space, [operations for operations, _ in read], [edge for _, edge in read])
+
+
+def refuse_single_operations(space: CellSpace) -> None:
+    """Raises UserError if an edge takes one operation alone."""
+    if not all(choice.subset for choice in space.choices):
+        raise UserError(
+            f"A genotype keeps any number of operations on an edge, and an edge of {space.name} takes one: set "
+            "space.subset=true where the space has that setting, as darts has."
+        )
+
+
+def _read(choice: Choice, word: str) -> tuple[list[float], float]:
+    """The weights of an edge's options, and its own."""
+    weights = dict.fromkeys(choice.options, 0.0)
+    if word == NOTHING:
+        return list(weights.values()), 0.0
+    parts = _EDGE.fullmatch(word)
+    pairs = [pair.split("*") for pair in parts["operations"].split("+")] if parts else []
+    if parts is None or len({name for name, _ in pairs}) < len(pairs) or not {name for name, _ in pairs} <= {*weights}:
+        example = f"{choice.options[0]}*0.5@0.25"
+        raise UserError(
+            f"{choice.name} cannot be {word!r}: write {example} or {NOTHING}, of the operations "
+            f"{', '.join(choice.options)}."
+        )
+    weights.update({name: float(weight) for name, weight in pairs})
+    values = [*weights.values(), float(parts["edge"])]
+    if not all(math.isfinite(value) for value in values):
+        raise UserError(f"{choice.name} has a weight in {word!r} that is not a number.")
+    return list(weights.values()), float(parts["edge"])
+
+
+def _short(weight: float) -> str:
+    """The shortest decimal that is this number in single precision."""
+    return str(np.float32(weight))

@@ -1,0 +1,260 @@
+"""The operations of cells, in DARTS's and NAS-Bench-201's form: activation first, batch norm last.
+
+An operation knows what it costs at a place in the network from the shapes alone, and builds itself there. `affine` says
+whether its batch norm has a trainable scale and shift.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.chain.blocks import Place
+from search_spaces.latency_table import LatencyKey
+from search_spaces.layers.cost import FREE, Cost, linear_cost
+
+
+class Operation(ABC):
+    """One operation, whatever its place."""
+
+    @abstractmethod
+    def cost(self, place: Place, affine: bool) -> Cost:
+        """What one image costs here."""
+
+    @abstractmethod
+    def latency_key(self, place: Place) -> LatencyKey | None:
+        """Under which key a latency table knows it here, `affine` or not; None where nothing is computed."""
+
+    @abstractmethod
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        """The module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
+
+
+@dataclass(frozen=True)
+class ConvNorm(Operation):
+    """Convolution and batch norm; behind an activation, unless it is the first of the network."""
+
+    kernel: int
+    activation: bool = True
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        cost = _conv_cost(place.in_channels, place.out_channels, self.kernel, place.out_size)
+        cost += _norm_cost(place.out_channels, affine)
+        return cost + _relu_cost(place.in_channels, place.size) if self.activation else cost
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("relu-conv" if self.activation else "conv", place, self.kernel)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if self.activation:
+            layers["relu"] = nn.ReLU()
+        layers["conv"] = _conv(place.in_channels, place.out_channels, self.kernel, place.stride)
+        layers["norm"] = nn.BatchNorm2d(place.out_channels, affine=affine)
+        return nn.Sequential(layers)
+
+
+@dataclass(frozen=True)
+class SeparableConv(Operation):
+    """ReLU, depthwise convolution, 1x1 convolution and batch norm, `times` over; the first has the stride."""
+
+    kernel: int
+    times: int = 1
+    dilation: int = 1
+
+    def _places(self, place: Place) -> list[Place]:
+        again = self.times - 1
+        outs = [place.in_channels] * again + [place.out_channels]
+        strides = [place.stride] + [1] * again
+        sizes = [place.size] + [place.out_size] * again
+        return [Place(place.in_channels, *shape) for shape in zip(outs, strides, sizes, strict=True)]
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        cost = FREE
+        for one in self._places(place):
+            cost += _relu_cost(one.in_channels, one.size)
+            cost += _conv_cost(one.in_channels, one.in_channels, self.kernel, one.out_size, groups=one.in_channels)
+            cost += _conv_cost(one.in_channels, one.out_channels, 1, one.out_size) + _norm_cost(
+                one.out_channels, affine
+            )
+        return cost
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        op = f"sep-conv-{self.times}x" + (f"-dilation-{self.dilation}" if self.dilation > 1 else "")
+        return _key(op, place, self.kernel)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        built = [self._build(one, affine) for one in self._places(place)]
+        return built[0] if len(built) == 1 else nn.Sequential(*built)
+
+    def _build(self, place: Place, affine: bool) -> nn.Module:
+        layers = {
+            "relu": nn.ReLU(),
+            "depthwise": _conv(
+                place.in_channels, place.in_channels, self.kernel, place.stride, self.dilation, place.in_channels
+            ),
+            "pointwise": _conv(place.in_channels, place.out_channels, 1),
+            "norm": nn.BatchNorm2d(place.out_channels, affine=affine),
+        }
+        return nn.Sequential(OrderedDict(layers))
+
+
+@dataclass(frozen=True)
+class Pool(Operation):
+    """3x3 pooling, the greatest or the mean of what lies inside the image; in DARTS with a batch norm, never affine."""
+
+    greatest: bool = False
+    norm: bool = False
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        return FREE
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        op = ("max-pool" if self.greatest else "avg-pool") + ("-norm" if self.norm else "")
+        return _key(op, place, kernel=3)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        pool: nn.Module = (
+            nn.MaxPool2d(3, place.stride, padding=1)
+            if self.greatest
+            else nn.AvgPool2d(3, place.stride, padding=1, count_include_pad=False)
+        )
+        if not self.norm:
+            return pool
+        return nn.Sequential(OrderedDict(pool=pool, norm=nn.BatchNorm2d(place.out_channels, affine=False)))
+
+
+@dataclass(frozen=True)
+class SkipConnect(Operation):
+    """The identity, at no cost; where the shape changes, a `FactorizedReduce`."""
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        return FREE if place.keeps_shape else FactorizedReduce().cost(place, affine)
+
+    def latency_key(self, place: Place) -> LatencyKey | None:
+        return None if place.keeps_shape else FactorizedReduce().latency_key(place)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        return nn.Identity() if place.keeps_shape else FactorizedReduce().build(place, affine)
+
+
+@dataclass(frozen=True)
+class FactorizedReduce(Operation):
+    """ReLU, two 1x1 convolutions of stride 2, the second shifted by a pixel, side by side, and batch norm."""
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        convolutions = _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
+        return _relu_cost(place.in_channels, place.size) + convolutions + _norm_cost(place.out_channels, affine)
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("factorized-reduce", place, kernel=1)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        return _FactorizedReduce(place, affine)
+
+
+class _FactorizedReduce(nn.Module):
+    def __init__(self, place: Place, affine: bool) -> None:
+        super().__init__()
+        half = place.out_channels // 2
+        self.even = _conv(place.in_channels, half, 1, place.stride)
+        self.odd = _conv(place.in_channels, place.out_channels - half, 1, place.stride)
+        self.norm = nn.BatchNorm2d(place.out_channels, affine=affine)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = functional.relu(features)
+        shifted = features[:, :, 1:, 1:]
+        if features.shape[-1] % 2:
+            shifted = functional.pad(shifted, (0, 1, 0, 1))
+        normed: Tensor = self.norm(torch.cat([self.even(features), self.odd(shifted)], dim=1))
+        return normed
+
+
+@dataclass(frozen=True)
+class ResidualReduction(Operation):
+    """NAS-Bench-201's block between stages: two 3x3 ReLU-conv-BN beside a 2x2 pooling and a 1x1 convolution."""
+
+    def _places(self, place: Place) -> tuple[Place, Place]:
+        return place, Place(place.out_channels, place.out_channels, 1, place.out_size)
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        first, second = (ConvNorm(3).cost(one, affine) for one in self._places(place))
+        return first + second + _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("residual-reduction", place, kernel=3)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        first, second = (ConvNorm(3).build(one, affine) for one in self._places(place))
+        return _ResidualReduction(first, second, place)
+
+
+class _ResidualReduction(nn.Module):
+    def __init__(self, first: nn.Module, second: nn.Module, place: Place) -> None:
+        super().__init__()
+        self.first = first
+        self.second = second
+        self.pool = nn.AvgPool2d(place.stride, place.stride, ceil_mode=True)
+        self.shortcut = _conv(place.in_channels, place.out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        residual: Tensor = self.second(self.first(features))
+        shortcut: Tensor = self.shortcut(self.pool(features))
+        return shortcut + residual
+
+
+@dataclass(frozen=True)
+class Classifier(Operation):
+    """Global pooling and a linear layer, in NAS-Bench-201 behind batch norm and ReLU."""
+
+    norm: bool = False
+
+    def cost(self, place: Place, affine: bool) -> Cost:
+        linear = linear_cost(place.in_channels, place.out_channels)
+        if not self.norm:
+            return linear
+        return _norm_cost(place.in_channels, affine) + _relu_cost(place.in_channels, place.size) + linear
+
+    def latency_key(self, place: Place) -> LatencyKey:
+        return _key("norm-pool-classifier" if self.norm else "pool-classifier", place, kernel=1)
+
+    def build(self, place: Place, affine: bool) -> nn.Module:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if self.norm:
+            layers["norm"] = nn.BatchNorm2d(place.in_channels, affine=affine)
+            layers["relu"] = nn.ReLU()
+        layers["pool"] = nn.AdaptiveAvgPool2d(1)
+        layers["flatten"] = nn.Flatten()
+        layers["classifier"] = nn.Linear(place.in_channels, place.out_channels)
+        return nn.Sequential(layers)
+
+
+def _key(op: str, place: Place, kernel: int) -> LatencyKey:
+    return LatencyKey(op, place.size, place.in_channels, place.out_channels, kernel, 0, place.stride)
+
+
+def _conv(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """Without bias; padded so that stride 1 keeps the size."""
+    padding = dilation * (kernel - 1) // 2
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
+
+
+def _conv_cost(in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1) -> Cost:
+    weights = out_channels * (in_channels // groups) * kernel**2
+    return Cost(weights * out_size**2, weights)
+
+
+def _norm_cost(channels: int, affine: bool) -> Cost:
+    params = 2 * channels if affine else 0
+    return Cost(0, params, norm_params=params)
+
+
+def _relu_cost(channels: int, size: int) -> Cost:
+    return Cost(0, 0, activations=channels * size**2)

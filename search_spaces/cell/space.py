@@ -1,0 +1,188 @@
+"""Spaces of cells: small graphs, stacked to a network, whose edges choose among operations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.cell.auxiliary import auxiliary_head
+from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.operations import Operation
+from search_spaces.cell.supernet import CellNetwork, CellSupernet, taken_operations
+from search_spaces.costs import TableCosts
+from search_spaces.errors import UserError
+from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+from search_spaces.layers.cost import FREE, PLAIN, Counting
+from search_spaces.space import NOTHING, Architecture, CountingMode, SearchSpace
+from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+
+class CellSpace(SearchSpace):
+    """An edge's operations are a choice, shared by the cells of a kind; each cell has weights of its own.
+
+    An operation costs the same whatever else is taken: costs are a table, an option's being summed over its cells.
+    Latency is that of the operations alone: what it takes to add them up at a node is left out.
+
+    Attributes:
+        operations: what the choices' options stand for; `none` stands for no operation.
+        affine: whether batch norm within cells has a trainable scale and shift.
+        partial: in the supernet alone, an edge's operations run on one channel in this many.
+        auxiliary_norm: whether an auxiliary head's second convolution has a batch norm.
+        paper_counting: how the paper counts.
+    """
+
+    operations: Mapping[str, Operation]
+    affine: bool
+    partial: int = 1
+    auxiliary_norm: bool = True
+    paper_counting: Counting = PLAIN
+
+    @abstractmethod
+    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+        """What stands where, for images of this height and width."""
+
+    def plan(self, resolution: int | None = None, num_classes: int | None = None) -> NetworkPlan:
+        """What stands where; the space's own resolution and number of classes where none is given.
+
+        Raises:
+            UserError: if the strides leave less than a pixel.
+        """
+        resolution = self.resolution if resolution is None else resolution
+        plan = self._plan(resolution, self.num_classes if num_classes is None else num_classes)
+        if resolution < plan.stride:
+            raise UserError(
+                f"{self.name}: images of {resolution} pixels are too small for its strides; "
+                f"use at least {plan.stride} pixels, or a smaller stem_stride."
+            )
+        return plan
+
+    def supernet(self, num_classes: int | None = None) -> CellSupernet:
+        """Its weights are drawn from torch's global generator, as torch's layers draw theirs."""
+        surviving = [
+            [choice.options[option] for option in options if choice.options[option] != NOTHING]
+            for choice, options in zip(self.choices, self.surviving, strict=True)
+        ]
+        plan = self.plan(num_classes=num_classes)
+        edges = [self._build(cell, surviving, self.partial) for cell in plan.cells]
+        return CellSupernet(plan, edges, self.choices, self.partial)
+
+    def auxiliary_head(self, num_classes: int | None = None) -> nn.Module:
+        """A second classifier, for training alone, of what `CellSupernet.trained` gives beside the logits."""
+        plan = self.plan(num_classes=num_classes)
+        cell = plan.cells[plan.last_reduction]
+        return auxiliary_head(cell.out_channels, cell.out_size, plan.head.place.out_channels, self.auxiliary_norm)
+
+    def network(
+        self, architecture: Architecture, num_classes: int | None = None, weights: Tensor | None = None
+    ) -> CellNetwork:
+        """The network without the operations and edges that the architecture leaves out.
+
+        Args:
+            weights: what the operations' outputs are multiplied by, shape (choices, options), if not by 1.
+        """
+        taken = taken_operations(self.choices, architecture)
+        plan = self.plan(num_classes=num_classes)
+        edges = [self._build(cell, taken) for cell in plan.cells]
+        present = [{edge: built for edge, built in cell.items() if built} for cell in edges]
+        if weights is None:
+            return CellNetwork(plan, present)
+        rows = zip(self.choices, weights.tolist(), strict=True)
+        named = {(i, name): row[j] for i, (choice, row) in enumerate(rows) for j, name in enumerate(choice.options)}
+        return CellNetwork(plan, present, named)
+
+    def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.partial > 1:
+            raise UserError(
+                f"A supernet of {self.name} with partial: {self.partial} has weights for a part of a network's "
+                "channels: nothing can be inherited from it."
+            )
+        taken = taken_operations(self.choices, architecture)
+        kept = {
+            ("cells", str(number), "edges", edge.key, name)
+            for number, cell in enumerate(self.plan().cells)
+            for edge in cell.edges
+            for name in taken[edge.choice]
+        }
+        parts = {name: tuple(name.split(".")) for name in supernet_state}
+        return {
+            name: tensor
+            for name, tensor in supernet_state.items()
+            if parts[name][2:3] != ("edges",) or parts[name][:5] in kept
+        }
+
+    def _build(self, cell: CellPlan, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:
+        """The operations of a cell's edges where the choices take these, on one channel in `partial`."""
+        return {
+            edge: {
+                name: self.operations[name].build(edge.place.part(partial), self.affine) for name in taken[edge.choice]
+            }
+            for edge in cell.edges
+        }
+
+    def costs(
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> TableCosts:
+        plan = self.plan(resolution, num_classes)
+        count = PLAIN if counting == "macs" else self.paper_counting
+        shape = (len(self.choices), max(len(choice.options) for choice in self.choices))
+        options = [[FREE] * shape[1] for _ in self.choices]
+        for choice, option, part in self._edge_parts(plan):
+            options[choice][option] += part.cost()
+        fixed = FREE
+        for part in plan.always():
+            fixed += part.cost()
+        table = {
+            "macs": torch.tensor([[count.macs(cost) for cost in row] for row in options], dtype=torch.float64),
+            "params": torch.tensor([[count.params(cost) for cost in row] for row in options], dtype=torch.float64),
+        }
+        fixed_costs = {"macs": float(count.macs(fixed)), "params": float(count.params(fixed))}
+        if latency is not None:
+            table["latency_ms"] = torch.zeros(shape, dtype=torch.float64)
+            for choice, option, part in self._edge_parts(plan):
+                needed = option in self.surviving[choice]
+                table["latency_ms"][choice, option] += latency.option_ms(part.latency_key(), needed)
+            always = (part.latency_key() for part in plan.always())
+            fixed_costs["latency_ms"] = sum(latency.option_ms(key, needed=True) for key in always)
+        subsets = frozenset(position for position, choice in enumerate(self.choices) if choice.subset)
+        return TableCosts(self.name, self.surviving, table, fixed_costs, subsets)
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        """The operations, what prepares the cells' inputs, the stem and the head; nodes' sums are not among them."""
+        plan = self.plan()
+        options = [part for choice, i, part in self._edge_parts(plan) if i in self.surviving[choice]]
+        timed: dict[LatencyKey, TimedBlock] = {}
+        for part in (*plan.always(), *options):
+            key, place = part.latency_key(), part.place
+            if key is not None:
+                timed.setdefault(key, TimedBlock(part.build, (place.in_channels, place.size, place.size)))
+        return timed
+
+    def _edge_parts(self, plan: NetworkPlan) -> Iterator[tuple[int, int, Part]]:
+        """Every choice's options, by index, at every edge that they are for; `none` is no operation."""
+        for edge in (edge for cell in plan.cells for edge in cell.edges):
+            for option, name in enumerate(self.choices[edge.choice].options):
+                if name != NOTHING:
+                    yield edge.choice, option, Part(self.operations[name], edge.place, self.affine)
+
+    def links(self) -> list[Link]:
+        """Nodes are `stem0`, `cell0.2` (a cell's node) and `cell0` (what it gives); all cells' edges are there."""
+        plan = self.plan()
+        outputs = [f"stem{number}" for number in range(len(plan.stem))]
+        links = [Link(*pair) for pair in zip([INPUT, *outputs], outputs, strict=False)]
+        outputs = [outputs[0], *outputs]
+        for number, cell in enumerate(plan.cells):
+            name = f"cell{number}"
+            inputs = len(cell.inputs)
+            links += [Link(output, f"{name}.{node}") for node, output in enumerate(outputs[-inputs:])]
+            links += [Link(f"{name}.{edge.source}", f"{name}.{edge.target}", edge.choice) for edge in cell.edges]
+            given = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
+            links += [Link(f"{name}.{node}", name) for node in given]
+            outputs.append(name)
+        return [*links, Link(outputs[-1], OUTPUT)]

@@ -1,0 +1,310 @@
+"""The operations that a choice chooses among, as short strings that parse and print: `k3e6`, `k5e6se`, `skip`.
+
+A block knows what it costs at a place in the network from the shapes alone, and builds itself there in the style of its
+family.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.errors import UserError, nearest
+from search_spaces.latency_table import LatencyKey
+from search_spaces.layers.cost import FREE, Cost, conv_bn_cost, pointwise_cost, squeeze_cost
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+    "silu": nn.SiLU,
+}
+SQUEEZES = ("input", "expanded")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands: the channels that it takes and gives, its stride, and its input's height in pixels."""
+
+    in_channels: int
+    out_channels: int
+    stride: int
+    size: int
+
+    @property
+    def out_size(self) -> int:
+        return (self.size - 1) // self.stride + 1
+
+    @property
+    def keeps_shape(self) -> bool:
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+    def part(self, of: int) -> Place:
+        """The same place for one channel in so many."""
+        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a family builds its blocks.
+
+    Attributes:
+        activation: `relu`, `relu6`, `hard_swish` or `silu`.
+        keep_expand: blocks of expansion 1 keep their 1x1 expand convolution.
+        squeeze: squeeze-and-excitation narrows to a quarter of the block's `input` channels (MnasNet, EfficientNet: the
+            block's activation inside, a sigmoid as gate), or of its `expanded` ones, as a multiple of 8 (MobileNetV3:
+            ReLU inside, a hard sigmoid as gate).
+
+    Raises:
+        UserError: if there is no such activation or squeeze.
+    """
+
+    activation: str = "relu6"
+    keep_expand: bool = False
+    squeeze: str = "input"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise UserError(f"No activation is called {self.activation!r}; {nearest(self.activation, ACTIVATIONS)}")
+        if self.squeeze not in SQUEEZES:
+            raise UserError(f"A squeeze cannot be {self.squeeze!r}; {nearest(self.squeeze, SQUEEZES)}")
+
+    @property
+    def activation_layer(self) -> type[nn.Module]:
+        return ACTIVATIONS[self.activation]
+
+    def squeezed(self, in_channels: int, hidden: int) -> int:
+        """The channels between the two layers of a squeeze-and-excitation."""
+        return max(1, in_channels // 4) if self.squeeze == "input" else multiple_of_8(hidden // 4)
+
+    def squeeze_excitation(self, in_channels: int, hidden: int) -> nn.Module:
+        from torchvision.ops import SqueezeExcitation  # two seconds to import, and costs need no modules
+
+        squeezed = self.squeezed(in_channels, hidden)
+        if self.squeeze == "input":
+            return cast(nn.Module, SqueezeExcitation(hidden, squeezed, self.activation_layer, nn.Sigmoid))
+        return cast(nn.Module, SqueezeExcitation(hidden, squeezed, nn.ReLU, nn.Hardsigmoid))
+
+
+def multiple_of_8(channels: float) -> int:
+    """The nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    activation: type[nn.Module] | None = None,
+) -> nn.Module:
+    """Convolution without bias, batch norm and activation; odd kernels are padded so that stride 1 keeps the size."""
+    from torchvision.ops import Conv2dNormActivation  # two seconds to import, and costs need no modules
+
+    return cast(
+        nn.Module,
+        Conv2dNormActivation(in_channels, out_channels, kernel, stride, groups=groups, activation_layer=activation),
+    )
+
+
+class Block(ABC):
+    """One operation, whatever its place."""
+
+    @abstractmethod
+    def cost(self, place: Place, style: Style) -> Cost:
+        """What one image costs here."""
+
+    @abstractmethod
+    def latency_key(self, place: Place, style: Style) -> LatencyKey | None:
+        """Under which key a latency table knows this block here; None where nothing is computed."""
+
+    @abstractmethod
+    def build(self, place: Place, style: Style) -> nn.Module:
+        """The module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
+
+    def has_shortcut(self, place: Place) -> bool:
+        """Whether its input also goes past it, so that the network stays connected without it."""
+        return place.keeps_shape
+
+    def misfit(self, place: Place) -> str | None:
+        """Why it cannot stand here, as a sentence without its subject; None if it can."""
+        return None
+
+
+@dataclass(frozen=True)
+class MBConv(Block):
+    """MobileNetV2's inverted bottleneck, `k{kernel}e{expansion}`: 1x1 expand, depthwise, 1x1 project.
+
+    The input is added where stride and channels leave the shape as it is. Without its 1x1 expand convolution are
+    expansion 1, unless the family keeps it, and `sep{kernel}` always (MnasNet's SepConv). `k5e6se` has
+    squeeze-and-excitation behind the depthwise convolution. `k3g2` is FBNet's block of expansion 1: both 1x1
+    convolutions in two groups, and the channels shuffled behind the first.
+    """
+
+    kernel: int
+    expansion: int
+    se: bool = False
+    groups: int = 1
+    separable: bool = False
+
+    def __str__(self) -> str:
+        if self.separable:
+            return f"sep{self.kernel}"
+        width = f"g{self.groups}" if self.groups > 1 else f"e{self.expansion}"
+        return f"k{self.kernel}{width}{'se' if self.se else ''}"
+
+    def _expands(self, style: Style) -> bool:
+        return not self.separable and (self.expansion > 1 or self.groups > 1 or style.keep_expand)
+
+    def cost(self, place: Place, style: Style) -> Cost:
+        hidden = place.in_channels * self.expansion
+        cost = conv_bn_cost(hidden, hidden, self.kernel, place.out_size, groups=hidden, activation=True)
+        cost += pointwise_cost(hidden, place.out_channels, place.out_size, self.groups)
+        if self._expands(style):
+            cost += pointwise_cost(place.in_channels, hidden, place.size, self.groups, activation=True)
+        return cost + squeeze_cost(hidden, style.squeezed(place.in_channels, hidden)) if self.se else cost
+
+    def latency_key(self, place: Place, style: Style) -> LatencyKey:
+        op = "mbconv-expand" if self.expansion == 1 and self._expands(style) else "mbconv"
+        channels = place.in_channels, place.out_channels
+        return LatencyKey(op, place.size, *channels, self.kernel, self.expansion, place.stride, self.se, self.groups)
+
+    def build(self, place: Place, style: Style) -> nn.Module:
+        hidden, activation = place.in_channels * self.expansion, style.activation_layer
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if self._expands(style):
+            layers["expand"] = conv_bn(place.in_channels, hidden, 1, groups=self.groups, activation=activation)
+        if self.groups > 1:
+            layers["shuffle"] = nn.ChannelShuffle(self.groups)
+        layers["depthwise"] = conv_bn(hidden, hidden, self.kernel, place.stride, hidden, activation)
+        if self.se:
+            layers["squeeze"] = style.squeeze_excitation(place.in_channels, hidden)
+        layers["project"] = conv_bn(hidden, place.out_channels, 1, groups=self.groups)
+        return Residual(layers) if place.keeps_shape else nn.Sequential(layers)
+
+    def misfit(self, place: Place) -> str | None:
+        if place.in_channels % self.groups == place.out_channels % self.groups == 0:
+            return None
+        channels = f"the {place.in_channels} and {place.out_channels} there"
+        return f"needs input and output channels that are multiples of {self.groups}, unlike {channels}"
+
+
+@dataclass(frozen=True)
+class Basic(Block):
+    """ResNet's basic block on CIFAR, `basic{kernel}`: two convolutions, and the input added before the last activation.
+
+    Where the shape changes, the input's pixels are taken at the stride and its channels padded with zeros (option A).
+    """
+
+    kernel: int
+
+    def __str__(self) -> str:
+        return f"basic{self.kernel}"
+
+    def cost(self, place: Place, style: Style) -> Cost:
+        first = conv_bn_cost(place.in_channels, place.out_channels, self.kernel, place.out_size, activation=True)
+        return first + conv_bn_cost(place.out_channels, place.out_channels, self.kernel, place.out_size, 1, True)
+
+    def latency_key(self, place: Place, style: Style) -> LatencyKey:
+        return LatencyKey("basic", place.size, place.in_channels, place.out_channels, self.kernel, 0, place.stride)
+
+    def build(self, place: Place, style: Style) -> nn.Module:
+        activation = style.activation_layer
+        first = conv_bn(place.in_channels, place.out_channels, self.kernel, place.stride, activation=activation)
+        second = conv_bn(place.out_channels, place.out_channels, self.kernel)
+        return PaddedResidual(OrderedDict(first=first, second=second, activation=activation()), place)
+
+    def has_shortcut(self, place: Place) -> bool:
+        return True
+
+    def misfit(self, place: Place) -> str | None:
+        if place.out_channels >= place.in_channels:
+            return None
+        return f"only adds channels to its input, but {place.in_channels} would become {place.out_channels} there"
+
+
+@dataclass(frozen=True)
+class Skip(Block):
+    """`skip`: the identity, at no cost; where the shape changes, a strided 1x1 convolution with batch norm."""
+
+    def __str__(self) -> str:
+        return "skip"
+
+    def cost(self, place: Place, style: Style) -> Cost:
+        return FREE if place.keeps_shape else pointwise_cost(place.in_channels, place.out_channels, place.out_size)
+
+    def latency_key(self, place: Place, style: Style) -> LatencyKey | None:
+        if place.keeps_shape:
+            return None
+        return LatencyKey("skip", place.size, place.in_channels, place.out_channels, 1, 0, place.stride)
+
+    def build(self, place: Place, style: Style) -> nn.Module:
+        return nn.Identity() if place.keeps_shape else conv_bn(place.in_channels, place.out_channels, 1, place.stride)
+
+
+class Residual(nn.Sequential):
+    """What its layers make of the input, plus the input."""
+
+    @property
+    def branch(self) -> nn.Module:
+        """The layer whose output is added to the input."""
+        return self[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images
+        for layer in self:
+            features = layer(features)
+        return images + features
+
+
+class PaddedResidual(Residual):
+    """What its layers but the last make of the input, plus the input brought to their shape; then the last layer.
+
+    The input comes to that shape without weights: pixels at the stride, and channels of zeros behind its own.
+    """
+
+    def __init__(self, layers: OrderedDict[str, nn.Module], place: Place) -> None:
+        super().__init__(layers)
+        self._stride = place.stride
+        self._padding = place.out_channels - place.in_channels
+
+    @property
+    def branch(self) -> nn.Module:
+        return self[-2]
+
+    def forward(self, images: Tensor) -> Tensor:
+        *layers, activation = self
+        features = images
+        for layer in layers:
+            features = layer(features)
+        shortcut = F.pad(images[:, :, :: self._stride, :: self._stride], (0, 0, 0, 0, 0, self._padding))
+        return cast(Tensor, activation(features + shortcut))
+
+
+def parse(text: str) -> Block:
+    """The block that `str()` wrote.
+
+    Raises:
+        UserError: if the text is no block.
+    """
+    read = re.fullmatch(r"skip|(k|sep|basic)([1-9]\d*)(?:e([1-9]\d*)|g([2-9]|[1-9]\d+))?(se)?", text)
+    if read is not None:
+        kind, kernel, expansion, groups, se = read.groups()
+        if kind is None:
+            return Skip()
+        if int(kernel) % 2 == 1 and kind == "k" and (expansion or groups):
+            return MBConv(int(kernel), int(expansion or 1), bool(se), int(groups or 1))
+        if int(kernel) % 2 == 1 and kind != "k" and not (expansion or groups or se):
+            return Basic(int(kernel)) if kind == "basic" else MBConv(int(kernel), 1, separable=True)
+    raise UserError(
+        f"{text!r} is no block; 'k3e6' is an inverted bottleneck of odd kernel 3 and expansion 6, 'k3e6se' one with "
+        "squeeze-and-excitation, 'k3g2' one of two groups, and 'sep3', 'basic3' and 'skip' are blocks, too."
+    )

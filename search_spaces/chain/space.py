@@ -1,0 +1,334 @@
+"""Layer-by-layer spaces: a stem, stages of layers that each choose a block, a head convolution and a classifier."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from math import prod
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from search_spaces.chain.blocks import Place, Skip, Style, conv_bn, multiple_of_8, parse
+from search_spaces.chain.supernet import ChainSupernet, initialise, layer_key, network_state
+from search_spaces.costs import TableCosts
+from search_spaces.errors import UserError
+from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+from search_spaces.layers.cost import PLAIN, Counting, conv_bn_cost
+from search_spaces.layers.head import Head
+from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+STEM_KERNEL = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A row of the network's table: `repeats` layers of `channels`, of which the first has the stage's stride.
+
+    Attributes:
+        first: the options of the first layer.
+        rest: those of the others; where not given, the same.
+        name: what its choices are called by, `{name}.1` and so on; where not given, `stage1`, `stage2` and so on.
+        activation: its blocks' activation, where it is not the family's.
+    """
+
+    channels: int
+    repeats: int
+    stride: int
+    first: tuple[str, ...]
+    rest: tuple[str, ...] = ()
+    name: str | None = None
+    activation: str | None = None
+
+    def options(self, layer: int) -> tuple[str, ...]:
+        """Of a layer, counted from 1."""
+        return self.rest if layer > 1 and self.rest else self.first
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainFamily:
+    """A layer-by-layer space as its table, in plain data; calling it gives the space with settings of one's own.
+
+    Attributes:
+        head_channels: of the 1x1 convolution before the pooling; None without one.
+        linear_features: of a linear layer with activation between pooling and classifier; None without one.
+        activation, keep_expand, squeeze: as in `Style`; stem and head have this activation, too.
+        counting: how its paper counts.
+    """
+
+    name: str
+    paper: str = ""
+    stages: tuple[Stage, ...]
+    stem_channels: int
+    stem_stride: int
+    head_channels: int | None = None
+    linear_features: int | None = None
+    resolution: int
+    num_classes: int
+    activation: str = "relu6"
+    keep_expand: bool = False
+    squeeze: str = "input"
+    counting: Counting = PLAIN
+
+    def style(self, stage: Stage | None = None) -> Style:
+        """How this stage's blocks are built, or, without one, stem and head."""
+        own = None if stage is None else stage.activation
+        return Style(own or self.activation, self.keep_expand, self.squeeze)
+
+    def __call__(
+        self,
+        *,
+        width: float = 1.0,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        stem_channels: int | None = None,
+        stem_stride: int | None = None,
+        stage_channels: Sequence[int] | None = None,
+        stage_strides: Sequence[int] | None = None,
+        head_channels: int | None = None,
+    ) -> ChainSpace:
+        """The space. What is not given is as published.
+
+        Args:
+            width: multiplies all channels, the head's and those given here too; the product is a multiple of 8, unless
+                `width` is 1.
+            resolution: the images' height and width in pixels.
+            stage_channels: one number a stage, before `width`.
+            stage_strides: one number a stage: the stride of its first layer.
+
+        Raises:
+            UserError: if a number is not positive, there is not one a stage, or the strides leave less than a pixel.
+        """
+        asked = {
+            "width": width,
+            "resolution": self.resolution if resolution is None else resolution,
+            "num_classes": self.num_classes if num_classes is None else num_classes,
+            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
+            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
+            "stage_channels": [s.channels for s in self.stages] if stage_channels is None else stage_channels,
+            "stage_strides": [s.stride for s in self.stages] if stage_strides is None else stage_strides,
+            "head_channels": self.head_channels if head_channels is None else head_channels,
+        }
+        settings = settings_of(ChainSettings, asked, self.name)
+        for setting, given in (("stage_channels", settings.stage_channels), ("stage_strides", settings.stage_strides)):
+            if len(given) != len(self.stages):
+                raise UserError(f"{self.name} has {len(self.stages)} stages; {setting} gives {len(given)} numbers.")
+        return ChainSpace(self, settings)
+
+
+class ChainSettings(BaseModel):
+    """A chain space's settings in full, in the types and ranges that they may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_channels: Number
+    stem_stride: Number
+    stage_channels: tuple[Number, ...]
+    stage_strides: tuple[Number, ...]
+    head_channels: Number | None
+
+    def channels(self, channels: int) -> int:
+        """A layer's channels at this width."""
+        return channels if self.width == 1.0 else multiple_of_8(channels * self.width)
+
+
+class ChainSpace(SearchSpace):
+    """One choice of a block for each layer, every option's cost its own: costs are a table."""
+
+    def __init__(self, family: ChainFamily, settings: ChainSettings) -> None:
+        """Raises UserError if the family's stages do not make a space, or the images are too small for the strides."""
+        self.name = family.name
+        self.paper = family.paper
+        self.settings = settings.model_dump(mode="json")
+        self.resolution = settings.resolution
+        self.num_classes = settings.num_classes
+        layers = [
+            (f"{stage.name or f'stage{number}'}.{layer}", stage, stage.options(layer))
+            for number, stage in enumerate(family.stages, start=1)
+            for layer in range(1, stage.repeats + 1)
+        ]
+        self.choices = tuple(Choice(name, options) for name, _, options in layers)
+        self.surviving = tuple(tuple(range(len(choice.options))) for choice in self.choices)
+        self._family = family
+        self._settings = settings
+        self._styles = [family.style(stage) for _, stage, _ in layers]
+        self._blocks = [[parse(option) for option in choice.options] for choice in self.choices]
+        self._check()
+
+    def _check(self) -> None:
+        names = [choice.name for choice in self.choices]
+        for choice, blocks, place in zip(self.choices, self._blocks, self._places(self.resolution)[1:], strict=True):
+            if names.count(choice.name) > 1:
+                raise UserError(f"{self.name} has two stages called {choice.group!r}; give each a name of its own.")
+            if not blocks or len(set(blocks)) < len(blocks):
+                options = ", ".join(choice.options) or "nothing"
+                raise UserError(f"{choice.name} of {self.name} chooses among {options}; give at least one, each once.")
+            for block in blocks:
+                if (misfit := block.misfit(place)) is not None:
+                    raise UserError(f"{choice.name} of {self.name} cannot be {block}: it {misfit}.")
+
+    def supernet(self, num_classes: int | None = None) -> ChainSupernet:
+        stem, *places = self._places(self.resolution)
+        blocks = [
+            {choice.options[option]: self._build(position, option, place) for option in surviving}
+            for position, (choice, surviving, place) in enumerate(
+                zip(self.choices, self.surviving, places, strict=True)
+            )
+        ]
+        head = self._head(places[-1], num_classes)
+        supernet = ChainSupernet(self.choices, self._stem(stem), blocks, head.build())
+        initialise(supernet)
+        return supernet
+
+    def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
+        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        stem, *places = self._places(self.resolution)
+        blocks = OrderedDict(
+            (layer_key(choice), self._build(position, option, place))
+            for position, (choice, option, place) in enumerate(
+                zip(self.choices, architecture.indices, places, strict=True)
+            )
+        )
+        parts = {
+            "stem": self._stem(stem),
+            "blocks": nn.Sequential(blocks),
+            "head": self._head(places[-1], num_classes).build(),
+        }
+        network = nn.Sequential(OrderedDict(parts))
+        initialise(network)
+        return network
+
+    def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return network_state(architecture, self.choices, supernet_state)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The one whose identities stand behind the other blocks, among equal layers next to each other.
+
+        Layers are equal where they keep the shape and choose among the same blocks of the same style, of whichever
+        stage they are.
+        """
+        indices = list(architecture.indices)
+        for layers in self._equal_layers():
+            taken = [indices[layer] for layer in layers]
+            blocks = self._blocks[layers.start]
+            indices[layers.start : layers.stop] = sorted(taken, key=lambda option: blocks[option] == Skip())
+        return Architecture(self.name, tuple(indices), self._text(indices))
+
+    def _equal_layers(self) -> Iterator[range]:
+        """The longest rows of layers, one behind the other, between which an identity can be moved."""
+        places = self._places(self.resolution)[1:]
+        kinds = list(zip((place.keeps_shape for place in places), self._blocks, self._styles, strict=True))
+        start = 0
+        for (keeps_shape, _, _), layers in groupby(kinds):
+            stop = start + len(list(layers))
+            if keeps_shape:
+                yield range(start, stop)
+            start = stop
+
+    def costs(
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> TableCosts:
+        stem, *places = self._places(self.resolution if resolution is None else resolution)
+        head = self._head(places[-1], num_classes)
+        counted = self._family.counting if counting == "paper" else PLAIN
+        layers = list(zip(self._blocks, places, self._styles, strict=True))
+        options = [[block.cost(place, style) for block in blocks] for blocks, place, style in layers]
+        always = head.cost() + conv_bn_cost(
+            stem.in_channels, stem.out_channels, STEM_KERNEL, stem.out_size, activation=True
+        )
+        table = {
+            "macs": _table([[counted.macs(cost) for cost in row] for row in options]),
+            "params": _table([[counted.params(cost) for cost in row] for row in options]),
+        }
+        fixed = {"macs": float(counted.macs(always)), "params": float(counted.params(always))}
+        if latency is not None:
+            table["latency_ms"] = _table(
+                [
+                    [latency.option_ms(block.latency_key(place, style), i in kept) for i, block in enumerate(blocks)]
+                    for (blocks, place, style), kept in zip(layers, self.surviving, strict=True)
+                ]
+            )
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed()))
+        return TableCosts(self.name, self.surviving, table, fixed)
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        stem, *places = self._places(self.resolution)
+        timed = {_stem_key(stem): TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size))}
+        timed |= self._head(places[-1], None).timed()
+        for position, (surviving, place) in enumerate(zip(self.surviving, places, strict=True)):
+            for option in surviving:
+                key = self._blocks[position][option].latency_key(place, self._styles[position])
+                if key is not None:
+                    shape = (place.in_channels, place.size, place.size)
+                    timed.setdefault(key, TimedBlock(partial(self._build, position, option, place), shape))
+        return timed
+
+    def links(self) -> list[Link]:
+        places = self._places(self.resolution)[1:]
+        nodes = ["stem", *(choice.name for choice in self.choices)]
+        links = [Link(INPUT, "stem"), Link(nodes[-1], OUTPUT)]
+        for position, (source, target, place) in enumerate(zip(nodes[:-1], nodes[1:], places, strict=True)):
+            links.append(Link(source, target, position))
+            if all(self._blocks[position][option].has_shortcut(place) for option in self.surviving[position]):
+                links.append(Link(source, target))
+        return links
+
+    def _places(self, resolution: int) -> list[Place]:
+        """Where the stem and every choice's block stand, for images of this height and width."""
+        settings = self._settings
+        strides = [settings.stem_stride, *settings.stage_strides]
+        if resolution < prod(strides):
+            raise UserError(
+                f"{self.name}: images of {resolution} pixels are too small for the strides {strides}; "
+                f"use at least {prod(strides)} pixels, or smaller stem_stride and stage_strides."
+            )
+        places = [Place(3, settings.channels(settings.stem_channels), settings.stem_stride, resolution)]
+        for stage, channels, stride in zip(
+            self._family.stages, settings.stage_channels, settings.stage_strides, strict=True
+        ):
+            for layer in range(stage.repeats):
+                last = places[-1]
+                out_channels = settings.channels(channels)
+                places.append(Place(last.out_channels, out_channels, stride if layer == 0 else 1, last.out_size))
+        return places
+
+    def _build(self, position: int, option: int, place: Place) -> nn.Module:
+        return self._blocks[position][option].build(place, self._styles[position])
+
+    def _stem(self, place: Place) -> nn.Module:
+        activation = self._family.style().activation_layer
+        return conv_bn(place.in_channels, place.out_channels, STEM_KERNEL, place.stride, activation=activation)
+
+    def _head(self, last: Place, num_classes: int | None) -> Head:
+        settings, linear_features = self._settings, self._family.linear_features
+        return Head(
+            in_channels=last.out_channels,
+            size=last.out_size,
+            conv_channels=None if settings.head_channels is None else settings.channels(settings.head_channels),
+            linear_features=None if linear_features is None else settings.channels(linear_features),
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            activation=self._family.activation,
+        )
+
+
+def _stem_key(stem: Place) -> LatencyKey:
+    return LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride)
+
+
+def _table(rows: Sequence[Sequence[float]]) -> Tensor:
+    """Float64 of shape (choices, most options of a choice), 0 beyond a choice's options."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=torch.float64)

@@ -1,0 +1,114 @@
+"""The supernet of a layer-by-layer space: every surviving option's weights, run one path or one mixture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import cast
+
+from torch import Tensor, nn
+
+from search_spaces.chain.blocks import Residual
+from search_spaces.errors import UserError
+from search_spaces.space import Architecture, Choice
+from search_spaces.supernet import Stage, Supernet, through
+
+
+class ChainSupernet(Supernet):
+    """Stem, then one block for each choice, then the head.
+
+    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight`.
+    """
+
+    def __init__(
+        self, choices: Sequence[Choice], stem: nn.Module, blocks: Sequence[Mapping[str, nn.Module]], head: nn.Module
+    ) -> None:
+        """`blocks` holds for each choice the modules of its surviving options."""
+        super().__init__()
+        self.choices = tuple(choices)
+        self.stem = stem
+        self.blocks = nn.ModuleDict(
+            {layer_key(choice): nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
+        )
+        self.head = head
+
+    def block(self, choice_index: int, option_index: int) -> nn.Module:
+        """One option's module.
+
+        Raises:
+            UserError: if this supernet was built without the option.
+        """
+        choice = self.choices[choice_index]
+        options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+        option = choice.options[option_index]
+        if option not in options:
+            raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
+        return options[option]
+
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+        """The stem, one block for each choice, the head."""
+        own = [None] * len(self.choices) if gates is None else list(gates)
+        stages = [Stage(None, partial(through, self.stem), [self.stem])]
+        for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
+            block = self.block(position, option)
+            stages.append(Stage(option, partial(through, block, gate=gate), [block]))
+        return [*stages, Stage(None, partial(through, self.head), [self.head])]
+
+    def branches(self, architecture: Architecture) -> list[nn.Module]:
+        return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
+
+    def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
+        features = self.stem(images)
+        for choice, row in zip(self.choices, weights, strict=True):
+            options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+            outputs = [block(features) * row[choice.options.index(option)] for option, block in options.items()]
+            features = sum(outputs[1:], outputs[0])
+        return cast(Tensor, self.head(features))
+
+
+def layer_key(choice: Choice) -> str:
+    """The choice's name in a state dict, where a dot would part it."""
+    return choice.name.replace(".", "-")
+
+
+def network_state(
+    architecture: Architecture, choices: Sequence[Choice], state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A supernet's weights of one path, under the names that the stand-alone network gives them."""
+    picked = {
+        f"blocks.{layer_key(choice)}.{choice.options[option]}.": f"blocks.{layer_key(choice)}."
+        for choice, option in zip(choices, architecture.indices, strict=True)
+    }
+    renamed = {}
+    for name, tensor in state.items():
+        if not name.startswith("blocks."):
+            renamed[name] = tensor
+            continue
+        prefix = ".".join(name.split(".", 3)[:3]) + "."
+        if prefix in picked:
+            renamed[picked[prefix] + name.removeprefix(prefix)] = tensor
+    return renamed
+
+
+def initialise(model: nn.Module) -> None:
+    """MobileNetV2's start, drawn from torch's global generator, and residual blocks that begin as the identity.
+
+    Convolutions are Kaiming-normal by their fan-out, batch norm is the identity, linear layers are normal at 0.01. The
+    last batch norm of a residual block begins at zero (Goyal et al., 2017): in a supernet all paths so begin nearly as
+    one network, which on small images is the difference between learning in hundreds of steps and not at all.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            if module.bias is not None:  # squeeze-and-excitation's
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+            nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, Residual):
+            last_norm = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)][-1]
+            nn.init.zeros_(last_norm.weight)

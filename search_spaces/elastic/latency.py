@@ -1,0 +1,154 @@
+"""The latency of groups of blocks: measured at the ends and in the middle of their ranges, interpolated in between.
+
+FP-NAS-L2 has 90,000 different blocks. Of the channels that come in, the expansions and the channels that go out, a
+table needs the first option, the middle one and the last, with every kernel, activation and number of splits: 5,000
+blocks. In between latency is taken to be linear in each of the three. Rows for other options are taken as they are, so
+that a table of all blocks is summed exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_spaces.chain.blocks import Place, conv_bn
+from search_spaces.elastic.groups import Group, Item, Variables
+from search_spaces.elastic.network import build_block
+from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+class Blocks(NamedTuple):
+    """Blocks of a group that stand in like places.
+
+    Attributes:
+        in_channels: the options of their input; None, the one there is, where a block takes what it gives.
+        size: the input's height in pixels.
+        repeats: how many there are.
+    """
+
+    in_channels: Sequence[int | None]
+    stride: int
+    size: int
+    repeats: int
+
+    def options(self, group: Group) -> Iterator[tuple[Variables, Place]]:
+        """All that one of them can be, in the order of a table with the dimensions of `group_cost`."""
+        own = product(group.kernels, group.activations, group.splits, group.expansions, group.channels)
+        for arriving, variables in product(self.in_channels, own):
+            taken = Variables(*variables)
+            in_channels = taken.channels if arriving is None else arriving
+            yield taken, Place(in_channels, taken.channels, self.stride, self.size)
+
+
+def blocks_of(group: Group, in_channels: Sequence[int], size: int) -> list[Blocks]:
+    """The first block of a group, with these options of its input, and the others; `size` is that input's height."""
+    first = Blocks(in_channels, group.stride, size, 1)
+    others = Blocks([None], 1, (size - 1) // group.stride + 1, group.repeats - 1)
+    return [first, others] if group.repeats > 1 else [first]
+
+
+def block_key(group: Group, taken: Variables, place: Place) -> LatencyKey:
+    """A block's key; that of a skip which changes no shape is a convolution that no network has."""
+    shape = place.size, place.in_channels, place.out_channels
+    if taken.kernel == 0:
+        return LatencyKey("skip", *shape, kernel=1, expansion=0, stride=place.stride)
+    hidden = group.hidden(place.in_channels, taken.expansion, place.out_channels)
+    return LatencyKey(
+        "mbconv-expand" if group.expands and hidden == place.in_channels else "mbconv",
+        *shape,
+        taken.kernel,
+        round(hidden / place.in_channels, 4),
+        place.stride,
+        se=taken.splits > 0,
+        splits=max(taken.splits, 1),
+        activation="" if taken.activation == "relu" else taken.activation,
+    )
+
+
+def timed_blocks(group: Group, blocks: Blocks) -> dict[LatencyKey, TimedBlock]:
+    """The blocks that a table needs."""
+    kernels = tuple(filter(None, group.kernels)) if None in blocks.in_channels else group.kernels
+    measured = replace(
+        group, kernels=kernels, expansions=_measured(group.expansions), channels=_measured(group.channels)
+    )
+    timed: dict[LatencyKey, TimedBlock] = {}
+    for taken, place in blocks._replace(in_channels=_measured(blocks.in_channels)).options(measured):
+        if taken.kernel == 0:
+            build = partial(conv_bn, place.in_channels, place.out_channels, 1, place.stride)
+        else:
+            build = partial(build_block, group, taken, place)
+        shape = (place.in_channels, place.size, place.size)
+        timed.setdefault(block_key(group, taken, place), TimedBlock(build, shape))
+    return timed
+
+
+def group_latency(
+    group: Group, in_channels: Sequence[int], size: int, table: LatencyTable, kept: Sequence[Sequence[int]]
+) -> Tensor:
+    """Milliseconds of a group, float64 in the dimensions of `group_cost`; nan where not measured nor needed.
+
+    Args:
+        in_channels: the options of the first block's input.
+        size: that input's height in pixels.
+        kept: for each dimension the options, by index, that are needed.
+
+    Raises:
+        UserError: if the table lacks a row that is needed; it names the row.
+    """
+    total = torch.zeros(1, dtype=torch.float64)
+    for blocks in blocks_of(group, in_channels, size):
+        latency_ms = _latency_ms(group, blocks, table)
+        arriving = [0] if None in blocks.in_channels else kept[0]
+        if np.isnan(latency_ms[np.ix_(arriving, *kept[1:])]).any():
+            for key in timed_blocks(of_kinds(group, *kept[1:4]), blocks):
+                table.latency_ms(key)
+        total = total + blocks.repeats * torch.from_numpy(latency_ms)
+    return total
+
+
+def of_kinds(group: Group, kernels: Sequence[int], activations: Sequence[int], splits: Sequence[int]) -> Group:
+    """The group with these kernels, activations and splits alone; its ranges stay whole, as tables are measured."""
+    return group.keep([kernels, activations, splits, range(len(group.expansions)), range(len(group.channels))])
+
+
+def _latency_ms(group: Group, blocks: Blocks, table: LatencyTable) -> Floats:
+    """Of one block, whatever it takes."""
+    own = (group.kernels, group.activations, group.splits, group.expansions, group.channels)
+    known = (table.entries_ms.get(block_key(group, *option), np.nan) for option in blocks.options(group))
+    latency_ms = np.fromiter(known, np.float64).reshape(len(blocks.in_channels), *map(len, own))
+    latency_ms = np.where(np.isnan(latency_ms), _interpolated(latency_ms), latency_ms)
+    if 0 in group.kernels and blocks.stride == 1:
+        skip = latency_ms[:, group.kernels.index(0)]
+        for (i, arriving), (c, channels) in product(enumerate(blocks.in_channels), enumerate(group.channels)):
+            if arriving in (None, channels):
+                skip[i, ..., c] = 0.0
+    return latency_ms
+
+
+def _interpolated(latency_ms: Floats) -> Floats:
+    """Everything from what is measured of the channels that come in, the expansions and the channels that go out."""
+    for dimension in (0, 4, 5):
+        length = latency_ms.shape[dimension]
+        measured = _positions(length)
+        weights = np.stack([np.interp(range(length), measured, one) for one in np.eye(len(measured))], axis=1)
+        between = np.tensordot(latency_ms.take(measured, axis=dimension), weights, axes=(dimension, 1))
+        latency_ms = np.moveaxis(between, -1, dimension)
+    return latency_ms
+
+
+def _measured(options: Sequence[Item]) -> tuple[Item, ...]:
+    return tuple(options[position] for position in _positions(len(options)))
+
+
+def _positions(options: int) -> list[int]:
+    """Those of the first, the middle and the last option."""
+    return sorted({0, (options - 1) // 2, options - 1})

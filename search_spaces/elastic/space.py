@@ -1,0 +1,345 @@
+"""Spaces of several choices a block (FP-NAS): kernel, activation, attention, expansion and channels.
+
+The rows of a table are searched with one set of choices a row or, of the fine kind, one a block. Choices are grouped:
+`row3.kernel`, `row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...), and the
+text form reads `k3 relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group, its other choices then mean nothing but
+the channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from search_spaces.chain.blocks import ACTIVATIONS, Place, conv_bn
+from search_spaces.chain.supernet import initialise
+from search_spaces.elastic.costs import SlicedCosts, group_cost
+from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, identities_last
+from search_spaces.elastic.latency import blocks_of, group_latency, of_kinds, timed_blocks
+from search_spaces.elastic.layers import SlicedConv
+from search_spaces.elastic.network import build_block, network_state
+from search_spaces.elastic.supernet import SlicedSupernet
+from search_spaces.errors import UserError
+from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+from search_spaces.layers.cost import conv_bn_cost
+from search_spaces.layers.head import Head
+from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+STEM_KERNEL = 3
+END_ACTIVATION = "silu"
+"""The stem's and the head's: swish, as MobileNetV3 has it there; FP-NAS prints none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of blocks in the network's table: the first has the stride.
+
+    Attributes:
+        channels, expansion: what can be chosen: (least, greatest, step). An expansion of 1 alone is a block without
+            expand convolution.
+    """
+
+    channels: tuple[int, int, int]
+    expansion: tuple[float, float, float] = (0.75, 4.5, 0.75)
+    repeats: int
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicedFamily:
+    """A space as its table, in plain data; calling it gives the space with settings of one's own.
+
+    Attributes:
+        attention: the words of the attention's options, which end in its splits: `se0`, `se1`, or `s0` to `s4`.
+        fine: choices are a block's own, not a row's.
+    """
+
+    name: str
+    paper: str
+    rows: tuple[Row, ...]
+    kernels: tuple[int, ...] = (0, 3, 5)
+    activations: tuple[str, ...] = ("relu", "swish")
+    attention: tuple[str, ...]
+    fine: bool = False
+    stem_channels: int = 16
+    stem_stride: int = 2
+    head_channels: int = 1984
+    resolution: int
+    num_classes: int = 1000
+
+    def __call__(
+        self,
+        *,
+        width: float = 1.0,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        stem_channels: int | None = None,
+        stem_stride: int | None = None,
+        stage_strides: Sequence[int] | None = None,
+        repeats: Sequence[int] | None = None,
+        head_channels: int | None = None,
+    ) -> SlicedSpace:
+        """The space. What is not given is as published.
+
+        Args:
+            width: multiplies all channels, stem's and head's among them; the product is rounded. Options go by their
+                channels at width 1.
+            resolution: the images' height and width in pixels.
+            stage_strides: one number a row: the stride of its first block.
+            repeats: one number a row: its blocks; 0 leaves the row out.
+
+        Raises:
+            UserError: if a number is not positive, there is not one a row, no row is left, or the strides leave less
+                than a pixel.
+        """
+        asked = {
+            "width": width,
+            "resolution": self.resolution if resolution is None else resolution,
+            "num_classes": self.num_classes if num_classes is None else num_classes,
+            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
+            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
+            "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
+            "repeats": [row.repeats for row in self.rows] if repeats is None else repeats,
+            "head_channels": self.head_channels if head_channels is None else head_channels,
+        }
+        settings = settings_of(SlicedSettings, asked, self.name)
+        for name in ("stage_strides", "repeats"):
+            given = len(getattr(settings, name))
+            if given != len(self.rows):
+                raise UserError(f"{self.name} has {len(self.rows)} rows; {name} gives {given} numbers.")
+        if not any(settings.repeats):
+            raise UserError(f"{self.name}: repeats leaves no row; one number at least is 1 or more.")
+        return SlicedSpace(self, settings)
+
+
+class SlicedSettings(BaseModel):
+    """The settings in full, in the types and ranges that they may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    width: Width
+    resolution: Number
+    num_classes: Classes
+    stem_channels: Number
+    stem_stride: Number
+    stage_strides: tuple[Number, ...]
+    repeats: tuple[Annotated[int, Field(ge=0, le=10_000)], ...]
+    head_channels: Number
+
+    def channels(self, channels: int) -> int:
+        """A layer's channels at this width."""
+        return max(1, round(channels * self.width))
+
+
+class SlicedSpace(SearchSpace):
+    """Five choices a group of blocks; a block's cost depends on the channels that the one before it gives."""
+
+    def __init__(self, family: SlicedFamily, settings: SlicedSettings) -> None:
+        """Raises UserError if the images are too small for the strides."""
+        self.name = family.name
+        self.paper = family.paper
+        self.settings = settings.model_dump(mode="json")
+        self.resolution = settings.resolution
+        self.num_classes = settings.num_classes
+        self._settings = settings
+        given = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
+        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in given]
+        named = [(f"row{number}", row) for number, row in enumerate(rows, start=1) if row.repeats]
+        if family.fine:
+            blocks = [
+                replace(row, repeats=1, stride=row.stride if block == 0 else 1)
+                for row in rows
+                for block in range(row.repeats)
+            ]
+            named = [(f"block{number}", row) for number, row in enumerate(blocks, start=1)]
+        self._groups = [_group(name, row, family, settings) for name, row in named]
+        self.choices = tuple(choice for name, row in named for choice in _choices(name, row, family))
+        self.surviving = tuple(tuple(range(len(choice.options))) for choice in self.choices)
+        self._stem_channels = settings.channels(settings.stem_channels)
+        self._sizes(self.resolution)
+
+    def supernet(self, num_classes: int | None = None) -> SlicedSupernet:
+        widest = max(self._groups[-1].channels[option] for option in self.surviving[-1])
+        head = self._head(widest, self.resolution, num_classes)
+        built = head.build()
+        conv = built.get_submodule("conv")
+        conv.register_module("0", SlicedConv(widest, head.pooled, 1, bias=False))
+        return SlicedSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
+
+    def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
+        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        blocks: OrderedDict[str, nn.Module] = OrderedDict()
+        channels = self._stem_channels
+        for group, taken, size in zip(
+            self._groups, self._taken(architecture), self._sizes(self.resolution)[:-1], strict=True
+        ):
+            stride = group.stride
+            for name in group.blocks:
+                place = Place(channels, taken.channels, stride, size)
+                blocks[name] = build_block(group, taken, place)
+                channels, size, stride = place.out_channels, place.out_size, 1
+        head = self._head(channels, self.resolution, num_classes).build()
+        network = nn.Sequential(OrderedDict(stem=self._stem(), blocks=nn.Sequential(blocks), head=head))
+        initialise(network)
+        return network
+
+    def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            network = self.network(architecture, num_classes=len(supernet_state["head.classifier.bias"]))
+        return network_state(network, self._groups, self._taken(architecture), supernet_state)
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """The one whose identities stand behind the other groups, among equal ones next to each other.
+
+        What means nothing in a skipped group is its first option. Equal groups are a row's blocks of a fine space, or
+        rows with the same options and as many blocks.
+        """
+        indices = tuple(identities_last(self._groups, self._stem_channels, architecture.indices))
+        return Architecture(self.name, indices, self._text(indices))
+
+    def costs(
+        self,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        latency: LatencyTable | None = None,
+        counting: CountingMode = "macs",
+    ) -> SlicedCosts:
+        """Exact costs; the papers count as `macs` does. Latency is as exact as the table: see `sliced_latency`."""
+        resolution = self.resolution if resolution is None else resolution
+        sizes = self._sizes(resolution)
+        arriving = [(self._stem_channels,), *(group.channels for group in self._groups)]
+        counts = [group_cost(*each) for each in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
+        stem = conv_bn_cost(3, self._stem_channels, STEM_KERNEL, (resolution - 1) // self._settings.stem_stride + 1)
+        heads = [self._head(channels, resolution, num_classes).cost() for channels in arriving[-1]]
+        ends = [stem + head for head in heads]
+        macs, params = ([count[i] for count in counts] for i in range(2))
+        macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
+        params[-1] = params[-1] + torch.tensor([end.params for end in ends])
+        tables = {"macs": macs, "params": params}
+        if latency is not None:
+            tables["latency_ms"] = self._latency_ms(resolution, num_classes, latency)
+        return SlicedCosts(self.name, self.surviving, tables)
+
+    def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
+        """A table a group, as `SlicedCosts` has them."""
+        arriving: Sequence[int] = (self._stem_channels,)
+        arrived: Sequence[int] = (0,)
+        tables = []
+        for group, kept, size in zip(self._groups, by_group(self.surviving), self._sizes(resolution), strict=False):
+            tables.append(group_latency(group, arriving, size, latency, [arrived, *kept]))
+            arriving, arrived = group.channels, kept[-1]
+        stem = latency.latency_ms(self._stem_key(resolution))
+        ends = [
+            [
+                stem,
+                *(
+                    latency.option_ms(key, i in arrived)
+                    for key in self._head(channels, resolution, num_classes).timed()
+                ),
+            ]
+            for i, channels in enumerate(arriving)
+        ]
+        tables[-1] = tables[-1] + torch.tensor([sum(end) for end in ends], dtype=torch.float64)
+        return tables
+
+    def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
+        """Of a group's blocks those at the ends and in the middle of its ranges: see `sliced_latency`."""
+        arriving: Sequence[int] = (self._stem_channels,)
+        timed = {self._stem_key(self.resolution): TimedBlock(self._stem, (3, self.resolution, self.resolution))}
+        for group, kept, size in zip(
+            self._groups, by_group(self.surviving), self._sizes(self.resolution), strict=False
+        ):
+            for blocks in blocks_of(group, arriving, size):
+                timed = timed_blocks(of_kinds(group, *kept[:3]), blocks) | timed
+            arriving = group.channels
+        for option in self.surviving[-1]:
+            timed |= self._head(arriving[option], self.resolution, None).timed()
+        return timed
+
+    def _stem_key(self, resolution: int) -> LatencyKey:
+        return LatencyKey("stem", resolution, 3, self._stem_channels, STEM_KERNEL, 0, self._settings.stem_stride)
+
+    def links(self) -> list[Link]:
+        """A block is a row of its group's five choices, with a way past them where its shape can be kept."""
+        links, before, arriving = [Link(INPUT, "stem")], "stem", {self._stem_channels}
+        for number, (group, surviving) in enumerate(zip(self._groups, by_group(self.surviving), strict=True)):
+            positions = range(number * len(VARIABLES), (number + 1) * len(VARIABLES))
+            given = set(group.keep(surviving).channels)
+            for name in group.blocks:
+                nodes = [before, *(f"{name}.{variable}" for variable in VARIABLES)]
+                links += map(Link, nodes[:-1], nodes[1:], positions)
+                if name != group.blocks[0] or (group.stride == 1 and arriving & given):
+                    links.append(Link(before, nodes[-1]))
+                before = nodes[-1]
+            arriving = given
+        return [*links, Link(before, OUTPUT)]
+
+    def _taken(self, architecture: Architecture) -> list[Variables]:
+        return [group.take(five) for group, five in zip(self._groups, by_group(architecture.indices), strict=True)]
+
+    def _sizes(self, resolution: int) -> list[int]:
+        """The input's height of every group, and the head's, for images of this height and width."""
+        strides = [self._settings.stem_stride, *(group.stride for group in self._groups)]
+        if resolution < prod(strides):
+            raise UserError(
+                f"{self.name}: images of {resolution} pixels are too small for its strides; "
+                f"use at least {prod(strides)} pixels, or smaller stem_stride and stage_strides."
+            )
+        sizes = [resolution]
+        for stride in strides:
+            sizes.append((sizes[-1] - 1) // stride + 1)
+        return sizes[1:]
+
+    def _stem(self) -> nn.Module:
+        activation = ACTIVATIONS[END_ACTIVATION]
+        return conv_bn(3, self._stem_channels, STEM_KERNEL, self._settings.stem_stride, activation=activation)
+
+    def _head(self, in_channels: int, resolution: int, num_classes: int | None) -> Head:
+        return Head(
+            in_channels=in_channels,
+            size=self._sizes(resolution)[-1],
+            conv_channels=self._settings.channels(self._settings.head_channels),
+            linear_features=None,
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            activation=END_ACTIVATION,
+        )
+
+
+def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) -> Group:
+    expansions = _steps(*row.expansion)
+    return Group(
+        name=name,
+        kernels=family.kernels,
+        activations=family.activations,
+        splits=tuple(int(word[-1]) for word in family.attention),
+        expansions=expansions,
+        channels=tuple(settings.channels(int(channels)) for channels in _steps(*row.channels)),
+        repeats=row.repeats,
+        stride=row.stride,
+        expands=expansions != (1,),
+    )
+
+
+def _choices(name: str, row: Row, family: SlicedFamily) -> list[Choice]:
+    options = [
+        [f"k{kernel}" for kernel in family.kernels],
+        family.activations,
+        family.attention,
+        [f"e{expansion:g}" for expansion in _steps(*row.expansion)],
+        [f"c{channels:g}" for channels in _steps(*row.channels)],
+    ]
+    return [Choice(f"{name}.{variable}", tuple(words)) for variable, words in zip(VARIABLES, options, strict=True)]
+
+
+def _steps(least: float, greatest: float, step: float) -> tuple[float, ...]:
+    """(0.75, 4.5, 0.75) in full: 0.75, 1.5, ... 4.5."""
+    return tuple(least + step * number for number in range(round((greatest - least) / step) + 1))

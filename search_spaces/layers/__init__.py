@@ -1,0 +1,1 @@
+"""Layers that several kinds of spaces share, and their costs."""

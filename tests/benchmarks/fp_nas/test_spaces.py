@@ -1,0 +1,36 @@
+"""What the benchmark of FP-NAS's tables 4 and 7 asks for: the same search in three spaces, 14 samples first."""
+
+import math
+
+import pytest
+
+from benchmarks.fp_nas.spaces import recipe
+from raynas.study.method import of_recipe
+from raynas.study.run_plan import plan
+from tuners.fp_nas.method import FpNas
+from tuners.sweep import Sweep
+
+
+def test_only_the_space_and_the_samples_differ() -> None:
+    asked = recipe([0, 1], [])
+    method = of_recipe(asked)
+    assert isinstance(method, Sweep)
+    first: dict[str, int] = {}
+    for setting in method.settings:
+        one = method.recipe_of(setting, asked, 0)
+        search, planned = of_recipe(one), plan(one)
+        assert isinstance(search, FpNas)
+        search.check(planned)
+        first[setting.name] = search.samples(math.log(planned.space.size()))
+    assert first == {
+        "fbnetv2-f, FS K=14": 14,
+        "fbnetv2-f, AS 1/4": 14,
+        "fbnetv2-f-fine, FS K=14": 14,
+        "fbnetv2-f-fine, AS 1/4": 28,
+        "fbnetv2-f++, AS 1/4": 15,
+    }
+
+
+@pytest.mark.parametrize("seeds", [[0], [3, 4]])
+def test_every_setting_is_searched_with_every_seed(seeds: list[int]) -> None:
+    assert recipe(seeds, []).method["seeds"] == seeds

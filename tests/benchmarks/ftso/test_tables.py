@@ -1,0 +1,115 @@
+"""What FTSO's benchmarks ask for, count and print."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional
+
+import search_spaces
+from benchmarks.ftso import nats, tables
+from benchmarks.ftso.nats_search import largest_eigenvalue, measured, searches, states
+from raynas.recipe.recipe import Recipe
+from raynas.study.method import of_recipe
+from raynas.study.run_plan import plan
+from tuners.sweep import Sweep
+
+
+@pytest.mark.usefixtures("shared")
+def test_every_setting_of_table_3_is_a_search() -> None:
+    method = {"name": "sweep", "of": {"name": "ftso"}, "settings": tables.settings(), "seeds": [0]}
+    asked = Recipe.read(tables.RECIPE, [f"method={json.dumps(method)}"])
+    swept = of_recipe(asked)
+    assert isinstance(swept, Sweep)
+    for setting in swept.settings:
+        one = swept.recipe_of(setting, asked, 0)
+        of_recipe(one).check(plan(one))
+    assert [setting.name for setting in swept.settings][-3:] == [
+        "DARTS, first order",
+        "DARTS, second order",
+        "PC-DARTS",
+    ]
+
+
+def test_a_step_of_the_topology_costs_a_fraction_of_darts() -> None:
+    torch.set_num_threads(1)
+    darts, second, ours = map(tables.step_macs, ("DARTS, first order", "DARTS, second order", "FTSO, 1 epoch"))
+    assert second == 3 * darts
+    assert darts > 8 * ours
+    assert tables.step_macs("topology by four") > tables.step_macs("topology by sep3") > ours
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_reference_cells_have_their_true_accuracies() -> None:
+    """Reference, section 5: what top-2 and 3x3 convolutions can output, and the cell of skip connections."""
+    true = nats.truth()
+    assert len(true) == 15_625
+    conv, skip = "nor_conv_3x3", "skip_connect"
+    edges = [[conv if source != dropped else "none" for source in range(3)] for dropped in range(3)]
+    last = ["|".join(f"{name}~{source}" for source, name in enumerate(names)) for names in edges]
+    cells = [f"|{conv}~0|+|{conv}~0|{conv}~1|+|{node}|" for node in last]
+    assert [true[cell] for cell in cells] == pytest.approx([92.09, 93.62, 93.05], abs=0.01)
+    skips = f"|{skip}~0|+|{skip}~0|{skip}~1|+|{skip}~0|{skip}~1|{skip}~2|"
+    assert round(true[skips], 2) == nats.PRINTED
+
+
+@pytest.mark.usefixtures("shared")
+def test_ftso_finds_one_of_three_cells_and_the_initial_weights_decide_after_one_step() -> None:
+    torch.set_num_threads(1)
+    true = nats.truth()
+    found = nats.ftso_cells(6, steps=1)
+    assert {round(true[one["cell"]], 1) for one in found} <= {92.1, 93.6, 93.0, 93.1}
+    assert any(one["untouched"] for one in found)
+    rows = list(nats.cell_rows("one step", found, true))
+    assert sum(int(row[2].split(" of ")[0]) for row in rows) == 6
+
+
+@pytest.mark.usefixtures("shared")
+def test_darts_is_followed_epoch_by_epoch() -> None:
+    torch.set_num_threads(1)
+    rows = pd.DataFrame(nats.followed("DARTS, second order", 0, 1, nats.truth()))
+    assert rows["epoch"].tolist() == [0, 1]
+    assert rows["skips"].between(0, 1).all()
+    assert len(list(nats.collapse_rows(rows, ["DARTS, second order"]))) == 2
+
+
+@pytest.mark.usefixtures("shared")
+def test_with_skip_connections_alone_a_cell_with_one_input_cannot_tell_its_edges_apart() -> None:
+    """Every node is a mean of copies of the cell's input, whatever beta: there is nothing to learn."""
+    torch.set_num_threads(1)
+    supernet, learner = next(iter(states(searches()["FTSO"], 0, epochs=0)))
+    images, labels = measured()
+    losses = []
+    for beta in (torch.zeros(6), torch.tensor([0.0, 3.0, -3.0, 5.0, 0.0, -5.0])):
+        with torch.no_grad():
+            learner.beta.copy_(beta)
+            losses.append(float(functional.cross_entropy(supernet.mixed(images, learner.weights()), labels)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    objective = searches()["DARTS, first order"].objective
+    space = search_spaces.load("nats-bench", cells=1, channels=4, resolution=8, num_classes=3)
+    space = space.restrict({choice.name: ["skip_connect", "nor_conv_1x1"] for choice in space.choices})
+    supernet, learner = space.supernet().double(), objective.begin(space, space.costs(), 0).double()
+    images, labels = torch.randn(16, 3, 8, 8).double(), torch.arange(16) % 3
+    largest = largest_eigenvalue(supernet, learner, (images, labels))
+
+    def slope() -> torch.Tensor:
+        loss = functional.cross_entropy(supernet.mixed(images, learner.weights()), labels)
+        return torch.autograd.grad(loss, [learner.alpha])[0].flatten()
+
+    lines = []
+    for place in range(learner.alpha.numel()):
+        ends = []
+        for sign in (1, -2, 1):
+            with torch.no_grad():
+                learner.alpha.view(-1)[place] += sign * 1e-5
+            ends.append(slope())
+        lines.append((ends[0] - ends[1]) / 2e-5)
+    assert largest == pytest.approx(float(torch.linalg.eigvalsh(torch.stack(lines))[-1]), rel=1e-4)

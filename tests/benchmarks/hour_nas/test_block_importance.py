@@ -1,0 +1,116 @@
+"""A mask resets what a block computes, and no more: by hand on networks that one can see through."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import search_spaces
+from benchmarks.common.plain_training import top1
+from benchmarks.hour_nas.block_importance import PROBABILITIES, Masked, fitted, mask_blocks, plot, rows
+from raynas.recipe.recipe import Recipe
+from raynas.storage.run_folder import RunFolder
+from search_spaces import SearchSpace, UserError
+
+SMALL = {"width": 0.25, "resolution": 16, "num_classes": 4}
+
+
+def trained(space: SearchSpace, text: str) -> tuple[SearchSpace, nn.Module]:
+    """A network whose residual branches are not zero."""
+    torch.manual_seed(0)
+    network = space.network(space.parse(text))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return space.only(space.parse(text)), network.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_all_channels_masked_is_a_residual_block_left_out_and_a_vital_block_of_zeros(images: Tensor) -> None:
+    macro = search_spaces.load("nas-bench-macro", **SMALL)
+    space, network = trained(macro, "nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
+    labels = network(images).argmax(dim=1)
+    found = {one.name: one for one in mask_blocks(space, network, images, labels, draws=2, seed=0)}
+    assert [(name, one.vital) for name, one in found.items()] == [
+        ("stage1.1", True),
+        ("stage1.2", False),
+        ("stage2.1", True),
+        ("stage2.3", False),
+        ("stage3.1", True),
+    ]
+    without = macro.parse("nas-bench-macro: k3e3 skip | k3e3 skip k3e3 | k5e6 skip skip")
+    left_out = space_network(macro, network, without)
+    assert found["stage1.2"].left[1.0] == [top1(left_out(images), labels)]
+    blocks, head = network.get_submodule("blocks"), network.get_submodule("head")
+    last = list(blocks.children())[5]
+    zeros = torch.zeros_like(last(torch.randn(64, 32, 4, 4)))
+    assert found["stage3.1"].left[1.0] == [top1(head(zeros), labels)]
+
+
+def space_network(space: SearchSpace, network: nn.Module, architecture: search_spaces.Architecture) -> nn.Module:
+    """The network of an architecture that lacks some of another's blocks, with its weights."""
+    smaller = space.network(architecture)
+    names = smaller.state_dict().keys()
+    smaller.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name in names})
+    return smaller.eval()
+
+
+@torch.no_grad()
+def test_a_padded_shortcut_stays_and_nothing_is_left_changed(images: Tensor) -> None:
+    space, network = trained(
+        search_spaces.load("resnet20", **SMALL), "resnet20: " + " | ".join(3 * [" ".join(3 * ["basic3"])])
+    )
+    before = network(images)
+    labels = before.argmax(dim=1)
+    found = mask_blocks(space, network, images, labels, draws=3, seed=0)
+    assert torch.equal(network(images), before)
+    assert not any(one.vital for one in found)
+    last = list(network.get_submodule("blocks").children())[-1]
+    norm = last.get_submodule("second.1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)
+    nn.init.zeros_(norm.bias)
+    assert found[-1].left[1.0] == [top1(network(images), labels)]
+    assert [len(found[0].left[p]) for p in PROBABILITIES] == [3, 3, 1]
+
+
+def test_the_means_are_those_of_each_kind_by_hand() -> None:
+    measured = [
+        Masked("a", True, {0.3: [50.0, 70.0], 0.6: [40.0, 40.0], 1.0: [10.0]}),
+        Masked("b", True, {0.3: [80.0, 80.0], 0.6: [20.0, 40.0], 1.0: [20.0]}),
+        Masked("c", False, {0.3: [90.0, 92.0], 0.6: [90.0, 90.0], 1.0: [88.0]}),
+    ]
+    *_, vital, other = rows(measured)
+    assert vital == ["mean of 2", "vital", "70.0", "35.0", "15.0"]
+    assert other == ["mean of 1", "non-vital", "91.0", "90.0", "88.0"]
+    assert len(plot(measured, 95.0).axes[0].patches) == 9
+
+
+def test_a_folder_without_a_fitted_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds 0 networks"):
+        fitted(str(tmp_path))
+
+
+@torch.no_grad()
+def test_a_network_that_raynas_fit_trained_comes_back_with_its_weights_and_images(tmp_path: Path) -> None:
+    recipe = Recipe.read({"method": "fit", "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16}})
+    whole = search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=10)
+    path = whole.parse("nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
+    supernet = whole.only(path).supernet().eval()
+    folder = RunFolder(tmp_path)
+    folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value()).encode())
+    folder.write_tensors("steps/fit-abc/weights.safetensors", supernet.state_dict(), {})
+    folder.write_json("fit-abc.json", {"architecture": str(path), "weights": "steps/fit-abc/weights.safetensors"})
+    space, network, images = fitted(str(tmp_path))
+    assert space.size() == 1
+    assert images.prepared.settings.name == "digits"
+    inputs = torch.randn(4, 3, 16, 16)
+    torch.testing.assert_close(network.eval()(inputs), supernet(inputs, path))

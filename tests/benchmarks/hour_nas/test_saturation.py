@@ -1,0 +1,51 @@
+"""Equation 11 by hand, and the curves of a network that is trained for a moment."""
+
+import pytest
+import torch
+
+from benchmarks.common.plain_training import read_images
+from benchmarks.hour_nas.saturation import (
+    epochs_to,
+    is_downsampling,
+    mean_rows,
+    plot,
+    resnet20_curves,
+    saturation,
+    stage_of,
+)
+
+
+def test_equation_11_by_hand() -> None:
+    """The distances to the last weights [3, 4] are 5, 3, |(-3, 4)| = 5 / 2 and 0."""
+    weights = [torch.tensor(one) for one in ([[0.0, 0.0]], [[3.0, 1.0]], [[1.5, 2.0]], [[3.0, 4.0]])]
+    assert saturation(weights) == pytest.approx([0.0, 0.4, 0.5, 1.0])
+
+
+def test_weights_that_end_where_they_began_have_no_saturation() -> None:
+    with pytest.raises(ZeroDivisionError):
+        saturation([torch.ones(2), torch.zeros(2), torch.ones(2)])
+
+
+def test_a_level_is_reached_between_epochs() -> None:
+    assert epochs_to(0.5, [0.0, 0.4, 0.6, 1.0]) == pytest.approx(1.5)
+    assert epochs_to(0.5, [0.0, -0.2, 0.0, 1.0]) == pytest.approx(2.5)
+    assert epochs_to(0.0, [0.0, 1.0]) == 0.0
+
+
+def test_every_convolution_is_followed_from_0_to_1() -> None:
+    torch.set_num_threads(1)
+    curves, top1 = resnet20_curves(read_images(None, 8, 0), epochs=2, seed=0)
+    assert len(curves) == 19
+    assert all(len(curve) == 3 for curve in curves.values())
+    assert all(curve[0] == 0 and curve[-1] == 1 for curve in curves.values())
+    assert 0 <= top1 <= 100
+    assert sum(map(is_downsampling, curves)) == 4
+    assert [stage_of(layer) for layer in curves] == ["stem"] + 6 * ["block1"] + 6 * ["block2"] + 6 * ["block3"]
+    assert [row[:3] for row in mean_rows(curves)] == [
+        ["block1", "other", "6"],
+        ["block2", "downsampling", "2"],
+        ["block2", "other", "4"],
+        ["block3", "downsampling", "2"],
+        ["block3", "other", "4"],
+    ]
+    assert [len(panel.lines) for panel in plot(curves).axes] == [6, 6, 6]

@@ -1,0 +1,43 @@
+"""What issue and README promise of the searches, on the table where the truth is known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.pad_nas.nas_bench_macro_oracle import SEEDS, Truth, searchers, shares
+from benchmarks.pad_nas.progressive import progressive_searches, pruned
+
+pytestmark = pytest.mark.usefixtures("shared")
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return Truth.read()
+
+
+def test_half_of_the_architectures_meet_the_budget(truth: Truth) -> None:
+    assert len(truth.feasible) / 6561 == pytest.approx(0.5, abs=0.001)
+    assert truth.share(truth.feasible) == 100.0
+
+
+def test_nsga2_covers_the_front_and_is_above_random(truth: Truth) -> None:
+    found = {name: np.median(shares(truth, searcher), axis=0) for name, searcher in searchers(20).items()}
+    assert found["constrained NSGA-II"][-1] >= 99.5
+    assert (found["constrained NSGA-II"] > found["random"]).all()
+
+
+@pytest.mark.parametrize("name", list(searchers(20)))
+def test_everything_evaluated_meets_the_budget(truth: Truth, name: str) -> None:
+    feasible = {evaluation.architecture for evaluation in truth.feasible}
+    for seed in SEEDS[:3]:
+        evaluated = [evaluation.architecture for evaluation in truth.search(searchers(20)[name], seed)]
+        assert len(set(evaluated)) == len(evaluated) == 400
+        assert set(evaluated) <= feasible
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.05, 0.10])
+def test_pruning_keeps_the_best_within_the_budget(truth: Truth, threshold: float) -> None:
+    searcher = searchers(20)["constrained NSGA-II"]
+    for seed in SEEDS:
+        stages = progressive_searches(truth.oracle, truth.budget, searcher, 2, threshold, seed)
+        assert truth.best.architecture in pruned(stages[-1], threshold)
+        assert truth.best.top1 - stages[-1].best.top1 < 0.05

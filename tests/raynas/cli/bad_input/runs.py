@@ -1,0 +1,164 @@
+"""Run folders and files of weights that are something else, and command lines that say nothing that raynas can do."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.raynas.cli.bad_input.case import (
+    NETWORK,
+    Case,
+    Given,
+    Malicious,
+    begun,
+    case,
+    changed,
+    file,
+    finished,
+    images,
+)
+
+
+def _two_of_other_costs(folder: Path) -> None:
+    finished(folder, "run", "macs")
+    finished(folder, "other", "params")
+
+
+def _cut_short(name: str) -> Given:
+    def cut(folder: Path) -> None:
+        finished(folder)
+        content = (folder / "run" / name).read_bytes()
+        (folder / "run" / name).write_bytes(content[: len(content) // 2])
+
+    return cut
+
+
+_READERS = ("table", "fit", "export", "draw", "report", "compare", "watch")
+_OF_FINISHED = {"fit": "not finished", "draw": "not finished", "report": "not finished", "compare": "not finished"}
+
+RUNS = [
+    *(case(f"{name}: no folder", [name, "run"], "is not the folder of a run") for name in _READERS),
+    *(
+        case(f"{name}: a folder of another program", [name, "run"], "no recipe.yaml", given=file("run/thesis.tex", ""))
+        for name in _READERS
+    ),
+    *(case(f"{name}: a file for a folder", [name, "recipe.yaml"], "is not the folder") for name in ("table", "fit")),
+    *(
+        case(f"{name}: a run that is not finished", [name, "run"], said, given=begun)
+        for name, said in {**_OF_FINISHED, "export": "was trained alone"}.items()
+    ),
+    case("nothing trained alone", ["export", "run"], "Train it by raynas fit", given=finished),
+    case("blocks to draw", ["draw", "run"], "nas-bench-macro has no cells to draw", given=finished),
+    case("one run of two is none", ["compare", "run", "other"], "other is not the folder", given=finished),
+    case("fronts of two costs", ["compare", "run", "other"], "of macs and params", given=_two_of_other_costs),
+    case("a report on two costs", ["report", "run", "other"], "of different costs", given=_two_of_other_costs),
+    case("a report that is a folder", ["report", "run", "--out", "."], "cannot be written", given=finished),
+    case("an architecture never seen", ["fit", "run", "--architecture", "k3e3"], "is not an arch", given=finished),
+    case("weights of no supernet", ["fit", "run", "--set", "inherit=true"], "fit.inherit needs", given=finished),
+    case(
+        "a batch above all images", ["fit", "run", "--set", "batch_size=9999"], "1442 training images", given=finished
+    ),
+    case(
+        "another seed in its folder", ["run", "recipe.yaml", "--out", "run", "--set=seed=3"], "seed = 0", given=finished
+    ),
+    changed("a folder of something else", [], "not empty", given=file("out/thesis.tex", "years of work")),
+    case("the recipe's own folder", ["run", "recipe.yaml", "--out", "."], "not empty"),
+    case("a file for a run folder", ["run", "recipe.yaml", "--out", "recipe.yaml"], "cannot be a run folder"),
+    case("a run folder under a file", ["run", "recipe.yaml", "--out", "recipe.yaml/out"], "cannot be a run folder"),
+    case("a network's folder is a file", ["fit", NETWORK, "--out", "recipe.yaml"], "cannot be a run folder"),
+    case("a store that there is not", ["run", "recipe.yaml", "--out", "s4://a/b"], "s4://a/b names no folder"),
+    case("a run in such a store", ["table", "s4://a/b"], "s4://a/b names no folder"),
+]
+
+
+def _teacher(wrong: str, given: Given | None, *said: str, name: str = "teacher.pth") -> Case:
+    sets = ["--set", "fit.teacher.model=alexnet", "--set", f"fit.teacher.weights={name}"]
+    return case(wrong, ["fit", NETWORK, "--out", "out", *sets], f"fit.teacher.weights = {name}", *said, given=given)
+
+
+def _saved(value: Any) -> Given:
+    return lambda folder: torch.save(value, folder / "teacher.pth")
+
+
+def _searched(wrong: str, given: Given | None) -> Case:
+    said = "holds no network that hm-nas has searched"
+    return changed(wrong, "method.searched=run", said, given=given, recipe="hm-nas-digits")
+
+
+WEIGHTS = [
+    _teacher("no weights", None, "there is no such file"),
+    _teacher("a folder of weights", lambda folder: (folder / "teacher.pth").mkdir(), "there is no such file"),
+    _teacher("weights of no bytes", file("teacher.pth", ""), "tensors alone"),
+    _teacher("a text named .pth", file("teacher.pth", "no weights"), "tensors alone"),
+    _teacher("a text named .safetensors", file("t.safetensors", "none"), "tensors alone", name="t.safetensors"),
+    _teacher("a pickle that executes", file("teacher.pth", pickle.dumps(Malicious())), "tensors alone"),
+    _teacher("weights that execute", _saved({"weight": Malicious()}), "tensors alone"),
+    _teacher("a list of weights", _saved([torch.zeros(2)]), "not those of a alexnet of 10 classes"),
+    _teacher("weights without names", _saved({1: torch.zeros(2)}), "not those of a alexnet of 10 classes"),
+    _teacher("weights of another model", _saved({"weight": torch.zeros(2)}), "not those of a alexnet of 10 classes"),
+    _searched("no searched run", None),
+    _searched("a file for the searched run", file("run", "")),
+    _searched("a searched run that is not finished", begun),
+    _searched("a run of another method", finished),
+    _searched("a searched run cut short", _cut_short("outcome.json")),
+]
+
+
+_IMAGES = images("cat", "dog")
+
+
+def _auto(wrong: str, *words: str, said: str, given: Given | None = _IMAGES) -> Case:
+    return case(wrong, ["auto", "images", *words], said, given=given)
+
+
+COMMANDS = [
+    case("an unknown command", ["runs"], "No such command 'runs'", "'run'"),
+    case("an unknown option", ["run", "recipe.yaml", "--frobnicate"], "No such option", "--frobnicate"),
+    case("no recipe", ["run"], "Missing argument 'recipe'"),
+    case("two recipes", ["run", "recipe.yaml", "recipe.yaml"], "unexpected extra argument"),
+    case("an option without its value", ["run", "recipe.yaml", "--out"], "'--out' requires an argument"),
+    case("an unknown log", ["demo", "--log-format=xml"], "--log-format is text or json, not 'xml'"),
+    case("an unknown key for the demo", ["demo", "--set=sed=1"], "no key 'sed'; the nearest is 'seed'"),
+    case("nothing to describe", ["describe"], "Missing argument 'what'"),
+    case("images of no pixels", ["describe", "fbnet", "--resolution", "0"], "Invalid value for '--resolution'"),
+    case("a table of no file", ["describe", "fbnet", "--table", "x"], "give the file, too, by --latency"),
+    case("none of the best", ["fit", "run", "--best", "0"], "Invalid value for '--best'"),
+    case("the best of a text", ["fit", NETWORK, "--best", "2"], "for the networks of a run's folder"),
+    case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own"),
+    case("an unknown key of fit", ["fit", NETWORK, "--set", "epoch=3"], "no key 'fit.epoch'; the nearest is 'epochs'"),
+    case("an unknown teacher", ["fit", NETWORK, "--set", "teacher.model=resnet19"], "'resnet19'; the nearest is"),
+    case("cells' regularisers for blocks", ["fit", NETWORK, "--set", "drop_path=0.2"], "leave them out"),
+    case(
+        "inherited from nothing", ["fit", NETWORK, "--set", "inherit=true"], "fit.inherit needs the run of a supernet"
+    ),
+    case("an unknown format", ["export", "run", "--format", "tflite"], "onnx, torch-export, safetensors, not 'tflite'"),
+    case("a network that no run has", ["export", NETWORK], "No run in runs has trained"),
+    case("nothing to compare", ["compare"], "Missing argument 'runs'"),
+    case("a limit that is no amount", ["compare", "run", "--max-macs", "50X"], "macs.max = '50X'"),
+    _auto("auto without a limit", said="Give at least one limit: --max-macs 50M"),
+    _auto("auto with no amount", "--max-macs", "50X", said="macs.max = '50X'"),
+    _auto("auto with a limit of nothing", "--max-macs", "0", said="macs can be"),
+    _auto("auto with too low a limit", "--max-params", "1", said="params can be"),
+    _auto("auto in no time", "--max-macs", "1M", "--minutes", "0", said="Invalid value for '--minutes'"),
+    _auto("auto for ever", "--max-macs", "1M", "--minutes", "inf", said="Invalid value for '--minutes'"),
+    _auto("auto with no images", "--max-macs", "1M", said="names a folder that exists", given=None),
+    _auto("auto with one class", "--max-macs", "1M", said="has one class alone, 'cat'", given=images("cat")),
+    _auto("auto into a file", "--max-macs", "1M", "--out", "recipe.yaml/x", said="cannot be written"),
+    _auto(
+        "auto over another recipe",
+        *("--max-macs", "1M", "--out", "recipe"),
+        said="is a recipe for other images or limits",
+    ),
+    case("a space that is none to measure", ["latency", "measure", "fbnett"], "'fbnett'; the nearest is 'fbnet'"),
+    case("an unknown device", ["latency", "measure", "fbnet", "--device", "tpu"], "not 'tpu'"),
+    case("a GPU that is not here", ["latency", "measure", "fbnet", "--device", "cuda:99"], "There is no cuda:99 here"),
+    case("a name to measure", ["latency", "measure", "fbnet", "--set", "name=x"], "not its name"),
+    case("no repeats", ["latency", "measure", "fbnet", "--repeats", "0"], "Invalid value for '--repeats'"),
+    case("a table to write that is no CSV", ["latency", "measure", "fbnet", "--out", "t.txt"], "t.txt is no CSV file"),
+    case("a table to write over", ["latency", "measure", "fbnet", "--out", "t.csv"], "exists", given=file("t.csv", "")),
+    case("no table to check", ["latency", "check", "fbnet", "none.csv"], "none.csv cannot be read"),
+    case("one network to check", ["latency", "check", "fbnet", "t.csv", "--architectures", "1"], "'--architectures'"),
+]

@@ -1,0 +1,46 @@
+"""What is decided about GPUs and memory, on a machine that need not have them."""
+
+import pytest
+import torch
+
+from raynas.cluster.devices import autocast_dtype, backend, bundle, in_words
+from raynas.recipe.recipe import ScaleSettings
+
+
+@pytest.mark.parametrize(
+    ("scale", "cpus", "asked"),
+    [
+        ({}, 1, {"CPU": 1}),
+        ({}, 0, {}),
+        ({"gpus": 1}, 1, {"CPU": 1, "GPU": 1}),
+        ({"gpus": 0.25, "memory_gib": 1.5}, 0, {"GPU": 0.25, "memory": 1_610_612_736}),
+    ],
+)
+def test_a_process_asks_for_what_it_takes(scale: dict[str, float], cpus: float, asked: dict[str, float]) -> None:
+    assert bundle(ScaleSettings.model_validate(scale), cpus) == asked
+
+
+@pytest.mark.parametrize(("gpus", "by"), [(0, "gloo"), (0.5, "gloo"), (1, "nccl"), (2, "nccl")])
+def test_workers_with_gpus_of_their_own_talk_by_nccl(gpus: float, by: str) -> None:
+    assert backend(gpus) == by
+
+
+@pytest.mark.parametrize(
+    ("device", "has_bfloat16", "dtype"),
+    [("cuda", True, torch.bfloat16), ("cuda", False, None), ("cpu", True, None), ("cpu", False, None)],
+)
+def test_bfloat16_is_for_gpus_that_have_it(device: str, has_bfloat16: bool, dtype: torch.dtype | None) -> None:
+    assert autocast_dtype(device, has_bfloat16) == dtype
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({}, "nothing"),
+        ({"CPU": 1.0, "node:10.0.0.1": 1.0}, "1 CPU"),
+        ({"memory": 4 * 2**30, "GPU": 0.5, "CPU": 2.0}, "2 CPUs, 0.5 GPUs, 4.0 GiB of memory"),
+        ({"GPU": 1.0, "CPU": 0.0}, "0 CPUs, 1 GPU"),
+    ],
+)
+def test_resources_in_words(resources: dict[str, float], words: str) -> None:
+    assert in_words(resources) == words

@@ -1,0 +1,113 @@
+"""Racing: bounds hold as often as they say, and a search that drops what cannot survive finds the same front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import hypergeom
+
+import raynas
+import search_spaces
+from raynas.evaluation.actors import Pool, evaluators
+from raynas.evaluation.evaluator import Question
+from raynas.evaluation.racing_evaluation import Race, accuracy_bounds
+from raynas.recipe.recipe import EvaluationSettings, Racing, Recipe, ScaleSettings
+from raynas.reporting.compare import hypervolume
+from raynas.results.outcome import pareto_front
+from search_spaces import Budget, UserError
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
+
+
+@pytest.mark.parametrize("bound", ["hypergeometric", "hoeffding"])
+def test_bounds_miss_no_more_often_than_they_say(bound: Any) -> None:
+    """The probability of every sample of 40 of 200 images is known exactly."""
+    right = np.arange(41)
+    least, most = accuracy_bounds(right, np.full(41, 40), 200, 0.1, bound)
+    for total in range(201):
+        chances = hypergeom.pmf(right, 200, total, 40)
+        truth = total / 2
+        assert chances[(truth < least) | (truth > most)].sum() <= 0.1 + 1e-12
+    assert (least <= 100 * right / 40).all()
+    assert (100 * right / 40 <= most).all()
+
+
+def test_exact_bounds_are_the_tighter_ones_and_close_on_all_images() -> None:
+    exact, loose = (accuracy_bounds([30], [60], 100, 0.01, bound) for bound in ("hypergeometric", "hoeffding"))
+    assert loose[0] < exact[0] < 50 < exact[1] < loose[1]
+    least, most = accuracy_bounds([37], [100], 100, 0.01, "hypergeometric")
+    assert least == most == 37
+
+
+def test_rounds_double() -> None:
+    assert Race(images=1000, first=250, racing=Racing()).ends() == [250, 500, 1000]
+    assert Race(images=1001, first=250, racing=Racing()).ends() == [250, 500, 1000, 1001]
+    assert Race(images=100, first=250, racing=Racing()).ends() == [100]
+
+
+def test_true_stands_for_the_defaults() -> None:
+    assert EvaluationSettings.model_validate({"racing": True}).racing == Racing()
+    assert EvaluationSettings.model_validate({"racing": False}).racing is None
+    with pytest.raises(UserError, match="risk"):
+        Recipe.read(RECIPE, ["evaluation.racing.risk=0"])
+
+
+IMAGES = 4000
+RECIPE: dict[str, Any] = {
+    "method": {"name": "i-supernet", "epochs": [2], "learning_rates": [0.1]},
+    "space": {"name": "nas-bench-macro", "width": 0.25, "resolution": 16},
+    "data": {"name": "digits", "validation": 0.4},
+    "training": {"batch_size": 64},
+    "search": {"population": 10, "generations": 5},
+    "evaluation": {"batch_size": 48, "recalibration_images": 64, "recalibration_batch_size": 64},
+    "scale": {"evaluators": 1},
+}
+
+
+def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
+    """Every evaluation of a search by so many actors."""
+    question = Question(answers="tests.support.pseudo_images:PseudoImages", arguments={"images": IMAGES}, weights=None)
+    space = search_spaces.load("nas-bench-macro")
+    costs, budget = space.costs(), Budget({})
+    search = ConstrainedNsga2(population=32, generations=12).begin(space, costs, budget, seed=0)
+    rows = []
+    with evaluators(str(folder), "race", 1, question, ScaleSettings(evaluators=actors)) as names:
+        pool = Pool(names, costs, budget)
+        while asked := search.ask():
+            evaluations = pool.measure(asked) if race is None else race.run(pool, asked, search)
+            search.tell(evaluations)
+            rows += [{**vars(one), **one.costs, "architecture": str(one.architecture)} for one in evaluations]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
+    whole = searched(None, tmp_path / "whole", 1)
+    race = Race(images=IMAGES, first=250, racing=Racing())
+    raced, by_two = (searched(race, tmp_path / str(actors), actors) for actors in (1, 2))
+    figures = ["architecture", "top1", "loss", "images"]
+    assert raced[figures].equals(by_two[figures]), "in the same rounds, whoever answers"
+    dropped = raced["images"] < IMAGES
+    assert set(raced["images"]) <= set(race.ends())
+    assert 0.05 < dropped.mean() < 0.5
+    fronts = [pareto_front(table, "macs") for table in (whole, raced)]
+    assert (fronts[1]["images"] == IMAGES).all()
+    highest = whole["macs"].max()
+    areas = [hypervolume(front["top1"].to_numpy(), front["macs"].to_numpy() / highest) for front in fronts]
+    assert areas[1] == pytest.approx(areas[0], rel=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_real_architectures_race_in_rounds(tmp_path: Path) -> None:
+    """Who is dropped changes nothing for the others, and figures on all images are those without a race."""
+    whole = raynas.run(RECIPE, tmp_path / "whole").table
+    raced = raynas.run(RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluators=2"]).table
+    assert raced["architecture"].equals(whole["architecture"])
+    to_the_end = raced["images"] == whole["images"]
+    assert to_the_end.mean() > 0.5
+    assert raced["top1"][to_the_end].equals(whole["top1"][to_the_end])
+    assert np.allclose(raced["loss"][to_the_end], whole["loss"][to_the_end], atol=1e-5)

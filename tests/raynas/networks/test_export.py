@@ -1,0 +1,205 @@
+"""Networks in files: what was measured is what is built, exported and read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import raynas
+from raynas.data import batch, open_images
+from raynas.networks.export import export
+from raynas.networks.trained_network import trained
+from raynas.results.outcome import load
+from search_spaces import UserError
+from search_spaces.feature_maps import Features
+from search_spaces.loading import load as load_space
+from tests.support.small_spaces import cells
+
+TEXT = "nas-bench-macro: k5e6 k3e3 | k3e3 k3e3 skip | k5e6 skip k3e3"
+
+
+def best_card(run: Path, form: str, out: Path) -> dict[str, Any]:
+    return export(str(run), None, form, str(out))
+
+
+def test_the_exported_network_has_the_accuracy_of_the_table(fitted_run: Path, tmp_path: Path) -> None:
+    """On all test images, in onnxruntime, in batches of another size than it was exported with."""
+    card = best_card(fitted_run, "onnx", tmp_path / "net.onnx")
+    found = trained(fitted_run)
+    images = open_images(found.data)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    correct = 0
+    for rows in np.array_split(images.rows("test"), 3):
+        given, labels = batch(images, rows)
+        (logits,) = session.run(["logits"], {"images": given.contiguous().numpy()})
+        correct += int((np.asarray(logits).argmax(1) == labels.numpy()).sum())
+    top1 = 100 * correct / len(images.rows("test"))
+    table = load(fitted_run).table.set_index("architecture")
+    assert top1 == pytest.approx(card["test_top1"])
+    assert top1 == pytest.approx(table["standalone_top1"][card["architecture"]].max())
+    assert card["largest_difference"] <= 1e-4
+
+
+def test_a_network_reloaded_from_the_run_is_the_one_that_was_measured(fitted_run: Path) -> None:
+    found = trained(fitted_run)
+    network = raynas.build(fitted_run)
+    images = open_images(found.data)
+    given, labels = batch(images, images.rows("test"))
+    with torch.no_grad():
+        logits = network(given)
+    assert 100 * (logits.argmax(1) == labels).double().mean().item() == pytest.approx(found.figures["top1"])
+    assert nn.functional.cross_entropy(logits, labels).item() == pytest.approx(found.figures["loss"], abs=1e-4)
+    assert sum(weight.numel() for weight in network.parameters()) == found.figures["params"]
+
+
+def test_a_program_of_torch_export_runs_without_raynas(fitted_run: Path, tmp_path: Path) -> None:
+    best_card(fitted_run, "torch-export", tmp_path / "net.pt2")
+    code = (
+        "import sys, torch; network = torch.export.load('net.pt2').module(); "
+        "print(tuple(network(torch.zeros(5, 3, 16, 16)).shape), any(name.startswith(('raynas', 'search_spaces')) "
+        "for name in sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "(5, 10) False"
+
+
+def test_safetensors_hold_the_weights_of_the_built_network(fitted_run: Path, tmp_path: Path) -> None:
+    best_card(fitted_run, "safetensors", tmp_path / "net.safetensors")
+    built = raynas.build(fitted_run).state_dict()
+    read = load_file(tmp_path / "net.safetensors")
+    assert read.keys() == built.keys()
+    assert all(torch.equal(value, read[key]) for key, value in built.items())
+
+
+def test_the_card_says_what_it_is(fitted_run: Path, tmp_path: Path) -> None:
+    card = best_card(fitted_run, "safetensors", tmp_path / "net.safetensors")
+    written = json.loads((tmp_path / "net.safetensors.json").read_text())
+    found = trained(fitted_run)
+    assert written["architecture"] == found.text == card["architecture"]
+    assert written["classes"] == [str(digit) for digit in range(10)]
+    assert written["budget"]["macs"]["max"] == 300_000
+    assert written["macs"] <= 300_000
+    assert written["test_images"] == 355
+    assert written["input"]["shape"] == ["batch", 3, 16, 16]
+    assert written["versions"]["torch"] == torch.__version__.partition("+")[0]
+    told = (tmp_path / "net.safetensors.md").read_text()
+    for words in (found.text, f"{card['test_top1']:.2f} %", "macs max 300,000", "digits", "`float32`"):
+        assert words in told
+
+
+def test_of_several_networks_the_most_accurate_or_the_one_asked_for(fitted_run: Path) -> None:
+    table = load(fitted_run).table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
+    assert len(table) == 3
+    assert trained(fitted_run).figures["top1"] == table["standalone_top1"].max()
+    for text, top1 in zip(table["architecture"], table["standalone_top1"], strict=True):
+        assert trained(fitted_run, text).figures["top1"] == top1
+
+
+def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"was never trained alone: .* Train it by raynas fit"):
+        export(str(fitted_run), TEXT, "onnx", None)
+    with pytest.raises(UserError, match="No run in runs has trained"):
+        export(TEXT, None, "onnx", None)
+    with pytest.raises(UserError, match=r"is not the folder of a run"):
+        export(str(tmp_path), None, "onnx", None)
+    bare = tmp_path / "bare"
+    shutil.copytree(fitted_run, bare, ignore=shutil.ignore_patterns("fit-*.json"))
+    with pytest.raises(UserError, match=r"No network of .* was trained alone: its weights would be the supernet's"):
+        export(str(bare), None, "onnx", None)
+
+
+@pytest.mark.parametrize(
+    ("form", "out", "sentence"),
+    [
+        ("keras", "net.h5", "--format is onnx, torch-export, safetensors, not 'keras'"),
+        ("onnx", "net.pt2", r"A file of onnx ends in \.onnx"),
+        ("safetensors", "/proc/net.safetensors", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_said(fitted_run: Path, form: str, out: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        export(str(fitted_run), None, form, out)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("proxylessnas", {"width": 0.25, "resolution": 64}),
+        ("fbnetv2-f", {"width": 0.25, "resolution": 64}),
+        ("darts-imagenet", {"cells": 3, "channels": 8, "resolution": 64}),
+        ("nats-bench", {}),
+    ],
+)
+def test_feature_maps_are_what_the_classifier_would_see(name: str, settings: dict[str, Any]) -> None:
+    """The network's own head on the deepest map gives its logits; strides and channels are as they are told."""
+    torch.manual_seed(0)
+    space = load_space(name, **settings)
+    architecture = space.sample(np.random.default_rng(0))
+    network = space.network(architecture).eval()
+    head = network.get_submodule("head")
+    images = torch.randn(2, 3, space.resolution, space.resolution)
+    expected = network(images)
+    features = Features(network, space.resolution).eval()
+    maps = features(images)
+    torch.testing.assert_close(head(maps["out"]), expected)
+    assert {key: value.shape[1] for key, value in maps.items()} == dict(features.channels)
+    sizes = [value.shape[2] for value in maps.values()]
+    assert sizes == sorted(set(sizes), reverse=True)
+    for key, value in maps.items():
+        assert key == "out" or value.shape[2] == space.resolution // int(key.removeprefix("stride"))
+
+
+def test_a_backbone_under_the_head_of_deeplab_learns() -> None:
+    """PAD-NAS table 5's transfer: torchvision's DeepLabV3 on our feature maps, from images to a class a pixel."""
+    from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
+
+    torch.manual_seed(0)
+    backbone = raynas.build(
+        "proxylessnas: k3e1 | k5e6 k3e3 skip skip | k3e3 k3e3 skip skip | k3e3 k3e3 skip skip | k3e3 k3e3 skip skip | "
+        "k3e3 k3e3 skip skip | k7e6",
+        features_only=True,
+        width=0.25,
+        resolution=64,
+    )
+    assert isinstance(backbone, Features)
+    network = DeepLabV3(backbone, DeepLabHead(backbone.channels["out"], 2))
+    classes = torch.zeros(4, 64, 64, dtype=torch.int64)
+    classes[:, :, 32:] = 1
+    images = torch.randn(4, 3, 64, 64) + 4 * classes[:, None]
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(8):
+        logits = network(images)["out"]
+        assert logits.shape == (4, 2, 64, 64)
+        loss = nn.functional.cross_entropy(logits, classes)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all(weight.grad is not None for weight in backbone.parameters())
+
+
+def test_a_genotype_is_exported_with_its_weights(tmp_path: Path) -> None:
+    """torch.export keeps what operations and edges are multiplied by."""
+    from search_spaces.cell.genotype import Genotype
+
+    torch.manual_seed(0)
+    space = cells("darts", {"cells": 2, "channels": 4, "resolution": 8, "num_classes": 3})
+    rows = np.random.default_rng(0).random((len(space.choices), len(space.choices[0].options)))
+    genotype = Genotype.of(space, (rows * (rows > 0.6)).tolist(), [0.5] * len(space.choices))
+    network = genotype.network().eval()
+    images = torch.randn(2, 3, 8, 8)
+    program = torch.export.export(network, (images,))
+    torch.testing.assert_close(program.module()(images), network(images))

@@ -1,0 +1,32 @@
+"""Islands: several searches share the supernet actors, each by a seed of its own, and the table holds them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.scaling.ray_share import NO_WEIGHTS, QUESTION, recipe
+from raynas.storage.run_folder import RunFolder
+from raynas.study.run import opened
+from raynas.study.run_plan import plan
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def searched(folder: Path, islands: int) -> pd.DataFrame:
+    searcher = ConstrainedNsga2(population=8, generations=3, islands=islands)
+    with opened(plan(recipe()), RunFolder(folder)) as study:
+        return study.search("search", study.space, NO_WEIGHTS, searcher, QUESTION).table
+
+
+def test_islands_search_by_seeds_of_their_own(tmp_path: Path) -> None:
+    two, one = searched(tmp_path / "two", 2), searched(tmp_path / "one", 1)
+    assert two.groupby(["trial", "iteration"]).size().tolist() == [8] * 6
+    first, second = (two[two["trial"] == trial] for trial in (0, 1))
+    figures = ["iteration", "architecture", "top1", "seed"]
+    pd.testing.assert_frame_equal(first[figures], one[figures])
+    assert first["seed"].unique() != second["seed"].unique()
+    assert not set(first["architecture"]) & set(second["architecture"])

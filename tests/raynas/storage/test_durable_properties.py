@@ -1,0 +1,235 @@
+"""What is written down is read back as it was or not at all, and what is stopped goes on as if it never was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import search_spaces
+from raynas.interfaces.searcher import Evaluation, Search
+from raynas.storage.progress import Quiet
+from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.study.steps import Steps
+from search_spaces import Architecture, Budget
+from tuners.search_algorithms.evolution import SposEvolution
+from tuners.search_algorithms.generational import GenerationalSearcher
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
+from tuners.search_algorithms.random_search import RandomSearch
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | NAMES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(NAMES, JSON, max_size=5)
+COLUMNS: tuple[st.SearchStrategy[Any], ...] = (st.integers(-(2**63), 2**63 - 1), st.floats(), NAMES, st.booleans())
+TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    rows = draw(st.integers(0, 8))
+    names = draw(st.lists(NAMES, unique=True, min_size=1, max_size=4))
+    kinds = [draw(st.sampled_from(COLUMNS)) for _ in names]
+    return pd.DataFrame(
+        {name: draw(st.lists(kind, min_size=rows, max_size=rows)) for name, kind in zip(names, kinds, strict=True)}
+    )
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> dict[str, torch.Tensor]:
+    shapes = draw(
+        st.dictionaries(
+            NAMES.filter(lambda name: name != "__metadata__"), st.lists(st.integers(0, 4), max_size=3), max_size=3
+        )
+    )
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    return {
+        name: (100 * torch.randn(shape, generator=generator)).to(draw(st.sampled_from(TYPES)))
+        for name, shape in shapes.items()
+    }
+
+
+def same_tables(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_exact=True, check_column_type=False)
+
+
+def same_tensors(one: tuple[dict[str, torch.Tensor], Any], other: tuple[dict[str, torch.Tensor], Any]) -> None:
+    assert (one[0].keys(), one[1]) == (other[0].keys(), other[1])
+    for name, tensor in one[0].items():
+        assert (tensor.dtype, tensor.shape) == (other[0][name].dtype, other[0][name].shape)
+        assert torch.equal(tensor, other[0][name])
+
+
+def same(one: Any, other: Any) -> None:
+    assert one == other
+
+
+WRITERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[RunFolder, Any], None]]] = {
+    "json": (
+        OBJECTS.filter(lambda value: "sha256" not in value),
+        lambda folder, value: folder.write_json("file", value),
+    ),
+    "tensors": (st.tuples(tensors(), OBJECTS), lambda folder, value: folder.write_tensors("file", *value)),
+    "table": (tables(), lambda folder, value: folder.write_table("file", value)),
+}
+READERS: dict[str, Callable[[RunFolder], Any]] = {
+    "json": lambda folder: folder.read_json("file"),
+    "tensors": lambda folder: folder.read_tensors("file"),
+    "table": lambda folder: folder.read_table("file"),
+}
+SAME: dict[str, Callable[[Any, Any], None]] = {"json": same, "tensors": same_tensors, "table": same_tables}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@settings(max_examples=40)
+@given(st.data())
+def test_a_file_reads_back_as_it_was_written_and_harmed_so_or_not_at_all(kind: str, data: st.DataObject) -> None:
+    values, write = WRITERS[kind]
+    value = data.draw(values)
+    with TemporaryDirectory() as name:
+        folder = RunFolder(name)
+        write(folder, value)
+        whole = folder.read("file")
+        written = READERS[kind](folder)
+        if kind != "table":  # whose column of nothing comes back as one of nothing in particular
+            SAME[kind](written, value)
+        harms: list[bytes] = []
+        for _ in range(12):
+            place = data.draw(st.integers(0, 8 * len(whole) - 1))
+            flipped = bytearray(whole)
+            flipped[place // 8] ^= 1 << place % 8
+            harms += [bytes(flipped), whole[: place // 8]]
+        for harmed in harms:
+            folder.write("file", harmed)
+            try:
+                read = READERS[kind](folder)
+            except Damaged:
+                continue
+            SAME[kind](read, written)
+
+
+STEPS = st.tuples(st.sampled_from("abcdef"), OBJECTS, OBJECTS)
+
+
+class Stopped(Exception):
+    """What kills a run."""
+
+
+@settings(max_examples=60)
+@given(
+    wanted=st.lists(
+        st.tuples(st.sampled_from("abcdef"), OBJECTS, OBJECTS), min_size=1, max_size=6, unique_by=lambda step: step[0]
+    ),
+    stops=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["before", "inside", "after"])), max_size=4),
+)
+def test_a_run_that_is_stopped_anywhere_does_each_step_once(
+    wanted: list[tuple[str, dict[str, Any], dict[str, Any]]], stops: list[tuple[int, str]]
+) -> None:
+    done: list[str] = []
+
+    def attempt(number: int, folder: RunFolder, stop: tuple[int, str] | None) -> list[dict[str, Any]]:
+        run, results = Steps(folder, number, 0, Quiet()), []
+        for position, (name, arguments, _) in enumerate(wanted):
+            if stop == (position, "before"):
+                raise Stopped
+
+            def work(where: str, position: int = position) -> dict[str, Any]:
+                name, _, result = wanted[position]
+                assert where == f"steps/{position + 1:02d}-{name}"
+                if stop == (position, "inside"):
+                    raise Stopped
+                done.append(name)
+                return result
+
+            results.append(run.do(name, "", arguments, 1, work))
+            if stop == (position, "after"):
+                raise Stopped
+        return results
+
+    with TemporaryDirectory() as name:
+        folder = RunFolder(name)
+        for number, stop in enumerate(stops, start=1):
+            with suppress(Stopped):
+                attempt(number, folder, stop)
+        last = len(stops) + 1
+        expected = [result for _, _, result in wanted]
+        assert attempt(last, folder, None) == attempt(last + 1, folder, None) == expected
+        assert done == [name for name, _, _ in wanted]
+        records = Steps(folder, last, 0, Quiet()).records
+        assert [(record["name"], record["state"]) for record in records] == [(name, "finished") for name in done]
+        assert [record["result"] for record in records] == expected
+
+
+SPACE = search_spaces.load("nas-bench-macro", width=0.25, resolution=16)
+COSTS = SPACE.costs()
+SEARCHERS: tuple[type[GenerationalSearcher], ...] = (ConstrainedNsga2, SposEvolution, RandomSearch)
+
+
+def asked(search: Search, worth: list[float], generations: int = 1000) -> list[list[Architecture]]:
+    """What a search asks for when an option's place in `worth` says what it is worth; equal ones are ties."""
+    found: list[list[Architecture]] = []
+    while len(found) < generations and (architectures := search.ask()):
+        costs = {resource: totals.tolist() for resource, totals in COSTS.cost(architectures).items()}
+        search.tell(
+            [
+                Evaluation(
+                    architecture=one,
+                    top1=sum(worth[(3 * choice + option) % len(worth)] for choice, option in enumerate(one.indices)),
+                    top5=100.0,
+                    loss=0.0,
+                    images=1,
+                    costs={resource: totals[position] for resource, totals in costs.items()},
+                    seconds=0.0,
+                )
+                for position, one in enumerate(architectures)
+            ]
+        )
+        found.append(architectures)
+    return found
+
+
+@pytest.mark.parametrize("kind", SEARCHERS)
+@settings(max_examples=8)
+@given(
+    population=st.integers(2, 12),
+    generations=st.integers(1, 6),
+    share=st.floats(0.1, 1),
+    worth=st.lists(st.floats(0, 5), min_size=1, max_size=24),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+)
+def test_a_search_goes_on_from_any_generation_as_if_undisturbed(
+    kind: type[GenerationalSearcher],
+    population: int,
+    generations: int,
+    share: float,
+    worth: list[float],
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    searcher = kind(population=population, generations=generations)
+    least, greatest = COSTS.bounds()["macs"]
+    budget = Budget.model_validate({"macs": {"max": least + share * (greatest - least)}})
+    undisturbed = searcher.begin(SPACE, COSTS, budget, seed)
+    expected = asked(undisturbed, worth)
+    before: list[list[Architecture]] = []
+    search = searcher.begin(SPACE, COSTS, budget, seed)
+    for stop in sorted(data.draw(st.sets(st.integers(1, len(expected)), min_size=1, max_size=2))):
+        before += asked(search, worth, stop - len(before))
+        state = json.loads(json.dumps(search.state(), allow_nan=False))
+        search = searcher.begin(SPACE, COSTS, budget, seed + 1)
+        search.restore(state)
+        assert json.loads(json.dumps(search.state(), allow_nan=False)) == state
+    assert before + asked(search, worth) == expected
+    assert search.note == undisturbed.note

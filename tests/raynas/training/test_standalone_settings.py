@@ -1,0 +1,274 @@
+"""DARTS's evaluation networks: the auxiliary head, operations that drop out and clipped gradients."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import search_spaces
+from raynas.data import DataSettings, prepare
+from raynas.interfaces.objective import WEIGHTS, Gradients, MicroBatch, Step, UniformPath
+from raynas.recipe.recipe import FitSettings
+from raynas.storage.run_folder import RunFolder
+from raynas.training import checkpoints
+from raynas.training.standalone_settings import refuse_unfit, stand_alone
+from raynas.training.update import carry_out, optimizer_of
+from search_spaces.cell.auxiliary import DropPath, auxiliary_head
+from search_spaces.cell.supernet import Cell, CellSupernet
+from search_spaces.errors import UserError
+from tests.support import two_workers
+from tests.support.small_spaces import cells
+
+SETTINGS: dict[str, Any] = {"operations": 8, "subset": False, "cell_types": "two"}
+SMALL: dict[str, Any] = {**SETTINGS, "cells": 3, "channels": 4, "resolution": 8, "num_classes": 3}
+DARTS_V2 = (
+    "darts: sep_conv_3x3 sep_conv_3x3 | sep_conv_3x3 sep_conv_3x3 none | skip_connect sep_conv_3x3 none none | "
+    "skip_connect none dil_conv_3x3 none none | max_pool_3x3 max_pool_3x3 | none max_pool_3x3 skip_connect | "
+    "max_pool_3x3 none skip_connect none | none max_pool_3x3 skip_connect none none"
+)
+"""The cells that DARTS prints for its second order."""
+IMAGES = 8
+
+
+class Bench:
+    """One network, what it is trained with, and its optimizer, in an epoch; batch norm keeps still."""
+
+    def __init__(self, settings: FitSettings, epoch: int = 0) -> None:
+        torch.manual_seed(0)
+        space = cells("darts", SMALL)
+        self.space = space.only(space.parse(DARTS_V2))
+        self.supernet = self.space.supernet().eval()
+        self.learner = (
+            stand_alone(settings, prepare(DataSettings(), 8, 0)).begin(self.space, self.space.costs(), 0).eval()
+        )
+        ((self.update,),) = self.learner.passes(epoch)
+        self.weights = [*self.supernet.parameters(), *self.learner.own_weights()]
+        self.sgd = optimizer_of(self.weights, settings)
+
+    def step(self, parts: int = 1, share: slice = slice(IMAGES)) -> Step:
+        """A step on this share of its images, in so many micro-batches."""
+        generator = torch.Generator().manual_seed(1)
+        images, labels = torch.randn(IMAGES, 3, 8, 8, generator=generator), torch.arange(IMAGES) % 3
+        bounds = np.linspace(share.start or 0, share.stop, parts + 1).astype(int).tolist()
+        batches = [
+            MicroBatch(images[begin:end], labels[begin:end], (end - begin) / IMAGES, begin)
+            for begin, end in pairwise(bounds)
+        ]
+        return Step(self.space, self.supernet, batches, np.random.default_rng(3), functional.cross_entropy)
+
+    def accumulate(self, parts: int = 1) -> Gradients:
+        return self.update.accumulate(self.step(parts))
+
+    def gradients(self, parts: int = 1) -> Tensor:
+        self.accumulate(parts)
+        return torch.cat([weight.grad.flatten() for weight in self.weights if weight.grad is not None])
+
+    def values(self) -> Tensor:
+        return torch.cat([weight.detach().flatten() for weight in self.weights])
+
+
+@pytest.mark.parametrize(
+    ("size", "norm", "pooled"),
+    [(8, True, [slice(0, 5), slice(3, 8)]), (7, False, [slice(0, 5), slice(2, 7)])],
+)
+def test_the_head_is_that_of_darts(size: int, norm: bool, pooled: list[slice]) -> None:
+    """Pooling by hand: four 5x5 windows, at stride 3 on CIFAR-10, 2 on ImageNet."""
+    head = auxiliary_head(16, size, 5, norm)
+    layers = dict(head.named_children())
+    assert list(layers) == [
+        *("relu", "pool", "conv1", "norm1", "relu1", "conv2"),
+        *(["norm2"] if norm else []),
+        *("relu2", "flatten", "classifier"),
+    ]
+    params = 16 * 128 + 2 * 128 + 4 * 128 * 768 + (2 * 768 if norm else 0) + 768 * 5 + 5
+    assert sum(weight.numel() for weight in head.parameters()) == params
+    features = torch.randn(2, 16, size, size)
+    windows = [[features.relu()[:, :, rows, columns].mean((2, 3)) for columns in pooled] for rows in pooled]
+    expected = torch.stack([torch.stack(row, dim=-1) for row in windows], dim=-2)
+    torch.testing.assert_close(layers["pool"](features.relu()), expected)
+    assert head(features).shape == (2, 5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9, 14])
+def test_the_head_classifies_features_of_any_size(size: int) -> None:
+    assert auxiliary_head(16, size, 5, norm=True)(torch.randn(2, 16, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "cell", "features", "norm"),
+    [
+        ("darts", {**SETTINGS, "cells": 20, "channels": 36}, 13, (576, 8), True),
+        ("darts-imagenet", {**SETTINGS, "cells": 14, "channels": 48}, 9, (768, 7), False),
+        ("darts", {"cells": 3, "channels": 4, "resolution": 8}, 2, (64, 2), True),
+        ("darts", {"cells": 1, "channels": 4, "resolution": 8}, 0, (32, 4), True),
+        ("nats-bench", {}, 10, (64, 8), True),
+    ],
+)
+def test_the_head_stands_behind_the_last_reduction(
+    name: str, settings: dict[str, Any], cell: int, features: tuple[int, int], norm: bool
+) -> None:
+    space = cells(name, settings)
+    plan = space.plan()
+    assert plan.last_reduction == cell
+    assert (plan.cells[cell].out_channels, plan.cells[cell].out_size) == features
+    with torch.device("meta"):
+        head = dict(space.auxiliary_head(num_classes=7).named_children())
+    assert [tuple(weight.shape) for weight in head["conv1"].parameters()] == [(128, features[0], 1, 1)]
+    assert [len(weight) for weight in head["classifier"].parameters()] == [7, 7]
+    assert ("norm2" in head) == norm
+
+
+@pytest.mark.parametrize("name", ["darts", "nats-bench"])
+def test_what_the_head_is_given_is_what_that_cell_gives(name: str) -> None:
+    space = cells(name, {"cells": 4 if name == "darts" else 1, "channels": 4, "resolution": 8})
+    architecture = space.sample(np.random.default_rng(0))
+    network = space.supernet().eval()
+    given: list[Tensor] = []
+    takes = [*(cast(Cell, cell).inputs[-1] for cell in network.cells), network.head][1:]
+    takes[space.plan().last_reduction].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
+    images = torch.randn(2, 3, 8, 8)
+    logits, features = network.trained(images, architecture, None)
+    assert torch.equal(features, given[0])
+    assert torch.equal(logits, network(images, architecture))
+
+
+def test_the_network_is_the_same_with_and_without_a_head() -> None:
+    """In its weights, their names and what they begin as; the head is the learner's."""
+    plain, headed = Bench(FitSettings()), Bench(FitSettings(auxiliary_weight=0.4))
+    without, with_head = plain.supernet.state_dict(), headed.supernet.state_dict()
+    assert list(without) == list(with_head)
+    assert all(torch.equal(value, with_head[key]) for key, value in without.items())
+    assert {key.split(".")[0] for key in headed.learner.state_dict()} == {"head"}
+    assert not list(plain.learner.own_weights())
+    space, architecture = headed.space, headed.space.parse(DARTS_V2)
+    space.network(architecture).load_state_dict(with_head)
+
+
+def test_nothing_asked_for_is_a_path_as_any_other() -> None:
+    assert stand_alone(FitSettings(), prepare(DataSettings(), 8, 0)) == UniformPath()
+
+
+def test_images_drop_out_as_often_as_they_should_and_the_mean_stays() -> None:
+    features = torch.ones(10_000, 1, 1, 1)
+    dropped = DropPath(0.3, 5, 10_000, 0)(features).flatten()
+    assert sorted(set(dropped.tolist())) == pytest.approx([0, 1 / 0.7])
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
+    parts = torch.cat([DropPath(0.3, 5, 10_000, first)(features[:2500]) for first in range(0, 10_000, 2500)])
+    assert torch.equal(parts.flatten(), dropped)
+
+
+def test_each_operation_but_the_identity_drops_out_on_its_own() -> None:
+    space = cells("nats-bench", {"cells": 1, "channels": 4, "resolution": 8, "num_classes": 3})
+    network = space.supernet().eval()
+    calls: list[tuple[int, ...]] = []
+
+    class Counted(DropPath):
+        def __call__(self, features: Tensor) -> Tensor:
+            calls.append(tuple(features.shape))
+            return super().__call__(features)
+
+    def run(*words: str) -> Tensor:
+        calls.clear()
+        architecture = space.architecture([space.choices[0].options.index(word) for word in words])
+        logits, _ = network.trained(torch.ones(2, 3, 8, 8), architecture, Counted(0.5, 0, 2, 0))
+        assert torch.equal(logits, network(torch.ones(2, 3, 8, 8), architecture)) == (not calls)
+        return logits
+
+    run(*["skip_connect"] * 6)
+    assert calls == []
+    run("nor_conv_3x3", "skip_connect", "none", "avg_pool_3x3", "none", "none")
+    assert calls == [(2, channels, size, size) for channels, size in ((4, 8), (8, 4), (16, 2)) for _ in range(2)]
+
+
+def test_the_auxiliary_loss_is_added_with_its_weight() -> None:
+    by_hand = Bench(FitSettings(auxiliary_weight=1.0))
+    (batch,) = by_hand.step().micro_batches
+    assert isinstance(by_hand.supernet, CellSupernet)
+    logits, features = by_hand.supernet.trained(batch.images, by_hand.space.parse(DARTS_V2), None)
+    (head,) = by_hand.learner.children()
+    main, auxiliary = (functional.cross_entropy(one, batch.labels) for one in (logits, head(features)))
+    for weight, parts in ((0.4, 1), (0.4, 4), (0.8, 1)):
+        bench = Bench(FitSettings(auxiliary_weight=weight))
+        metrics = bench.accumulate(parts).metrics
+        assert float(metrics["loss"]) == pytest.approx((main + weight * auxiliary).item(), rel=1e-5)
+        assert all(one.grad is not None for one in bench.weights)
+    torch.autograd.backward(main + 0.8 * auxiliary)
+    expected = torch.cat([weight.grad.flatten() for weight in by_hand.weights if weight.grad is not None])
+    torch.testing.assert_close(Bench(FitSettings(auxiliary_weight=0.8)).gradients(), expected)
+
+
+def test_the_probability_rises_over_the_epochs_and_micro_batches_do_not_matter() -> None:
+    def gradients(epoch: int, parts: int = 1, drop_path: float = 0.5) -> Tensor:
+        return Bench(FitSettings(drop_path=drop_path, epochs=10), epoch).gradients(parts)
+
+    torch.testing.assert_close(gradients(9), gradients(9, parts=4))
+    assert torch.equal(gradients(0), Bench(FitSettings()).gradients())
+    assert torch.equal(gradients(8, drop_path=0.25), gradients(4))  # both 0.2
+    assert not torch.allclose(gradients(9), gradients(4))
+
+
+BOTH = FitSettings(auxiliary_weight=0.4, drop_path=0.5, epochs=4, momentum=0.9, clip_norm=0.5)
+
+
+def test_the_head_moves_and_is_kept_as_the_network_is(tmp_path: Path) -> None:
+    """Momentum, weight decay and rate are its, too, and a checkpoint brings it back."""
+
+    def move(bench: Bench) -> Tensor:
+        carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(), BOTH.clip_norm)
+        return bench.values()
+
+    unbroken, resumed = Bench(BOTH, epoch=2), Bench(BOTH, epoch=2)
+    before = unbroken.values()
+    move(unbroken)
+    folder, file = RunFolder(tmp_path), checkpoints.name(1, 0, 1)
+    checkpoints.save(folder, file, unbroken.supernet, {WEIGHTS: unbroken.sgd}, unbroken.learner, {})
+    expected = move(unbroken)
+    checkpoints.restore(folder, file, resumed.supernet, {WEIGHTS: resumed.sgd}, resumed.learner)
+    assert torch.equal(move(resumed), expected)
+    heads = sum(weight.numel() for weight in unbroken.learner.parameters())
+    assert (expected - before)[-heads:].abs().max() > 0
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 1e6])
+def test_gradients_are_clipped_to_their_norm_together(clip_norm: float | None) -> None:
+    bench = Bench(FitSettings(auxiliary_weight=0.4, momentum=0, weight_decay=0))
+    before, gradients = bench.values(), bench.gradients()
+    bench.sgd.zero_grad()
+    carry_out(bench.update, {WEIGHTS: bench.sgd}, 1.0, bench.step(), clip_norm)
+    factor = 1 if clip_norm is None else min(1, clip_norm / (float(gradients.double().norm()) + 1e-6))
+    torch.testing.assert_close(before - bench.values(), factor * gradients, atol=1e-6, rtol=1e-5)
+
+
+def one_of_two(rank: int) -> dict[str, Any]:
+    bench = Bench(BOTH, epoch=2)
+    share = (slice(3), slice(3, IMAGES))[rank]  # shares need not be equal
+    for _ in range(2):
+        done = carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
+    return {"values": bench.values(), "loss": done.metrics["loss"]}
+
+
+def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
+    """What is clipped is the norm of the workers' sum."""
+    alone = Bench(BOTH, epoch=2)
+    for _ in range(2):
+        done = carry_out(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
+    first, second = two_workers.run(one_of_two, tmp_path)
+    assert torch.equal(first["values"], second["values"])
+    torch.testing.assert_close(first["values"], alone.values(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(first["loss"], done.metrics["loss"])
+
+
+def test_networks_without_cells_are_refused() -> None:
+    chain = search_spaces.load("proxylessnas")
+    refuse_unfit(chain, FitSettings())
+    refuse_unfit(cells("nats-bench", {}), BOTH)
+    for settings in (FitSettings(auxiliary_weight=0.4), FitSettings(drop_path=0.2)):
+        with pytest.raises(UserError, match=r"for networks of cells, not of proxylessnas: leave them out"):
+            refuse_unfit(chain, settings)

@@ -1,0 +1,59 @@
+"""FP-NAS table 7's variants: only the splits differ, and cost what they add."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from search_spaces import load
+from search_spaces.elastic.uniform_splits import with_uniform_splits
+from search_spaces.errors import UserError
+
+
+def test_attention_is_split_where_there_was_some_and_nothing_else_changes() -> None:
+    space = load("fbnetv2-f")
+    architecture = space.sample(np.random.default_rng(0))
+    target, derived = with_uniform_splits(space, architecture, 4)
+    assert target.name == "fbnetv2-f++"
+    before, after = (str(one).partition(": ")[2].split() for one in (architecture, derived))
+    changed = {(old, new) for old, new in zip(before, after, strict=True) if old != new}
+    assert changed == {("se0", "s0"), ("se1", "s4")}
+    assert with_uniform_splits(target, derived, 2)[1] == with_uniform_splits(space, architecture, 2)[1]
+
+
+def test_the_splits_extra_multiply_adds_are_linear_as_in_table_7() -> None:
+    """S1's are 7 M more with 2 splits and 21 M more with 4; one split is squeeze-and-excitation."""
+    space = load("fbnetv2-f", resolution=128)
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        architecture = space.sample(generator)
+        macs = {0: float(space.costs().cost([architecture])["macs"])}
+        for splits in (1, 2, 4):
+            target, derived = with_uniform_splits(space, architecture, splits)
+            macs[splits] = float(target.costs().cost([derived])["macs"])
+        assert macs[1] == macs[0]
+        assert macs[4] - macs[1] == pytest.approx(3 * (macs[2] - macs[1]), rel=0.02)
+
+
+@pytest.mark.parametrize("splits", [2, 4])
+def test_the_network_is_what_was_counted(splits: int) -> None:
+    space = load("fbnetv2-f", resolution=32, width=0.5, num_classes=7)
+    target, derived = with_uniform_splits(space, space.sample(np.random.default_rng(2)), splits)
+    assert target.settings["resolution"] == 32
+    network = target.network(derived).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        assert network(torch.randn(1, 3, 32, 32)).shape == (1, 7)
+    assert counter.get_total_flops() // 2 == int(target.costs().cost([derived])["macs"])
+    assert sum(weight.numel() for weight in network.parameters()) == int(target.costs().cost([derived])["params"])
+
+
+def test_what_has_no_splits() -> None:
+    space = load("proxylessnas")
+    architecture = space.sample(np.random.default_rng(0))
+    with pytest.raises(UserError, match=r"fbnetv2-f and fbnetv2-f\+\+, .* not of proxylessnas"):
+        with_uniform_splits(space, architecture, 2)
+    space = load("fbnetv2-f")
+    with pytest.raises(UserError, match="of 1, 2, 4 splits, not of 3"):
+        with_uniform_splits(space, space.sample(np.random.default_rng(0)), 3)

@@ -1,0 +1,180 @@
+"""HourNAS: which blocks come first, what a step moves, and that what it ends with meets the targets."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import search_spaces
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step
+from raynas.training.update import carry_out
+from search_spaces import Budget, SearchSpace, UserError
+from search_spaces.supernet import Supernet
+from tuners.hour_nas.method import fix_vital, minimal, targets_of
+from tuners.hour_nas.proposals import target_distance
+from tuners.hour_nas.sampled_path import Proposals, SampledPath
+from tuners.most_probable import likeliest_within
+
+TARGETS = {"macs": 250e3}
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+
+
+class Bench:
+    """A supernet, a learner, their optimizers and one batch."""
+
+    def __init__(self, space: SearchSpace, settings: SampledPath, micro_batches: int = 1) -> None:
+        torch.manual_seed(0)
+        self.space = space
+        self.supernet: Supernet = space.supernet()
+        for module in self.supernet.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        learner = settings.begin(space, space.costs(), 0)
+        assert isinstance(learner, Proposals)
+        self.learner = learner
+        self.optimizers = {WEIGHTS: torch.optim.SGD(self.supernet.parameters(), lr=0.1), **learner.groups()}
+        images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % 3
+        share = 8 // micro_batches
+        self.batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+
+    def step(self, which: int) -> dict[str, Tensor]:
+        (update,) = self.learner.passes(0)[which]
+        step = Step(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
+        return carry_out(update, self.optimizers, 0.1, step).metrics
+
+
+def test_the_smallest_supernet_has_the_vital_blocks_and_only_skips_besides(space: SearchSpace) -> None:
+    vital = {choice.name for choice in space.vital()}
+    assert vital == {"stage1.1", "stage2.1", "stage3.1"}
+    smallest = minimal(space)
+    for choice, surviving in zip(smallest.choices, smallest.surviving, strict=True):
+        options = [choice.options[option] for option in surviving]
+        assert options == (["k3e3", "k5e6"] if choice.name in vital else ["skip"])
+
+
+def test_a_space_without_vital_blocks_or_without_others_is_refused(space: SearchSpace) -> None:
+    with pytest.raises(UserError, match="resnet20 has no vital block"):
+        minimal(search_spaces.load("resnet20"))
+    without = space.restrict({"stage1.2": ["k3e3"]})
+    with pytest.raises(UserError, match=r"stage1\.2 of nas-bench-macro is not vital and cannot skip"):
+        minimal(without)
+
+
+@pytest.mark.parametrize(
+    "budget", [{}, {"macs": {"max": 1e6}}, {"macs": {"target": 1, "tolerance": 0.1}, "params": {"min": 1}}]
+)
+def test_a_budget_without_targets_is_refused(budget: dict[str, dict[str, float]]) -> None:
+    with pytest.raises(UserError, match="HourNAS aims at targets"):
+        targets_of(Budget.model_validate(budget))
+
+
+def test_no_proposals_are_refused() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        SampledPath(proposals=0)
+
+
+def test_the_weights_step_moves_one_path_and_no_architecture_parameter(space: SearchSpace) -> None:
+    bench = Bench(space, SampledPath(targets=TARGETS, proposals=2))
+    before = {name: value.clone() for name, value in bench.supernet.named_parameters()}
+    theta = bench.learner.theta.detach().clone()
+    metrics = bench.step(0)
+    moved = {name for name, value in bench.supernet.named_parameters() if not torch.equal(value, before[name])}
+    assert any(name.startswith("stem") for name in moved)
+    options = {name.split(".")[2] for name in moved if name.startswith("blocks.stage1-1.")}
+    assert len(options) == 1
+    assert torch.equal(bench.learner.theta, theta)
+    assert metrics.keys() == {"loss", "top1"}
+
+
+@pytest.mark.parametrize("sampling", ["gumbel-max", "gumbel-softmax", "softmax"])
+def test_the_architecture_step_moves_theta_and_pi_and_no_weight(space: SearchSpace, sampling: str) -> None:
+    settings = SampledPath.model_validate({"targets": TARGETS, "proposals": 2, "sampling": sampling})
+    bench = Bench(space, settings)
+    before = {name: value.clone() for name, value in bench.supernet.named_parameters()}
+    theta, pi = bench.learner.theta.detach().clone(), bench.learner.pi.detach().clone()
+    metrics = bench.step(1)
+    assert all(torch.equal(value, before[name]) for name, value in bench.supernet.named_parameters())
+    assert not torch.equal(bench.learner.theta, theta)
+    assert not torch.equal(bench.learner.pi, pi)
+    assert metrics.keys() == {"loss", "top1", "distance"}
+
+
+def test_the_distance_is_that_of_the_sampled_path(space: SearchSpace) -> None:
+    bench = Bench(space, SampledPath(targets=TARGETS))
+    (update,) = bench.learner.passes(0)[1]
+    step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
+    gradients = update.accumulate(step)
+    costs = space.costs().as_table()
+    expected = abs(costs.cost(gradients.paths)["macs"].item() - 250e3) / costs.bounds()["macs"][1]
+    assert gradients.metrics["distance"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> None:
+    """Batch norm in evaluation mode, as its statistics are the micro-batch's own."""
+    gradients = []
+    for parts in (1, 4):
+        bench = Bench(space, SampledPath(targets=TARGETS, proposals=2), parts)
+        bench.supernet.eval()
+        (update,) = bench.learner.passes(0)[1]
+        step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
+        update.accumulate(step)
+        assert bench.learner.theta.grad is not None
+        gradients.append(bench.learner.theta.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+
+
+def test_temperature_falls_with_every_update(space: SearchSpace) -> None:
+    bench = Bench(space, SampledPath(temperature=4.0, decay=0.5))
+    bench.step(0)
+    bench.step(1)
+    assert bench.learner.notes() == {"proposal": 0, "temperature": 1.0}
+
+
+def test_the_likeliest_within_the_targets_is_that_of_all_architectures(space: SearchSpace) -> None:
+    """Against every one of the 6,561."""
+    costs, budget = space.costs(), Budget.model_validate({"macs": {"target": 250e3, "tolerance": 0.03}})
+    theta = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    every = torch.tensor(list(product(range(3), repeat=8)))
+    likelihood = torch.log_softmax(theta, dim=-1)[torch.arange(8), every].sum(dim=-1)
+    likelihood[~budget.met(costs.total(every))] = -torch.inf
+    chosen = likeliest_within(space, costs, budget, theta)
+    assert chosen.indices == tuple(every[likelihood.argmax()].tolist())
+
+
+def test_vital_blocks_are_fixed_to_their_likeliest_operations_that_leave_the_targets_in_reach(
+    space: SearchSpace,
+) -> None:
+    costs = space.costs()
+    theta = torch.zeros(8, 3)
+    theta[:, 2] = 5.0  # every block would be k5e6
+    generous = Budget.model_validate({"macs": {"target": costs.bounds()["macs"][1], "tolerance": 0.5}})
+    fixed = fix_vital(space, costs, generous, theta)
+    assert {c.name for c, s in zip(fixed.choices, fixed.surviving, strict=True) if s == (2,)} == {
+        "stage1.1",
+        "stage2.1",
+        "stage3.1",
+    }
+    tight = Budget.model_validate({"macs": {"target": 200e3, "tolerance": 0.05}})
+    fixed = fix_vital(space, costs, tight, theta)
+    tight.check(fixed.costs())
+    assert any(surviving == (1,) for surviving in fixed.surviving)
+
+
+def test_the_distance_of_a_one_hot_row_is_the_architectures(space: SearchSpace) -> None:
+    costs = space.costs().as_table()
+    architecture = space.sample(np.random.default_rng(0))
+    rows = torch.zeros(8, 3, dtype=torch.float64)
+    rows[range(8), architecture.indices] = 1
+    expected = abs(costs.cost([architecture])["macs"].item() - 250e3) / costs.bounds()["macs"][1]
+    assert target_distance(costs, rows, TARGETS).item() == pytest.approx(expected)
+
+
+def test_its_parameters_are_a_group_of_their_own(space: SearchSpace) -> None:
+    assert SampledPath().begin(space, space.costs(), 0).groups().keys() == {ARCHITECTURE}

@@ -1,0 +1,1 @@
+"""FTSO (Huang et al.): search the topology of a cell first, then its operators."""

@@ -1,0 +1,1 @@
+"""HM-NAS (Yan et al.): weigh operations and edges, then learn binary masks over them."""

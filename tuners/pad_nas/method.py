@@ -1,0 +1,112 @@
+"""PAD-NAS: progressive automatic design of the search space for one-shot NAS (Xia et al.), algorithm 1.
+
+A single-path supernet is trained and searched by constrained NSGA-II; operations that the first nine non-dominated
+fronts hardly use are pruned layer by layer; the smaller supernet goes on training from the weights that it inherits.
+After M - 2 such stages the last supernet is searched, and the most accurate architectures are returned.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from raynas.interfaces.objective import UniformPath
+from raynas.results.outcome import Found, Outcome, non_domination_ranks
+from raynas.study.method import Method
+from search_spaces.errors import UserError
+from tuners.pad_nas.pruning import operation_frequencies, prune
+from tuners.search_algorithms.nsga2 import ConstrainedNsga2
+
+if TYPE_CHECKING:
+    from raynas.recipe.recipe import TrainingSettings
+    from raynas.study.run_plan import Plan
+    from raynas.study.study import Study
+    from search_spaces import SearchSpace
+
+
+_SET_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
+
+
+class PadNas(Method):
+    """M stages: train, then M - 2 times search, prune and fine-tune, then search (PAD-NAS section 4.1).
+
+    Attributes:
+        stages: M.
+        epochs: of the initial training and of each fine-tuning, M - 1 in all.
+        learning_rates: likewise.
+        prune_below: P_th: an operation goes if its share of the searched architectures is this or less.
+        below_rank: only architectures whose non-domination rank is less than this are counted.
+    """
+
+    paper: ClassVar[str] = "Xia et al., Progressive Automatic Design of Search Space for One-Shot NAS"
+    spaces: ClassVar[str] = "layer-by-layer spaces"
+
+    stages: int = Field(default=4, ge=2)
+    epochs: tuple[int, ...] = (120, 80, 40)
+    learning_rates: tuple[float, ...] = (0.5, 0.1, 0.1)
+    prune_below: float = Field(default=0.01, ge=0, lt=1)
+    below_rank: int = Field(default=10, ge=2)
+    search: ConstrainedNsga2 = ConstrainedNsga2()
+
+    @model_validator(mode="after")
+    def _one_training_a_stage(self) -> Self:
+        if not len(self.epochs) == len(self.learning_rates) == self.stages - 1:
+            raise ValueError(
+                f"{self.stages} stages need {self.stages - 1} epochs and learning_rates, "
+                f"not {len(self.epochs)} and {len(self.learning_rates)}"
+            )
+        return self
+
+    def check(self, plan: Plan) -> None:
+        self.search.check(plan.costs)
+        for key, plural in _SET_BY_STAGE.items():
+            if getattr(plan.recipe.training, key) != type(plan.recipe.training).model_fields[key].default:
+                raise UserError(f"Each stage has its own {key}: set method.{plural}, not training.{key}.")
+
+    def run(self, study: Study) -> Outcome:
+        space = study.space
+        weights = study.train("supernet", space, UniformPath(), self._training(study, 1))
+        for stage in range(2, self.stages):
+            found = study.search(f"search-{stage}", space, weights, self.search)
+            space = self._pruned(study, space, found)
+            weights = study.train(f"supernet-{stage}", space, UniformPath(), self._training(study, stage), weights)
+        found = study.search("final", space, weights, self.search)
+        study.say(
+            f"best one-shot accuracy {found.table['top1'].max():.2f} % among 10^{magnitude(space):.1f} architectures"
+        )
+        return study.outcome("final", space, self.search.cost, weights)
+
+    def _training(self, study: Study, stage: int) -> TrainingSettings:
+        changes = {"epochs": self.epochs[stage - 1], "learning_rate": self.learning_rates[stage - 1]}
+        return study.recipe.training.model_copy(update=changes)
+
+    def _pruned(self, study: Study, space: SearchSpace, found: Found) -> SearchSpace:
+        """Lines 4 to 7 of algorithm 1."""
+        ranks = non_domination_ranks(found.table["top1"], found.table[self.search.cost])
+        frequencies = operation_frequencies(space, found.architectures, ranks, self.below_rank)
+        pruned = prune(space, frequencies, self.prune_below)
+        try:
+            study.budget.check(study.costs_within(pruned))
+        except UserError as error:
+            raise UserError(
+                f"Pruning operations of at most {100 * self.prune_below:g} % leaves no architecture within the budget: "
+                "lower method.prune_below, or widen the budget."
+            ) from error
+        study.say(
+            f"best one-shot accuracy {found.table['top1'].max():.2f} %; "
+            f"pruned {operations(space) - operations(pruned)} of {operations(space)} operations: "
+            f"10^{magnitude(space):.1f} architectures became 10^{magnitude(pruned):.1f}"
+        )
+        return pruned
+
+
+def operations(space: SearchSpace) -> int:
+    """How many operations the choices of a space may still take, in all."""
+    return sum(len(options) for options in space.surviving)
+
+
+def magnitude(space: SearchSpace) -> float:
+    """The decimal logarithm of a space's size."""
+    return math.log10(space.size())

@@ -1,0 +1,1 @@
+"""Search algorithms that methods share: NSGA-II, evolution and random search."""

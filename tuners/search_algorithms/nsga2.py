@@ -1,0 +1,118 @@
+"""Constrained evolutionary search: NSGA-II (Deb et al.) as PAD-NAS section 3.2 uses it.
+
+Accuracy is raised and one cost is lowered at once. A child outside the budget is discarded and drawn again, and nothing
+that was evaluated is thrown away: it is only sorted. Selection, crossover and survival are pymoo's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pymoo.algorithms.moo.nsga2 import binary_tournament
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.operators.crossover.pntx import TwoPointCrossover
+from pymoo.operators.selection.tournament import TournamentSelection
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+
+from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene, Genes
+from tuners.search_algorithms.generational import GenerationalSearch, GenerationalSearcher
+from tuners.search_algorithms.mutation import PolynomialMutation
+from tuners.search_algorithms.survival import Floats, lost
+
+if TYPE_CHECKING:
+    from raynas.interfaces.searcher import Evaluation
+
+
+class ConstrainedNsga2(GenerationalSearcher):
+    """PAD-NAS's settings: 64 architectures a generation, 40 generations, two-point crossover, polynomial mutation.
+
+    Attributes:
+        mutation_eta: the distribution index of the mutation; the paper prints none.
+        mutation_probability: how likely a gene mutates; one over the number of choices where it is not given.
+    """
+
+    mutation_eta: float = Field(3.0, gt=0)
+    mutation_probability: float | None = Field(None, gt=0, le=1)
+
+    def over(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
+        return _ConstrainedNsga2(self, feasible, seed)
+
+
+class _ConstrainedNsga2(GenerationalSearch):
+    def __init__(self, settings: ConstrainedNsga2, feasible: FeasibleSpace, seed: int) -> None:
+        super().__init__(settings, feasible, seed)
+        choices = len(feasible.sizes)
+        self.parents = Population.new()
+        self.returned: list[Gene] = []
+        self.mutation = PolynomialMutation(
+            feasible.sizes, settings.mutation_eta, settings.mutation_probability or 1 / choices
+        )
+        self.crossover = TwoPointCrossover()
+        self.selection = TournamentSelection(func_comp=binary_tournament)
+        self.survival = RankAndCrowding()
+        self.problem = Problem(n_var=choices, n_obj=2)
+        self.comparison = SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=self.random)
+
+    def children(self) -> list[Gene]:
+        """New children; where drawing dries up, known architectures that it met come back to compete once more."""
+        new, repeated = self.feasible.draw(self._mate, self.population, self.known)
+        self.returned = repeated[: self.population - len(new)]
+        return new
+
+    def _mate(self, count: int) -> Genes:
+        pairs = self.selection.do(
+            self.problem,
+            self.parents,
+            math.ceil(count / 2),
+            2,
+            to_pop=False,
+            algorithm=self.comparison,
+            random_state=self.random,
+        )
+        crossed = self.crossover.do(self.problem, self.parents, pairs, random_state=self.random)
+        return self.mutation(crossed.get("X")[:count], self.random)
+
+    def _competitors(self) -> list[Gene]:
+        """The architectures that the children compete with: the parents, and the known ones that came back."""
+        return list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *self.returned]))
+
+    def select(self, children: Sequence[Gene]) -> None:
+        """Keep the best of parents and children, by rank and then by crowding distance."""
+        candidates = list(dict.fromkeys([*self._competitors(), *children]))
+        worths = np.array([self.known[gene] for gene in candidates])
+        merged = Population.new(X=np.array(candidates), F=worths * [-1.0, 1.0])
+        self.parents = self.survival.do(self.problem, merged, n_survive=self.population, random_state=self.random)
+
+    def lost(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
+        """Those that even at their best are behind as many parents and other children as survive."""
+        known = [self.known[gene] for gene in self._competitors() if gene in self.known]
+        exact = np.array([worth.top1 for worth in known])
+        costs = [*(worth.cost for worth in known), *(one.costs[self.cost] for one in evaluations)]
+        lowest, highest = (np.concatenate([exact, bound]) for bound in (least, most))
+        return lost(np.array(costs, dtype=float), lowest, highest, self.population)[len(known) :]
+
+    def state(self) -> dict[str, Any]:
+        crowding = [None if math.isinf(distance) else float(distance) for distance in self.parents.get("crowding")]
+        return {
+            **super().state(),
+            "X": self.parents.get("X").tolist(),
+            "F": self.parents.get("F").tolist(),
+            "rank": self.parents.get("rank").tolist(),
+            "crowding": crowding,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.parents = Population.new(
+            X=np.array(state["X"]),
+            F=np.array(state["F"]),
+            rank=np.array(state["rank"]),
+            crowding=np.array([math.inf if distance is None else distance for distance in state["crowding"]]),
+        )
