@@ -7,13 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture, Choice
     from search_spaces.budget.budget import Budget
     from search_spaces.costs import Costs
     from search_spaces.errors import UserError
     from search_spaces.latency_table import LatencyTable
-    from search_spaces.loading import from_specification, load, names
+    from search_spaces.loading import from_specification, load
     from search_spaces.published_networks import Published, published, published_names
-    from search_spaces.space import Architecture, Choice, SearchSpace
+    from search_spaces.registry import names
+    from search_spaces.space import SearchSpace
 
 __all__ = [
     "Architecture",

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from search_spaces.space import Architecture
 
 
 class Costs(ABC):

@@ -5,29 +5,16 @@ A user's own space is known by the path of its file.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.errors import UserError, nearest
+from search_spaces.registry import GROUP, check_known_settings, is_file, names
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
-
-GROUP = "raynas.spaces"
-_SUFFIXES = (".yaml", ".yml", ".py")
-
-
-def names() -> list[str]:
-    """The names of all spaces that are installed, in alphabetical order."""
-    return sorted(entry_points(group=GROUP).names)
-
-
-def is_file(name: str) -> bool:
-    """Whether this is the path of a user's own space, not the name of an installed one."""
-    return name.endswith(_SUFFIXES)
 
 
 def load(name: str | Path, **settings: Any) -> SearchSpace:
@@ -49,17 +36,8 @@ def load(name: str | Path, **settings: Any) -> SearchSpace:
     if not found:
         raise UserError(f"No search space is called {name!r}; {nearest(name, names())}")
     family = next(iter(found)).load()
-    refuse_unknown(settings, family, name)
+    check_known_settings(settings, family, name)
     return cast("SearchSpace", family(**settings))
-
-
-def refuse_unknown(settings: Iterable[str], family: Callable[..., Any], name: str) -> None:
-    """Raises UserError if a family takes no setting of one of these names."""
-    parameters = inspect.signature(family).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for setting in settings:
-            if setting not in parameters:
-                raise UserError(f"{name} has no setting {setting!r}; {nearest(setting, parameters)}")
 
 
 def from_specification(specification: Mapping[str, Any]) -> SearchSpace:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError, nearest
 from search_spaces.loading import load
-from search_spaces.space import Architecture, SearchSpace
+from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from search_spaces.space import Architecture
+    from search_spaces.architecture import Architecture
 
 
 State = tuple[Tensor, ...]
 """What one stage of a path hands to the next: the images, then feature maps, in the end the logits."""
 
 
-class Stage(NamedTuple):
+class Segment(NamedTuple):
     """A part of a path that runs as a whole.
 
     Attributes:
@@ -39,7 +39,7 @@ class Supernet(nn.Module, ABC):
     """
 
     @abstractmethod
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Stage]:
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Segment]:
         """One path, from the images to the logits, stage by stage, so that paths can share what they have in common.
 
         Args:

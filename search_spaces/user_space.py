@@ -38,7 +38,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 from search_spaces.chain.blocks import parse
 from search_spaces.chain.space import ChainFamily, Stage
 from search_spaces.errors import UserError
-from search_spaces.loading import names, refuse_unknown
+from search_spaces.registry import check_known_settings, names
 from search_spaces.space import SearchSpace
 from search_spaces.validation import Classes, Number, absolute, read_yaml, validated
 
@@ -105,14 +105,14 @@ class SpaceFile:
         if not isinstance(content, dict):
             raise UserError(f"The space {self.shown} is not a mapping of keys to values, such as 'resolution: 32'.")
         family = validated(_Table, content, f"the space {self.shown}").family()
-        refuse_unknown(settings, family, self.shown)
+        check_known_settings(settings, family, self.shown)
         return family(**settings)
 
     def _of_python(self, settings: Mapping[str, Any]) -> SearchSpace:
         function = getattr(self._module(), FUNCTION, None)
         if not callable(function):
             raise UserError(f"{self.shown} has no function {FUNCTION}: it needs {_EXAMPLE}.")
-        refuse_unknown(settings, function, self.shown)
+        check_known_settings(settings, function, self.shown)
         with self._blamed():
             made = function(**settings)
             if isinstance(made, SearchSpace) and all(hasattr(made, one) for one in _WHAT_A_SPACE_HAS):

@@ -36,7 +36,7 @@ def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster(image_cache: Path) -> Iterator[None]:
     """One Ray on this machine for all tests that call it in their own process."""
-    from raynas.cluster.ray_session import connected
+    from raynas.cluster.ray_session import connect
 
-    with connected():
+    with connect():
         yield

@@ -1,8 +1,9 @@
-"""A method for several settings and seeds: every run of it is a trial of one Ray Tune run."""
+"""Methods that run one trainable for several settings: every trial is a trial of one Ray Tune run."""
 
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,22 +11,68 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from raynas.recipe.recipe import Recipe
-from raynas.results.outcome import EvaluationTable, Outcome
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from raynas.storage.weights import Weights
 from raynas.study import run_plan
-from raynas.study.method import Method, of_recipe
+from raynas.study.method import Method, method_of_recipe
+from raynas.study.sweep import SweepTrial, Trainable, sweep
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
+    from raynas.training.early_stop import EarlyStop
 
-TABLE = "sweep.csv"
+_COLUMNS_OF_THE_TABLE = {
+    *("recipe_hash", "step", "trial", "iteration", "part", "weights_version", "seed", "seconds", "reproducible"),
+}
+
+
+class SweepMethod(Method):
+    """The base of all sweeps. The result of a trial has `top1`, and `weights_file` in the trial's run folder.
+
+    Attributes:
+        sweep_step: the name of the step; its rows are the last rows of the trials.
+        table_name: the file in the run folder with one row for each trial.
+    """
+
+    sweep_step: ClassVar[str]
+    table_name: ClassVar[str]
+
+    @abstractmethod
+    def trainable(self) -> Trainable:
+        """Return the work of a trial."""
+
+    @abstractmethod
+    def trial_settings(self, study: Study) -> list[dict[str, Any]]:
+        """Return one setting for each trial."""
+
+    def early_stop(self) -> EarlyStop | None:
+        """Return the rule by which trainings inside the trials may stop early."""
+        return None
+
+    def table_row(self, trial: SweepTrial) -> dict[str, Any]:
+        """Return the trial's row of the table."""
+        return trial.result
+
+    def write_details(self, study: Study, trials: list[SweepTrial]) -> None:
+        """Write further tables into the run folder."""
+
+    def run(self, study: Study) -> Outcome:
+        trials = sweep(study, self.sweep_step, self.trainable(), self.trial_settings(study), self.early_stop())
+        table = pd.DataFrame([self.table_row(trial) for trial in trials])
+        study.folder.write(self.table_name, table.to_csv(index=False).encode())
+        self.write_details(study, trials)
+        best = trials[int(table["top1"].argmax())]
+        weights = Weights(f"{best.folder}/{best.result['weights_file']}", self.sweep_step, [])
+        return study.outcome(self.sweep_step, study.space, next(iter(study.budget.root), "macs"), weights)
 
 
 class Setting(BaseModel):
-    """What a trial changes, by the paths that `--set` takes; `method.` is the swept method's."""
+    """The changes of a trial, by the paths of `--set`; a path under `method.` is the swept method's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -33,83 +80,83 @@ class Setting(BaseModel):
     set: Mapping[str, Any] = {}
 
 
-class Sweep(Method):
-    """Every setting with every seed, each in a run folder of its own within this one.
+class Sweep(SweepMethod):
+    """Another method with every setting and every seed, each in a run folder of its own inside this one.
 
-    The run folder's `sweep.csv` has a row a trial: the setting, the seed, the best of the trial's last step with all
-    columns that the method gives it, the seconds of its trainings, and the trial's folder.
+    `sweep.csv` in the run folder has a row for each trial: the setting, the seed, the best architecture of the trial's
+    last step with all columns of the method, the seconds of its trainings, and the trial's folder.
 
     Attributes:
-        of: the method that is swept, with its name and settings.
-        settings: the trials' changes, by name.
-        seeds: with each of which every setting is run.
-        fit_each: train what each trial has found alone, too, unless the method has (`standalone_top1`, in per cent of
-            the test images).
+        of: the method, with its name and settings.
+        settings: the changes of the trials.
+        seeds: the seeds of every setting.
+        fit_each: also train the best network of each trial stand-alone, unless the method does. Its accuracy on the
+            test images is `standalone_top1`, in per cent.
     """
 
-    paper: ClassVar[str] = "no paper's: several runs of another method, such as over seeds"
-    spaces: ClassVar[str] = "those of the method that is swept"
+    paper: ClassVar[str] = "no paper: several runs of another method, for instance over seeds"
+    spaces: ClassVar[str] = "the spaces of the other method"
+    sweep_step: ClassVar[str] = "sweep"
+    table_name: ClassVar[str] = "sweep.csv"
 
     of: dict[str, Any]
-    settings: tuple[Setting, ...] = Field(default=(Setting(name="as it is"),), min_length=1)
+    settings: tuple[Setting, ...] = Field(default=(Setting(name="unchanged"),), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     fit_each: bool = False
 
     def check(self, plan: Plan) -> None:
         names = [setting.name for setting in self.settings]
         if len(set(names)) < len(names):
-            raise UserError(f"Two settings of the sweep have one name: {', '.join(names)}.")
+            raise UserError(f"Two settings of the sweep have the same name: {', '.join(names)}.")
         for setting in self.settings:
             recipe = self.recipe_of(setting, plan.recipe, plan.recipe.seed)
-            of_recipe(recipe).check(run_plan.plan(recipe))
+            method_of_recipe(recipe).check(run_plan.plan(recipe))
 
     def recipe_of(self, setting: Setting, recipe: Recipe, seed: int) -> Recipe:
-        """The recipe of one trial.
+        """Return the recipe of one trial.
 
         Raises:
-            UserError: if a path of the setting is none of a recipe's.
+            UserError: if a path of the setting is not a path of a recipe.
         """
         changes = [f"{path}={json.dumps(value)}" for path, value in setting.set.items()]
         return Recipe.read({**recipe.json_value(), "method": self.of, "seed": seed}, changes)
 
-    def run(self, study: Study) -> Outcome:
-        pairs = [(setting, seed) for setting in self.settings for seed in self.seeds]
-        whole = study.recipe.json_value()
+    def trainable(self) -> Trainable:
+        return WholeRun()
+
+    def trial_settings(self, study: Study) -> list[dict[str, Any]]:
+        recipe = study.recipe.json_value()
         settings = []
-        for setting, seed in pairs:
-            own = self.recipe_of(setting, study.recipe, seed).json_value()
-            changed = {key: value for key, value in own.items() if value != whole[key]}
-            settings.append({"name": setting.name, "recipe": changed, "fit_each": self.fit_each})
-        trials = study.sweep("sweep", "tuners.sweep:one_run", settings)
-        rows = [
-            {"setting": setting.name, "seed": seed, **trial.result, "folder": trial.folder}
-            for (setting, seed), trial in zip(pairs, trials, strict=True)
-        ]
-        table = pd.DataFrame(rows)
-        study.folder.write(TABLE, table.to_csv(index=False).encode())
-        best = rows[int(table["top1"].argmax())]
-        weights = Weights(f"{best['folder']}/{best['weights_file']}", best["setting"], [])
-        return study.outcome("sweep", study.space, "macs", weights)
+        for setting in self.settings:
+            for seed in self.seeds:
+                own = self.recipe_of(setting, study.recipe, seed).json_value()
+                changed = {key: value for key, value in own.items() if value != recipe[key]}
+                name = {"name": setting.name, "seed": seed}
+                settings.append({**name, "recipe": changed, "fit_each": self.fit_each})
+        return settings
+
+    def table_row(self, trial: SweepTrial) -> dict[str, Any]:
+        name = {"setting": trial.setting["name"], "seed": trial.setting["seed"]}
+        return {**name, **trial.result, "folder": trial.folder}
 
 
-def one_run(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, Any]:
-    """One trial: the method's own run, as `raynas run` has it."""
-    outcome = of_recipe(study.recipe).run(study)
-    outcome.write()
-    table = EvaluationTable(study.folder).read(outcome.final)
-    row = table[table["architecture"] == outcome.best["architecture"]].iloc[0].dropna().to_dict()
-    told = {str(key): getattr(value, "item", lambda value=value: value)() for key, value in row.items()}
-    for key in ("study", "step", "trial", "iteration", "weights", "seed", "seconds", "reproducible"):
-        told.pop(key, None)
-    if outcome.is_tested:
-        told["standalone_top1"] = told["top1"]
-    elif setting["fit_each"]:
-        told["standalone_top1"] = study.fit("fit", study.space.parse(told["architecture"]), study.recipe.fit).top1
-    return {**told, "training_seconds": _training_seconds(study.folder), "weights_file": outcome.weights}
+class WholeRun(Trainable):
+    """A trial that carries out the recipe's method as `raynas run` does."""
 
-
-def _training_seconds(folder: RunFolder) -> float:
-    """How long all epochs of a run's trainings took."""
-    histories = [f"steps/{step}/history.json" for step in folder.names("steps")]
-    epochs = [row for name in histories if folder.exists(name) for row in folder.read_json(name)["epochs"]]
-    return float(sum(row["seconds"] for row in epochs))
+    def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
+        outcome = method_of_recipe(study.recipe).run(study)
+        outcome.write()
+        table = EvaluationTable(study.folder).read(outcome.final)
+        row = table[table["architecture"] == outcome.best["architecture"]].iloc[0].dropna().to_dict()
+        result = {
+            str(key): getattr(value, "item", lambda value=value: value)()
+            for key, value in row.items()
+            if key not in _COLUMNS_OF_THE_TABLE
+        }
+        if outcome.is_tested:
+            result["standalone_top1"] = result["top1"]
+        elif setting["fit_each"]:
+            architecture = study.space.parse(result["architecture"])
+            result["standalone_top1"] = study.fit("fit", architecture, study.recipe.fit).top1
+        seconds = sum(row["seconds"] for rows in training_histories(study.folder).values() for row in rows)
+        return {**result, "training_seconds": float(seconds), "weights_file": outcome.weights}

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks.common.report import heading, table
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step, UniformPath
-from raynas.recipe.recipe import Recipe, TrainingSettings
-from raynas.training.update import carry_out, optimizer_of
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
+from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import TrainingSettings
+from raynas.training.update import apply_update, make_optimizer
 from search_spaces import Architecture, SearchSpace
 
 SEED = 0
@@ -55,16 +56,16 @@ class Engine:
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor) -> None:
         self.space = space
         self.supernet = space.supernet().to(memory_format=torch.channels_last)
-        self.optimizers = {WEIGHTS: optimizer_of(self.supernet.parameters(), TrainingSettings())}
+        self.optimizers = {WEIGHTS: make_optimizer(self.supernet.parameters(), TrainingSettings())}
         self.learner = UniformPath().begin(space, space.costs(), SEED)
         self.batch = MicroBatch(images, labels, 1.0)
 
     def step(self, seed: int) -> None:
         """One step on the path that the seed draws."""
         generator = np.random.default_rng(seed)
-        step = Step(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
+        step = TrainingStep(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
         for (update,) in self.learner.passes(0):
-            carry_out(update, self.optimizers, RATE, step)
+            apply_update(update, self.optimizers, RATE, step)
 
 
 class Alone:

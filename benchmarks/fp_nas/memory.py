@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from benchmarks.common.report import heading, table
 from benchmarks.common.step_timing import RATE, SEED, Engine
-from raynas.interfaces.objective import Step
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import TrainingStep
+from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from search_spaces.chain.space import ChainFamily, Stage
 from tuners.fp_nas.drawn_paths import DrawnPaths
@@ -60,9 +60,11 @@ class Drawing(Engine):
 
     def step(self, seed: int) -> None:
         """Both updates of one step."""
-        given = Step(self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy)
+        given = TrainingStep(
+            self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy
+        )
         for update in self.learner.passes(0)[0]:
-            carry_out(update, self.optimizers, RATE, given)
+            apply_update(update, self.optimizers, RATE, given)
 
     def mixture(self) -> None:
         """A step of the same supernet that runs all options."""

@@ -38,7 +38,7 @@ SIZE = {
     "method.architecture_learning_rate": 0.06,
     "space.repeats": [0, 2, 0, 2, 0, 2, 0, 0, 0, 0],
     "budget.macs": {"max": 1_000_000},
-    "scale.train_workers": 1,
+    "scale.train.workers": 1,
 }
 SPLITS = (2, 4)
 
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args(arguments)
     asked = recipe(given.seeds, given.changes)
-    with ray_session.connected():
+    with ray_session.connect():
         raynas.run(asked, given.out / "sweep", reporter=Live())
         found = pd.read_csv(given.out / "sweep" / TABLE)
         found = pd.concat([found, pd.DataFrame(variants(asked, found, given.out))], ignore_index=True)

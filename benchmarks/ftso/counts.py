@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from benchmarks.common.report import heading, table
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
+from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import CellTopologies
@@ -135,11 +135,11 @@ def counted_step(search: Search) -> int:
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.025, momentum=0.9)
     images = torch.randn(1, 3, space.resolution, space.resolution)
     batch = [MicroBatch(images, torch.zeros(1, dtype=torch.int64), 1.0)]
-    step = Step(space, supernet, batch, np.random.default_rng(0), functional.cross_entropy, batch, sgd)
+    step = TrainingStep(space, supernet, batch, np.random.default_rng(0), functional.cross_entropy, batch, sgd)
     (updates,) = learner.passes(0)
     with FlopCounterMode(display=False) as whole:
         for update in updates:
-            carry_out(update, {WEIGHTS: sgd, **learner.groups()}, 0.025, step)
+            apply_update(update, {WEIGHTS: sgd, **learner.groups()}, 0.025, step)
     return int(whole.get_total_flops()) // 2
 
 

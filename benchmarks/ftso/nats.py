@@ -46,7 +46,7 @@ def ftso_cells(seeds: int, steps: int | None) -> list[dict[str, Any]]:
     found = []
     for seed in range(seeds):
         kept = [
-            topologies.kept(learner.likeliest(), learner.alpha.detach())
+            topologies.kept(learner.most_probable(), learner.alpha.detach())
             for _, learner in states(search, seed, 1, steps)
         ]
         cell = str(topologies.replaced(kept[-1])).partition(": ")[2]
@@ -58,7 +58,7 @@ def followed(name: str, seed: int, epochs: int, true: Mapping[str, float]) -> li
     """DARTS epoch by epoch: its cell and share of skip connections; of the first order the eigenvalue, too."""
     rows = []
     for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs)):
-        cell = str(learner.likeliest()).partition(": ")[2]
+        cell = str(learner.most_probable()).partition(": ")[2]
         row = {"search": name, "seed": seed, "epoch": epoch, "cell": cell, "true": true[cell], **learner.notes()}
         if searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
             row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured())

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks.pad_nas.nas_bench_macro import CIFAR10
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
+from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
@@ -83,8 +83,10 @@ def states(
                 batches[name] = [MicroBatch(pixels[rows], labels[rows], 1.0)]
             for update in updates:
                 beside = batches[update.beside] if update.beside else ()
-                step = Step(space, supernet, batches[update.stream], generator, functional.cross_entropy, beside, sgd)
-                carry_out(update, optimizers, RATE, step)
+                step = TrainingStep(
+                    space, supernet, batches[update.stream], generator, functional.cross_entropy, beside, sgd
+                )
+                apply_update(update, optimizers, RATE, step)
         yield supernet, learner
 
 

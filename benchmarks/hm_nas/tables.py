@@ -22,7 +22,7 @@ from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.cells import draw_run
-from raynas.results.outcome import TESTED, EvaluationTable
+from raynas.results.evaluation_table import TESTED, EvaluationTable
 from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
 from search_spaces import load
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders = {
         name: [given.out / f"{number}-seed-{seed}" for seed in given.seeds] for number, name in enumerate(VARIANTS)
     }
-    with ray_session.connected():
+    with ray_session.connect():
         found = {
             name: [
                 search(folder, [*changes, *VARIANTS[name], f"seed={seed}"])

@@ -95,9 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/hour-nas-ablations"))
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args(arguments)
-    changes = ["scale.train_workers=1", *given.changes]
+    changes = ["scale.train.workers=1", *given.changes]
     recipe = Recipe.read(RECIPE, changes)
-    with ray_session.connected():
+    with ray_session.connect():
         found = {
             name: [search(given.out / f"{number}-seed-{seed}", changes, method, seed) for seed in given.seeds]
             for number, (name, method) in enumerate(variants(recipe).items())

@@ -24,7 +24,7 @@ from benchmarks.common.plain_training import BATCH, name_of, read_images, testin
 from benchmarks.common.report import heading, picture, table
 from raynas.data import Images, training_batch
 from raynas.evaluation.evaluator import Evaluator
-from raynas.recipe.recipe import EvaluationSettings
+from raynas.recipe.settings import EvaluationSettings
 from raynas.training.learning_rate import epoch_batches
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.space import ChainFamily, Stage

@@ -21,12 +21,11 @@ from torch.nn import functional
 import search_spaces
 from benchmarks.common.report import heading, table
 from benchmarks.common.step_timing import RATE, SEED, Alone, Engine, Setting, saved_bytes, seconds
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, Step, Update
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Update
 from raynas.recipe.recipe import Recipe
-from raynas.training.update import carry_out
+from raynas.training.update import apply_update
 from search_spaces import Architecture, SearchSpace
-from tuners.hour_nas.sampled_path import SampledPath
-from tuners.hour_nas.sampling import Sampling
+from tuners.hour_nas.sampled_path import SampledPath, Sampling
 
 SAMPLINGS: tuple[Sampling, ...] = ("gumbel-max", "gumbel-softmax")
 UPDATES = (WEIGHTS, ARCHITECTURE)
@@ -67,7 +66,7 @@ class Searching(Engine):
 
     def update(self, which: str, seed: int) -> None:
         """One update, of `weights` or of `architecture`, on the network that the seed draws."""
-        carry_out(self._updates()[which], self.optimizers, RATE, self._step(seed))
+        apply_update(self._updates()[which], self.optimizers, RATE, self._step(seed))
 
     def network(self, seed: int) -> Architecture:
         """The network that the seed draws."""
@@ -79,8 +78,10 @@ class Searching(Engine):
     def _updates(self) -> dict[str, Update]:
         return {update.parameters: update for updates in self.learner.passes(0) for update in updates}
 
-    def _step(self, seed: int) -> Step:
-        return Step(self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy)
+    def _step(self, seed: int) -> TrainingStep:
+        return TrainingStep(
+            self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy
+        )
 
 
 def mean_cost(space: SearchSpace) -> dict[str, float]:

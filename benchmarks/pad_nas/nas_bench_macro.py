@@ -26,7 +26,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import plan
 from search_spaces import Architecture, SearchSpace, from_specification
 from tuners.search_algorithms.evolution import SposEvolution
@@ -92,7 +92,7 @@ class Plans:
             "training": {"batch_size": BATCH, "validation_paths": 3},
             "search": {"population": POPULATION, "generations": GENERATIONS},
             "evaluation": {"recalibration_images": 100, "recalibration_batch_size": 100},
-            "scale": {"train_workers": 2, "evaluators": 2},
+            "scale": {"train": {"workers": 2}, "evaluate": {"actors": 2}},
             "seed": seed,
         }
         return Recipe.read(settings, self.changes)
@@ -120,7 +120,7 @@ def _measure(plans: Plans, method: str, seed: int, compared: Sequence[Architectu
     outcome = raynas.load(folder.uri)
     assert outcome.weights is not None
     weights = Weights(file=outcome.weights, version=outcome.table["weights"].iloc[-1], history=[])
-    with opened(plan(recipe), folder, Live()) as study:
+    with open_study(plan(recipe), folder, Live()) as study:
         if method == "i-supernet":
             study.search(SPOS, study.space, weights, SposEvolution.model_validate(recipe.search))
         study.evaluate(FIXED_SET, from_specification(outcome.space), compared, weights)
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     truth = Truth.read()
     plans = Plans(given.out, truth.median, given.images, given.epochs, tuple(given.changes))
     if not given.finished:
-        with ray_session.connected():
+        with ray_session.connect():
             for seed in range(given.seeds):
                 run_seed(plans, seed)
     report(truth, plans.recipe("pad-nas", 0), finished(plans, range(given.seeds)), given.out)

@@ -16,7 +16,8 @@ import raynas
 from benchmarks.common.report import heading, table
 from benchmarks.pad_nas.nas_bench_macro_oracle import Truth
 from raynas.recipe.recipe import Recipe
-from raynas.results.outcome import json_rows, non_domination_ranks, pareto_front
+from raynas.results.outcome import json_rows
+from raynas.results.pareto import non_domination_ranks, pareto_front
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import plan
 from search_spaces import Architecture, SearchSpace, from_specification
@@ -141,7 +142,7 @@ def _print_settings(truth: Truth, recipe: Recipe) -> None:
         f"{recipe.evaluation.recalibration_images} for batch norm's statistics.\n"
         f"{sum(method['epochs'])} epochs of supernet training in all for every method (PAD-NAS: "
         f"{' + '.join(map(str, method['epochs']))}), batches of {training.batch_size}, learning rates "
-        f"{', '.join(map(str, method['learning_rates']))}, {recipe.scale.train_workers} training workers.\n"
+        f"{', '.join(map(str, method['learning_rates']))}, {recipe.scale.train.workers} training workers.\n"
         f"Searches of {recipe.search['population']} x {recipe.search['generations']} architectures of at most "
         f"{truth.median:,.0f} multiply-adds (the median). Operations at or below {100 * method['prune_below']:g} % of "
         f"the architectures of rank below {method['below_rank']} are pruned (the paper: 1 %, rank below 10, 64 x 40).\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.common.oracles import Oracle, drive
 from raynas.interfaces.searcher import Evaluation, Searcher
-from raynas.results.outcome import non_domination_ranks
+from raynas.results.pareto import non_domination_ranks
 from tuners.pad_nas.pruning import operation_frequencies, prune
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import search_spaces
 from benchmarks.common.oracles import NeighbourOracle, drive
 from benchmarks.common.report import heading, table
 from raynas.interfaces.searcher import Evaluation, Searcher
-from raynas.results.outcome import non_domination_ranks
+from raynas.results.pareto import non_domination_ranks
 from search_spaces import Budget, SearchSpace
 from tuners.pad_nas.pruning import operation_frequencies
 from tuners.search_algorithms.evolution import SposEvolution

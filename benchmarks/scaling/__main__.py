@@ -196,7 +196,7 @@ def main() -> None:
     supernet = space.supernet()
     weights_bytes = float(sum(tensor.nbytes for tensor in supernet.state_dict().values()))
     searcher, shorter = TimedNsga2(), TimedNsga2(generations=8)
-    with ray_session.connected():
+    with ray_session.connect():
         groups = {workers: costs.group(workers) for workers in costs.WORKERS}
         starts = costs.actor_starts(weights_bytes)
         asked = costs.askings(space)

@@ -15,10 +15,10 @@ from statistics import median
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.model import Asked, Generation, Overheads, macs_of, simulate
 from benchmarks.scaling.ray_share import NO_WEIGHTS, recipe
-from raynas.evaluation.evaluator import Question
+from raynas.evaluation.request import EvaluationRequest
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import Plan, plan
 
 CASES = ((1, 1), (2, 1), (4, 1), (4, 4))
@@ -47,11 +47,11 @@ class Real:
 
 def searched(actors: int, islands: int, searcher: TimedNsga2, seconds: float) -> Real:
     """Search with actors that sleep so long an architecture."""
-    question = Question(
-        answers="benchmarks.common.sleeping_oracle:SleepingOracle", arguments={"seconds": seconds}, weights=None
+    question = EvaluationRequest(
+        answers="benchmarks.common.actor_oracles:SleepingOracle", arguments={"seconds": seconds}, weights=None
     )
     searcher = searcher.model_copy(update={"islands": islands})
-    with tempfile.TemporaryDirectory() as folder, opened(planned(actors), RunFolder(Path(folder) / "run")) as study:
+    with tempfile.TemporaryDirectory() as folder, open_study(planned(actors), RunFolder(Path(folder) / "run")) as study:
         began = time.time()
         found = study.search("search", study.space, NO_WEIGHTS, searcher, question)
         steps = study.folder / study.folder.read_json("study.json")["steps"][0]["folder"]
@@ -71,7 +71,7 @@ def searched(actors: int, islands: int, searcher: TimedNsga2, seconds: float) ->
 
 def planned(actors: int) -> Plan:
     """`ray_share`'s run with so many actors."""
-    return plan(Recipe.read({**recipe().json_value(), "scale": {"evaluators": actors}}))
+    return plan(Recipe.read({**recipe().json_value(), "scale": {"evaluate": {"actors": actors}}}))
 
 
 def compared(overheads: Overheads, searcher: TimedNsga2) -> Iterator[list[str]]:

@@ -27,10 +27,10 @@ from benchmarks.common.step_timing import Engine, seconds, settings
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.model import Overheads, Starts, TrainingCosts, line
 from benchmarks.scaling.ray_share import QUESTION, timings
-from raynas.evaluation.actors import NAMESPACE, Pool, evaluators
-from raynas.recipe.recipe import ScaleSettings
-from raynas.results.outcome import EvaluationTable
-from raynas.runtime.process import prepare_process
+from raynas.evaluation.actors import EvaluatorPool, start_evaluators
+from raynas.recipe.settings import ScaleSettings
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.runtime.process import NAMESPACE, prepare_process
 from raynas.storage.run_folder import RunFolder
 from raynas.training.all_reduce import add_over_workers
 from search_spaces import Architecture, Budget, SearchSpace
@@ -78,13 +78,13 @@ def actor_starts(weights_bytes: float) -> Starts:
 
 
 def askings(space: SearchSpace) -> list[tuple[int, int, float]]:
-    """Architectures, calls of actors, and the seconds of `Pool.evaluate` with them where answering costs nothing."""
+    """Architectures, calls of actors, and the seconds of `EvaluatorPool.evaluate` with them where answering costs nothing."""
     generator = np.random.default_rng(SEED)
     costs = space.costs()
     found = []
     with _free_actors(max(ACTORS)) as names:
         for calls in CALLS:
-            pool = Pool([names[call % len(names)] for call in range(calls)], costs, Budget({}))
+            pool = EvaluatorPool([names[call % len(names)] for call in range(calls)], costs, Budget({}))
             for architectures in [one for one in ASKED if one >= calls]:
                 taken = []
                 for _ in range(QUICK_REPEATS + 1):
@@ -97,8 +97,8 @@ def askings(space: SearchSpace) -> list[tuple[int, int, float]]:
 @contextmanager
 def _free_actors(actors: int) -> Iterator[list[str]]:
     """The names of so many actors that hold a free oracle."""
-    scale = ScaleSettings(evaluators=actors)
-    with tempfile.TemporaryDirectory() as folder, evaluators(folder, "scaling", 1, QUESTION, scale) as names:
+    scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
+    with tempfile.TemporaryDirectory() as folder, start_evaluators(folder, "scaling", 1, QUESTION, scale) as names:
         yield names
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from raynas.evaluation.actors import Indices, share_out
+from raynas.evaluation.actors import Indices, assign_by_prefix
 from raynas.evaluation.prefix_tree import Prefix
 from search_spaces import Architecture, Costs
 
@@ -104,7 +104,7 @@ class Asked:
 
         What an actor's architectures have in common is computed once, and each stage of a path counts the same.
         """
-        homes = share_out(self.macs, actors)
+        homes = assign_by_prefix(self.macs, actors)
         work: list[float | None] = [None] * actors
         for actor in set(homes.values()):
             mine = sorted(one for one, home in homes.items() if home == actor)

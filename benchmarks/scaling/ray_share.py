@@ -18,17 +18,17 @@ from statistics import median
 from benchmarks.common.report import heading, table
 from benchmarks.common.timed_search import TimedNsga2
 from raynas.cluster import ray_session
-from raynas.evaluation.evaluator import Question
+from raynas.evaluation.request import EvaluationRequest
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import plan
 from raynas.study.study import Study
 
 REPEATS = 5
 NO_WEIGHTS = Weights(file="none", version="none", history=[])
-QUESTION = Question(answers="benchmarks.common.actor_oracles:FreeOracle", arguments={}, weights=None)
+QUESTION = EvaluationRequest(answers="benchmarks.common.actor_oracles:FreeOracle", arguments={}, weights=None)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def recipe() -> Recipe:
             "space": {"name": "proxylessnas", "width": 0.25, "resolution": 32},
             "data": {"name": "digits"},
             "training": {"batch_size": 32},
-            "scale": {"evaluators": 2},
+            "scale": {"evaluate": {"actors": 2}},
         }
     )
 
@@ -77,7 +77,7 @@ def timed(study: Study, name: str, searcher: TimedNsga2) -> Timing:
 
 def timings(repeats: int, searcher: TimedNsga2) -> Iterator[Timing]:
     """So many searches in one run folder, on the Ray that this process is connected to."""
-    with tempfile.TemporaryDirectory() as folder, opened(plan(recipe()), RunFolder(Path(folder) / "run")) as study:
+    with tempfile.TemporaryDirectory() as folder, open_study(plan(recipe()), RunFolder(Path(folder) / "run")) as study:
         for number in range(repeats):
             yield timed(study, f"search-{number}", searcher)
 
@@ -86,7 +86,7 @@ def main() -> None:
     searcher = TimedNsga2()
     heading("Ray's share of a search", "0; each search's follows from its step's name")
     began = time.perf_counter()
-    with ray_session.connected():
+    with ray_session.connect():
         ray_start = time.perf_counter() - began
         measured = list(timings(REPEATS, searcher))
     print(f"{searcher.generations} generations of {searcher.population}, two actors; seconds. Ray itself started in")

@@ -29,7 +29,8 @@ from benchmarks.speed import search as searching
 from benchmarks.speed.evaluation import Work, nodes, peak_mib, populations, trained
 from raynas.cluster import ray_session
 from raynas.data import DataSettings, Images, batch, open_images, prepare
-from raynas.recipe.recipe import EvaluationSettings, Racing, Recipe
+from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import EvaluationSettings, RacingSettings
 from raynas.runtime.process import prepare_process
 from search_spaces import Architecture, SearchSpace
 from search_spaces.supernet import Supernet
@@ -163,7 +164,7 @@ def tell_search(folder: Path) -> None:
     setting = searching.Setting(folder, space, images.prepared, population=32, generations=6, seed=SEED)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=64, recalibration_images=256, recalibration_batch_size=64)
-    raced = exact.model_copy(update={"precision": "bfloat16", "racing": Racing()})
+    raced = exact.model_copy(update={"precision": "bfloat16", "racing": RacingSettings()})
     judge = setting.local(exact)
     torch.set_num_threads(1)
     found = {
@@ -186,7 +187,7 @@ def tell_search(folder: Path) -> None:
     print("the plain loop in the default layout on it. Both fronts are measured once more in float32 on all images.\n")
     table(["", "evaluations a second", "x plain", "images", "hypervolume"], rows)
     by = {}
-    with ray_session.connected():
+    with ray_session.connect():
         for actors in (1, 2):
             by[actors] = searching.by_actors(setting, exact, actors, generations=4)
     busy = {n: 100 * float(one.table["seconds"].sum()) / (n * one.seconds) for n, one in by.items()}

@@ -23,10 +23,11 @@ from torch.nn import functional
 
 from benchmarks.common.oracles import NeighbourOracle
 from raynas.evaluation import prefix_tree
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step, UniformPath
-from raynas.recipe.recipe import TrainingSettings
+from raynas.evaluation.batch_norm_recalibration import recalibrate_tree
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
+from raynas.recipe.settings import TrainingSettings
 from raynas.runtime.process import prepare_process
-from raynas.training.update import carry_out, optimizer_of
+from raynas.training.update import apply_update, make_optimizer
 from search_spaces import Architecture, Budget, SearchSpace, from_specification
 from search_spaces.supernet import State, Supernet
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
@@ -79,15 +80,15 @@ def trained(space: SearchSpace, images: Tensor, labels: Tensor, steps: int, batc
     torch.manual_seed(seed)
     supernet = space.supernet()
     supernet.to(memory_format=torch.channels_last).train()
-    optimizers = {WEIGHTS: optimizer_of(supernet.parameters(), TrainingSettings())}
+    optimizers = {WEIGHTS: make_optimizer(supernet.parameters(), TrainingSettings())}
     learner = UniformPath().begin(space, space.costs(), seed)
     for number in range(steps):
         generator = np.random.default_rng([seed, number])
         rows = torch.from_numpy(generator.integers(len(labels), size=batch_size))
         batch = MicroBatch(images[rows], labels[rows], 1.0)
-        step = Step(space, supernet, [batch], generator, functional.cross_entropy)
+        step = TrainingStep(space, supernet, [batch], generator, functional.cross_entropy)
         for (update,) in learner.passes(0):
-            carry_out(update, optimizers, 0.05, step)
+            apply_update(update, optimizers, 0.05, step)
     return supernet.eval()
 
 
@@ -175,7 +176,7 @@ def together(asked: Sequence[Indices], recalibrate: bool, precision: str) -> Tur
     root = grown(asked)
     with torch.autocast("cpu", getattr(torch, precision), enabled=precision != "float32"):
         if recalibrate:
-            prefix_tree.calibrate(root, recalibration)
+            recalibrate_tree(root, recalibration)
         prefix_tree.measure(root, batches, partial(_gather, found))
     return Turn(time.process_time() - start, [torch.cat(one).float().clone() for one in found])
 
@@ -234,7 +235,7 @@ def inside(asked: Sequence[Indices]) -> Inside:
 
     def evaluate(root: prefix_tree.Node) -> float:
         start = time.process_time()
-        prefix_tree.calibrate(root, recalibration)
+        recalibrate_tree(root, recalibration)
         prefix_tree.measure(root, batches, lambda *_: None)
         return time.process_time() - start
 

@@ -9,27 +9,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from raynas.data.settings import Prepared
-from raynas.evaluation.actors import Pool, evaluators
-from raynas.evaluation.evaluator import Question, SupernetAnswers
+from raynas.data.settings import PreparedData
+from raynas.evaluation.actors import EvaluatorPool, start_evaluators
+from raynas.evaluation.one_shot import SupernetOracle
 from raynas.evaluation.racing_evaluation import Race
+from raynas.evaluation.request import EvaluationRequest
 from raynas.interfaces.searcher import Evaluation
-from raynas.recipe.recipe import EvaluationSettings, ScaleSettings
+from raynas.recipe.settings import EvaluationSettings, ScaleSettings
 from raynas.reporting.compare import hypervolume
-from raynas.results.outcome import pareto_front
+from raynas.results.pareto import pareto_front
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Architecture, Budget, Costs, SearchSpace
 from search_spaces.supernet import Supernet
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 WEIGHTS = "weights.safetensors"
-ANSWERS = "raynas.evaluation.evaluator:SupernetAnswers"
+ANSWERS = "raynas.evaluation.one_shot:SupernetOracle"
 
 
-class Local(Pool):
+class Local(EvaluatorPool):
     """A pool of one supernet in this process."""
 
-    def __init__(self, answers: SupernetAnswers, costs: Costs) -> None:
+    def __init__(self, answers: SupernetOracle, costs: Costs) -> None:
         self._answers, self._local_costs = answers, costs
 
     def evaluate(
@@ -49,7 +50,7 @@ class Setting:
 
     folder: Path
     space: SearchSpace
-    data: Prepared
+    data: PreparedData
     population: int
     generations: int
     seed: int
@@ -57,7 +58,7 @@ class Setting:
     def write(self, supernet: Supernet) -> None:
         RunFolder(self.folder).write_tensors(WEIGHTS, supernet.state_dict(), {})
 
-    def question(self, evaluation: EvaluationSettings) -> Question:
+    def question(self, evaluation: EvaluationSettings) -> EvaluationRequest:
         arguments = {
             "run": str(self.folder),
             "space": self.space.specification(),
@@ -66,10 +67,10 @@ class Setting:
             "part": "validation",
             "recalibrate": True,
         }
-        return Question(answers=ANSWERS, arguments=arguments, weights=WEIGHTS)
+        return EvaluationRequest(answers=ANSWERS, arguments=arguments, weights=WEIGHTS)
 
     def local(self, evaluation: EvaluationSettings) -> Local:
-        return Local(SupernetAnswers(**self.question(evaluation).arguments), self.space.costs())
+        return Local(SupernetOracle(**self.question(evaluation).arguments), self.space.costs())
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class Searched:
         return float(self.table["images"].mean() / self.table["images"].max())
 
 
-def search(setting: Setting, evaluation: EvaluationSettings, pool: Pool, generations: int | None = None) -> Searched:
+def search(
+    setting: Setting, evaluation: EvaluationSettings, pool: EvaluatorPool, generations: int | None = None
+) -> Searched:
     """NSGA-II by a pool, with a race where the evaluation's settings ask for one."""
     searcher = ConstrainedNsga2(population=setting.population, generations=generations or setting.generations)
     searching = searcher.begin(setting.space, setting.space.costs(), Budget({}), setting.seed)
@@ -111,9 +114,9 @@ def rows_of(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 
 def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> Searched:
     """The same by so many supernet actors of one thread, on the Ray that this process is connected to."""
-    scale = ScaleSettings(evaluators=actors)
-    with evaluators(str(setting.folder), f"by-{actors}", 1, setting.question(evaluation), scale) as names:
-        pool = Pool(names, setting.space.costs(), Budget({}))
+    scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
+    with start_evaluators(str(setting.folder), f"by-{actors}", 1, setting.question(evaluation), scale) as names:
+        pool = EvaluatorPool(names, setting.space.costs(), Budget({}))
         pool.measure([setting.space.architecture([options[0] for options in setting.space.surviving])])
         return search(setting, evaluation, pool, generations)
 

@@ -20,7 +20,7 @@ training: {epochs: 4, batch_size: 64, learning_rate: 0.1}
 search: {population: 16, generations: 4}
 evaluation: {recalibration_images: 128, recalibration_batch_size: 64}
 fit: {epochs: 4, batch_size: 64, learning_rate: 0.1}
-scale: {train_workers: 1, evaluators: 1}
+scale: {train: {workers: 1}, evaluate: {actors: 1}}
 """
 
 if __name__ == "__main__":

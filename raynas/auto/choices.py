@@ -42,7 +42,7 @@ _FORWARD = 1 / 3
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFolderSummary:
     """What a folder of images holds.
 
     Attributes:
@@ -64,14 +64,14 @@ class Machine:
     name: str
 
 
-def look_at_images(folder: Path) -> Images:
+def look_at_images(folder: Path) -> ImageFolderSummary:
     """Raises UserError if the folder is not one of images, as the recipe's data is."""
     source = read_source(DataSettings(name="folder", path=folder))
     generator = np.random.default_rng(0)
     rows = generator.choice(source.train_count, min(_LOOKED_AT, source.train_count), replace=False)
     sides = [min(source.image(int(row)).size) for row in rows]
     test = len(source.labels) - source.train_count
-    return Images(len(source.classes), source.train_count, test, int(np.median(sides)))
+    return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)))
 
 
 def look_at_machine() -> Machine:
@@ -150,7 +150,7 @@ def workers_of(machine: Machine) -> int:
     return machine.gpus or max(1, min(machine.cores // 2, 8))
 
 
-def space_of(images: Images, limits: Mapping[str, float]) -> dict[str, Any]:
+def space_of(images: ImageFolderSummary, limits: Mapping[str, float]) -> dict[str, Any]:
     """The space's name and settings."""
     resolution = resolution_of(images.side)
     strides = strides_of(resolution, images.classes, limits)
@@ -160,7 +160,7 @@ def space_of(images: Images, limits: Mapping[str, float]) -> dict[str, Any]:
 
 def recipe_of(
     folder: Path,
-    images: Images,
+    images: ImageFolderSummary,
     machine: Machine,
     limits: Mapping[str, float],
     minutes: float,
@@ -213,11 +213,15 @@ def recipe_of(
             "label_smoothing": 0.1,
             "ema": 0.99,
         },
-        "scale": {"train_workers": workers, "evaluators": machine.gpus or max(1, machine.cores // 2)},
+        "scale": {
+            "train": {"workers": workers},
+            "evaluate": {"actors": machine.gpus or max(1, machine.cores // 2)},
+        },
         "seed": 0,
     }
     if machine.gpus:
-        recipe["scale"]["gpus"] = 1
+        for group in recipe["scale"].values():
+            group["gpus"] = 1
     if latency is not None:
         recipe["latency"] = {"path": str(latency)}
         recipe["search"]["cost"] = "latency_ms"

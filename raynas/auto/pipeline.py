@@ -14,7 +14,7 @@ from torch import nn
 
 import raynas
 from raynas.auto.choices import (
-    Images,
+    ImageFolderSummary,
     Machine,
     batch_size_of,
     look_at_images,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 
-def middling_step_seconds(space: SearchSpace, batch: int) -> float:
+def median_step_seconds(space: SearchSpace, batch: int) -> float:
     """How long training takes on a batch of noise, for the middle one of a few drawn networks; on one thread or GPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     supernet = space.supernet().to(device).to(memory_format=torch.channels_last)
@@ -83,7 +83,7 @@ def auto(
     if not recipe_file.exists():
         _write_recipe(recipe_file, path, images, machine, most, minutes, reporter)
     recipe = Recipe.read(str(recipe_file))
-    _refuse_another(recipe, path, most, recipe_file)
+    _check_recipe_matches(recipe, path, most, recipe_file)
     outcome = raynas.run(recipe, run, reporter=reporter, verbose=verbose)
     (fitted,) = fit_run(outcome.run, [], [], reporter, verbose)
     card = export(outcome.run, None, "onnx", None)
@@ -98,7 +98,7 @@ def auto(
 def _write_recipe(
     file: Path,
     folder: Path,
-    images: Images,
+    images: ImageFolderSummary,
     machine: Machine,
     limits: Mapping[str, float],
     minutes: float,
@@ -113,7 +113,7 @@ def _write_recipe(
             table, _ = measure(space.latency_blocks(), Bench("cuda" if machine.gpus else "cpu"), reporter)
             table.write(latency)
         Budget.model_validate({key: {"max": most} for key, most in limits.items()}).check(space.costs(latency=table))
-        seconds = middling_step_seconds(space, batch_size_of(images.train, workers_of(machine)))
+        seconds = median_step_seconds(space, batch_size_of(images.train, workers_of(machine)))
         content = recipe_of(folder, images, machine, limits, minutes, seconds, latency)
         Recipe.read(content)
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
@@ -121,7 +121,7 @@ def _write_recipe(
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
 
 
-def _refuse_another(recipe: Recipe, folder: Path, limits: Mapping[str, float], file: Path) -> None:
+def _check_recipe_matches(recipe: Recipe, folder: Path, limits: Mapping[str, float], file: Path) -> None:
     """Raises UserError if the recipe that is there is for other images or limits."""
     asked = Budget.model_validate({key: {"max": most} for key, most in limits.items()})
     if recipe.data.path != folder or recipe.budget != asked:
@@ -129,12 +129,17 @@ def _refuse_another(recipe: Recipe, folder: Path, limits: Mapping[str, float], f
 
 
 def why(
-    recipe: Recipe, images: Images, machine: Machine, minutes: float, fitted: Mapping[str, Any], told: Mapping[str, str]
+    recipe: Recipe,
+    images: ImageFolderSummary,
+    machine: Machine,
+    minutes: float,
+    fitted: Mapping[str, Any],
+    told: Mapping[str, str],
 ) -> list[str]:
     """Ten lines for people: what was chosen and why, what came of it, and where it lies."""
     space, scale, fit = recipe.space, recipe.scale, recipe.fit
     limits = ", ".join(f"{key} at most {limit.max:,.10g}" for key, limit in recipe.budget.root.items())
-    on = f"{scale.train_workers} GPUs" if scale.gpus else f"{scale.train_workers} of {machine.cores} cores"
+    on = f"{scale.train.workers} GPUs" if scale.train.gpus else f"{scale.train.workers} of {machine.cores} cores"
     method = recipe.method["name"]
     reason = "prunes the space between searches" if method == "pad-nas" else "one search, as the minutes are few"
     latency = "" if fitted["latency_ms"] is None else f", {fitted['latency_ms']:.3f} ms by the table"
@@ -142,7 +147,7 @@ def why(
         f"images: {images.train:,} to train on, {images.test:,} to test on, {images.classes} classes, "
         f"{images.side} pixels",
         f"resolution: {space['resolution']} pixels, the nearest below theirs",
-        f"machine: {machine.name}; training on {on}, {scale.evaluators} evaluators",
+        f"machine: {machine.name}; training on {on}, {scale.evaluate.actors} evaluators",
         f"space: {space['name']} at width {space['width']:g}, where a middling network comes nearest to the limits",
         f"limits: {limits}",
         f"method: {method}, which {reason}" if method == "pad-nas" else f"method: {method}: {reason}",

@@ -38,7 +38,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Ray and Tune
 LogFormat = Annotated[str, typer.Option(help="How progress is told: text or json.")]
 Out = Annotated[str | None, typer.Option("--out", help="The run folder: a path or a URI such as s3://bucket/run.")]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the recipe, e.g. scale.evaluators=4.")
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change the recipe, e.g. scale.evaluate.actors=4."),
 ]
 
 
@@ -55,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if told := getattr(error, "format_message", None):  # typer raises it for a command line that it cannot read
             _fail(2, told())
-        from raynas.storage.run_folder import Damaged, NotWritten
-        from raynas.study.steps import StepFailed
+        from raynas.storage.errors import StepFailed
+        from raynas.storage.run_folder import DamagedFile, WriteFailed
 
         if isinstance(error, StepFailed):
             _fail(1, f"{error} The same command goes on from what is finished.")
-        if isinstance(error, NotWritten):
+        if isinstance(error, WriteFailed):
             _fail(1, f"{error} Nothing finished is lost: mend that, and the same command goes on.")
-        if isinstance(error, Damaged | ConnectionError):
+        if isinstance(error, DamagedFile | ConnectionError):
             _fail(1, str(error))
         raise
     if ended == _INTERRUPTED:

@@ -39,7 +39,8 @@ def table(
 
     For example: raynas table runs/demo --csv > evaluated.csv
     """
-    from raynas.results.outcome import COLUMNS, EvaluationTable, json_rows
+    from raynas.results.evaluation_table import COLUMNS, EvaluationTable
+    from raynas.results.outcome import json_rows
     from raynas.storage.run_folder import RunFolder
 
     folder = RunFolder(run)

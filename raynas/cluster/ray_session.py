@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas.cluster.devices import bundle, in_words
-from raynas.recipe.recipe import ScaleSettings
+from raynas.cluster.devices import describe_resources, resources_per_process
+from raynas.recipe.settings import ProcessScale
 from raynas.storage.run_folder import RunFolder
 from search_spaces.errors import UserError
 
@@ -53,7 +53,7 @@ class Cluster:
 
 
 @contextmanager
-def connected(verbose: bool = False) -> Iterator[Cluster]:
+def connect(verbose: bool = False) -> Iterator[Cluster]:
     """Join the cluster that RAY_ADDRESS names or that this process is a job of or already uses; else start Ray here.
 
     A Ray that is started here has a token of its own, so that nobody else can reach it, and is stopped at the end.
@@ -109,37 +109,39 @@ def _without_dashboard(joins: bool) -> Iterator[None]:
         yield
 
 
-def await_room(cluster: Cluster, scale: ScaleSettings, processes: int, cpus: float, say: Callable[[str], None]) -> None:
-    """Return when the cluster can hold so many processes of so many CPUs and `scale.gpus` GPUs each.
+def wait_for_resources(
+    cluster: Cluster, scale: ProcessScale, processes: int, wait_minutes: float, say: Callable[[str], None]
+) -> None:
+    """Return when the cluster can hold this many processes, each with the resources of `scale`.
 
     On a cluster that was joined they are asked for at once, so that one that grows on demand begins to grow.
 
     Raises:
-        UserError: if a Ray that was started here is too small, or a joined cluster stays so for `scale.wait_minutes`.
+        UserError: if a Ray that was started here is too small, or a joined cluster stays so for `wait_minutes`.
     """
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    asked = bundle(scale, cpus)
-    missing = lacking(processes, asked)
+    asked = resources_per_process(scale)
+    missing = missing_resources(processes, asked)
     if not asked or (cluster.ours and not missing):
         return
     if cluster.ours:
         raise UserError(
-            f"This machine is too small: {missing}; lower scale.train_workers, scale.evaluators, scale.gpus or "
-            "scale.memory_gib."
+            f"This machine is too small: {missing}; lower scale.train.workers, scale.evaluate.actors, or "
+            "their gpus, cpus or memory_gib."
         )
     room = placement_group([asked] * processes)
     try:
         if not room.wait(_PATIENCE_SECONDS):
             say(f"Waiting for the cluster to grow: {missing or _room_beside(processes, asked)}.")
-            if not room.wait(60 * scale.wait_minutes):
-                sentence = lacking(processes, asked) or _room_beside(processes, asked)
-                raise UserError(f"The cluster stayed too small for {scale.wait_minutes:g} minutes: {sentence}.")
+            if not room.wait(60 * wait_minutes):
+                sentence = missing_resources(processes, asked) or _room_beside(processes, asked)
+                raise UserError(f"The cluster stayed too small for {wait_minutes:g} minutes: {sentence}.")
     finally:
         remove_placement_group(room)
 
 
-def lacking(processes: int, asked: Mapping[str, float]) -> str:
+def missing_resources(processes: int, asked: Mapping[str, float]) -> str:
     """What so many processes need of Ray that it has not in all, and what each node has; nothing if it is there."""
     import ray
 
@@ -147,12 +149,12 @@ def lacking(processes: int, asked: Mapping[str, float]) -> str:
     has, needs = total(), {key: processes * value for key, value in asked.items()}
     if all(has.get(key, 0) >= need for key, need in needs.items()):
         return ""
-    return f"{processes} processes need {in_words(needs)}, and there are {_nodes(needs)}"
+    return f"{processes} processes need {describe_resources(needs)}, and there are {_nodes(needs)}"
 
 
 def _room_beside(processes: int, asked: Mapping[str, float]) -> str:
     """The same where all is there, but taken, or no node has enough for one process."""
-    return f"{processes} processes need {in_words(asked)} each beside what others run, on {_nodes(asked)}"
+    return f"{processes} processes need {describe_resources(asked)} each beside what others run, on {_nodes(asked)}"
 
 
 def _nodes(resources: Iterable[str]) -> str:
@@ -161,12 +163,12 @@ def _nodes(resources: Iterable[str]) -> str:
 
     nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     alive = [node["Resources"] for node in nodes() if node["Alive"]]
-    counted = Counter(in_words({key: node.get(key, 0.0) for key in resources}) for node in alive)
+    counted = Counter(describe_resources({key: node.get(key, 0.0) for key in resources}) for node in alive)
     each = [f"{count} node{'s' * (count > 1)} with {has}" for has, count in counted.items()]
     return " and ".join(each) or "no nodes"
 
 
-def refuse_unshared(cluster: Cluster, folder: RunFolder) -> None:
+def check_folder_is_shared(cluster: Cluster, folder: RunFolder) -> None:
     """See that every node of a joined cluster finds this run under the run folder's path; one that goes is passed over.
 
     Raises:

@@ -7,12 +7,12 @@ which maps the decoded images of its node. Importing this package loads neither 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from raynas.data.settings import DataSettings, Prepared
+from raynas.data.settings import DataSettings, PreparedData
 
 if TYPE_CHECKING:
     from raynas.data.images import Images, batch, open_images, prepare, training_batch
 
-__all__ = ["DataSettings", "Images", "Prepared", "batch", "open_images", "prepare", "training_batch"]
+__all__ = ["DataSettings", "Images", "PreparedData", "batch", "open_images", "prepare", "training_batch"]
 
 
 def __getattr__(name: str) -> object:

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from raynas.data import augmentation
 from raynas.data.cache import cached
-from raynas.data.settings import DataSettings, Prepared
+from raynas.data.settings import DataSettings, PreparedData
 from raynas.data.sources import Source, read_source
 from raynas.data.splits import Selection, choose_classes, parts_sha256, recalibration_rows, select, split
 from search_spaces.errors import UserError
 from search_spaces.validation import absolute
 
-Part = Literal["train", "validation", "all-training", "test"]
+DataPart = Literal["train", "validation", "all-training", "test"]
 
 _STATISTICS_IMAGES = 20_000
 _CHUNK = 256
@@ -43,12 +43,12 @@ class Images:
         split: a row an image: `index` (in the data set's training or test images), `label`, `part`.
     """
 
-    prepared: Prepared
+    prepared: PreparedData
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     split: pd.DataFrame
 
-    def rows(self, part: Part) -> NDArray[np.int64]:
+    def rows(self, part: DataPart) -> NDArray[np.int64]:
         """The rows of a part, rising. A search reads `train` and `validation`; `all-training` is both of them."""
         parts = ("train", "validation") if part == "all-training" else (part,)
         return np.flatnonzero(self.split["part"].isin(parts))
@@ -58,14 +58,14 @@ class Images:
         return recalibration_rows(self.rows("train"), count, self.prepared.seed)
 
 
-def prepare(settings: DataSettings, resolution: int, seed: int) -> Prepared:
+def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
     """Read, choose, split, decode into this node's cache and measure: what the driver does before anything else.
 
     Raises:
         UserError: for everything that can be wrong with the data or with what is asked of it.
     """
     if settings.path is not None:
-        settings = settings.model_copy(update={"path": absolute(settings.path)})
+        settings = DataSettings(**{**dict(settings), "path": absolute(settings.path)})
     source = read_source(settings)
     selection, names = _select(source, settings, seed)
     table = split(selection, names, settings.validation, seed)
@@ -74,7 +74,7 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> Prepared:
         _key(source.fingerprint, selection.sha256(), side), lambda aside: _decode(source, selection, side, aside)
     )
     mean, std = _channel_statistics(_map(folder), np.flatnonzero(table["part"] == "train"), seed)
-    return Prepared(
+    return PreparedData(
         settings=settings,
         resolution=resolution,
         seed=seed,
@@ -88,13 +88,13 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> Prepared:
     )
 
 
-def open_images(specification: Prepared | Mapping[str, Any]) -> Images:
+def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
     """The images that `prepare` described, or its JSON; decoded here if this node has not got them yet.
 
     Raises:
         UserError: if this node has to decode them, and finds other data at the path than the driver did.
     """
-    prepared = Prepared.model_validate(specification)
+    prepared = PreparedData.model_validate(specification)
     side = _stored_side(prepared.settings, prepared.resolution)
 
     def decode_here(aside: Path) -> None:
@@ -165,7 +165,7 @@ def _gather(images: Images, rows: NDArray[np.int64], device: torch.device | str)
     return pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def _normalised(pixels: Tensor, prepared: Prepared) -> Tensor:
+def _normalised(pixels: Tensor, prepared: PreparedData) -> Tensor:
     """uint8 (N, H, W, 3) to floats (N, 3, H, W): a view of the same order in memory, which is channels-last."""
     mean, std = (torch.tensor(values, device=pixels.device) * 255 for values in (prepared.mean, prepared.std))
     return pixels.float().sub_(mean).div_(std).permute(0, 3, 1, 2)

@@ -59,7 +59,7 @@ class DataSettings(BaseModel):
         return self
 
 
-class Prepared(BaseModel):
+class PreparedData(BaseModel):
     """What the driver found: enough, as plain JSON, for any process on any node to open the very same images.
 
     Attributes:
@@ -88,3 +88,13 @@ class Prepared(BaseModel):
     counts: dict[str, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def count(self, part: str) -> int:
+        """Return the number of images of a part; `all-training` is `train` and `validation` together."""
+        if part == "all-training":
+            return self.counts["train"] + self.counts["validation"]
+        return self.counts[part]
+
+    def identity(self) -> dict[str, str]:
+        """Return what decides the images and their parts, wherever the data lies."""
+        return {"fingerprint": self.fingerprint, "selection": self.selection, "split": self.split}

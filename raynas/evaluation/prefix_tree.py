@@ -7,48 +7,21 @@ the features that are held at once are those of one path.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
 from raynas.evaluation.batch_norm_folding import Folded, pairs, without_norms
+from raynas.evaluation.batch_norm_statistics import BatchNormStatistics
 from search_spaces import Architecture
-from search_spaces.supernet import Stage, State, Supernet
+from search_spaces.supernet import Segment, State, Supernet
 
 Batch = tuple[Tensor, Tensor]
 """Images and labels."""
 Prefix = tuple[Hashable, ...]
 """The keys of the stages from the stem on."""
-
-
-class Statistics(NamedTuple):
-    """What one batch norm has seen: buffers that it can be lent."""
-
-    mean: Tensor
-    var: Tensor
-    batches: Tensor
-
-    @classmethod
-    def none_yet(cls, norm: nn.BatchNorm2d) -> Statistics:
-        mean, var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        return cls(torch.zeros_like(mean), torch.ones_like(var), torch.zeros((), dtype=torch.long, device=mean.device))
-
-    @classmethod
-    def own(cls, norm: nn.BatchNorm2d) -> Statistics:
-        tensors = norm.running_mean, norm.running_var, norm.num_batches_tracked
-        return cls(*cast("tuple[Tensor, Tensor, Tensor]", tensors))
-
-    def lend(self, norm: nn.BatchNorm2d) -> None:
-        norm.running_mean, norm.running_var, norm.num_batches_tracked = self
-
-    @property
-    def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self)
 
 
 @dataclass
@@ -61,10 +34,10 @@ class Node:
     """
 
     prefix: Prefix
-    stage: Stage
+    stage: Segment
     children: dict[Hashable, Node] = field(default_factory=dict)
     ends: list[int] = field(default_factory=list)
-    statistics: list[Statistics] | None = None
+    statistics: list[BatchNormStatistics] | None = None
 
     def __post_init__(self) -> None:
         modules = (module for part in self.stage.modules for module in part.modules())
@@ -80,7 +53,7 @@ class Node:
 
 def grow(supernet: Supernet, architectures: Iterable[Architecture]) -> Node:
     """The paths of the architectures, numbered in their order. The root does nothing: the stem is below it."""
-    root = Node((), Stage(None, lambda state: state, ()))
+    root = Node((), Segment(None, lambda state: state, ()))
     for number, architecture in enumerate(architectures):
         node = root
         for stage in supernet.stages(architecture):
@@ -124,54 +97,6 @@ def leading_to(root: Node, wanted: Callable[[Node], bool]) -> set[int]:
     return found
 
 
-class Memory:
-    """Statistics of prefixes that were walked with the same weights, as many as fit; the oldest are forgotten first."""
-
-    def __init__(self, most_bytes: int = 1 << 28) -> None:
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[Prefix, list[Statistics]] = OrderedDict()
-        self._bytes = 0
-
-    def recall(self, root: Node) -> None:
-        """Give the nodes of a tree the statistics that are known."""
-        for node in root:
-            node.statistics = self._kept.get(node.prefix)
-
-    def keep(self, root: Node) -> None:
-        for node in root:
-            if node.statistics is not None and node.prefix not in self._kept:
-                self._kept[node.prefix] = node.statistics
-                self._bytes += _nbytes(node.statistics)
-        while self._bytes > self._most_bytes:
-            self._bytes -= _nbytes(self._kept.popitem(last=False)[1])
-
-
-def _nbytes(statistics: Sequence[Statistics]) -> int:
-    return sum(one.nbytes for one in statistics)
-
-
-def calibrate(root: Node, batches: Iterable[Tensor]) -> None:
-    """Give each node that has none the statistics of its batch norms: their means over the batches."""
-    fresh = {id(node): [Statistics.none_yet(norm) for norm in node.norms] for node in root if node.statistics is None}
-    within = leading_to(root, lambda node: id(node) in fresh)
-
-    def before(node: Node) -> None:
-        lent = fresh.get(id(node)) or [Statistics.none_yet(norm) for norm in node.norms]  # thrown away where known
-        for norm, one in zip(node.norms, lent, strict=True):
-            one.lend(norm)
-
-    if not within:
-        return
-    with _borrowed(root) as norms:
-        for norm in norms:
-            norm.momentum = None
-            norm.train()
-        for images in batches:
-            walk(root, (images,), before, lambda node, state: None, within)
-    for node in root:
-        node.statistics = fresh.get(id(node), node.statistics)
-
-
 def measure(root: Node, batches: Iterable[Batch], at_end: Callable[[int, Tensor, Tensor], None]) -> None:
     """Run every path on every batch, with the statistics of its nodes where they have any of their own.
 
@@ -182,9 +107,9 @@ def measure(root: Node, batches: Iterable[Batch], at_end: Callable[[int, Tensor,
     within = {id(node) for node in root}
 
     folded: dict[int, list[Folded]] = {}
-    apart: dict[int, list[tuple[nn.BatchNorm2d, Statistics]]] = {}
+    apart: dict[int, list[tuple[nn.BatchNorm2d, BatchNormStatistics]]] = {}
     for node in root:
-        known = dict(zip(node.norms, node.statistics or map(Statistics.own, node.norms), strict=True))
+        known = dict(zip(node.norms, node.statistics or map(BatchNormStatistics.own, node.norms), strict=True))
         folded[id(node)] = [Folded.of(pair, known[pair.norm].mean, known.pop(pair.norm).var) for pair in node.pairs]
         apart[id(node)] = list(known.items())
 
@@ -208,7 +133,7 @@ def measure(root: Node, batches: Iterable[Batch], at_end: Callable[[int, Tensor,
 def _borrowed(root: Node) -> Iterator[list[nn.BatchNorm2d]]:
     """The batch norms of a tree; in the end they have their own statistics, momentum and mode back."""
     norms = list({id(norm): norm for node in root for norm in node.norms}.values())
-    own = [(Statistics.own(norm), norm.momentum, norm.training) for norm in norms]
+    own = [(BatchNormStatistics.own(norm), norm.momentum, norm.training) for norm in norms]
     try:
         yield norms
     finally:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from raynas.recipe.recipe import EvaluationSettings, Racing, Settings
+from raynas.recipe.settings import EvaluationSettings, RacingSettings, Settings
 
 if TYPE_CHECKING:
-    from raynas.evaluation.actors import Pool
+    from raynas.evaluation.actors import EvaluatorPool
     from raynas.interfaces.searcher import Evaluation, Search
     from search_spaces import Architecture
 
@@ -34,7 +34,7 @@ class Race(Settings):
 
     images: int = Field(ge=1)
     first: int = Field(ge=1)
-    racing: Racing
+    racing: RacingSettings
 
     @classmethod
     def of(cls, settings: EvaluationSettings, images: int) -> Race | None:
@@ -49,7 +49,7 @@ class Race(Settings):
             ends.append(2 * ends[-1])
         return [*ends[:-1], self.images]
 
-    def run(self, pool: Pool, architectures: Sequence[Architecture], search: Search) -> list[Evaluation]:
+    def run(self, pool: EvaluatorPool, architectures: Sequence[Architecture], search: Search) -> list[Evaluation]:
         """An evaluation of each, in the order asked: of those that the search could drop, on the images seen till then.
 
         Raises:
@@ -70,7 +70,7 @@ class Race(Settings):
             correct = np.array([one.top1 for one in so_far]) * seen / 100
             least, most = accuracy_bounds(correct.round(), seen, self.images, share, self.racing.bound)
             lost = search.lost(so_far, least, most)
-            running = [place for place in running if not (lost[place] or found[place].failed)]
+            running = [place for place in running if not (lost[place] or found[place].failure)]
             if not running:
                 break
         return [found[place] for place in range(len(architectures))]

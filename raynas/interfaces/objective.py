@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from raynas.storage.portable import Crossing
+from raynas.storage.portable import Portable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raynas.data.images import Part
+    from raynas.data.images import DataPart
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.supernet import Supernet
 
 WEIGHTS, ARCHITECTURE = "weights", "architecture"
 """Groups that an update moves: the supernet's own parameters, and those of the architecture."""
-STREAMS: Mapping[str, Part] = {"train": "train", "search": "validation"}
+STREAMS: Mapping[str, DataPart] = {"train": "train", "search": "validation"}
 """Where training images move the weights and validation images the architecture."""
 
 
@@ -50,7 +50,7 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """What an update may use.
 
     Attributes:
@@ -98,7 +98,7 @@ class Update:
 
     parameters: str
     stream: str
-    accumulate: Callable[[Step], Gradients]
+    accumulate: Callable[[TrainingStep], Gradients]
     beside: str | None = None
     spread: bool = False
 
@@ -129,7 +129,7 @@ class Learner(nn.Module, ABC):
         """
         return None
 
-    def likeliest(self) -> Architecture | None:
+    def most_probable(self) -> Architecture | None:
         """The architecture that the learner would now choose, where it would choose one."""
         return None
 
@@ -138,15 +138,15 @@ class Learner(nn.Module, ABC):
         return None
 
     def notes(self) -> dict[str, Any]:
-        """Columns of its own that the learner adds to the evaluation table's row of `likeliest`."""
+        """Columns of its own that the learner adds to the evaluation table's row of `most_probable`."""
         return {}
 
 
-class Objective(Crossing):
+class Objective(Portable):
     """The settings of an objective."""
 
     chooses: ClassVar[bool] = False
-    """Whether its learners choose an architecture (`Learner.likeliest`)."""
+    """Whether its learners choose an architecture (`Learner.most_probable`)."""
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
@@ -164,13 +164,13 @@ class _UniformPath(Learner):
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         return [[Update(WEIGHTS, "train", self._one_path)]]
 
-    def _one_path(self, step: Step) -> Gradients:
+    def _one_path(self, step: TrainingStep) -> Gradients:
         path = step.space.sample(step.generator)
         return Gradients([path], add_gradients(step, lambda images: step.supernet(images, path)))
 
 
 def add_gradients(
-    step: Step, logits_of: Callable[[Tensor], Tensor], batches: Sequence[MicroBatch] | None = None
+    step: TrainingStep, logits_of: Callable[[Tensor], Tensor], batches: Sequence[MicroBatch] | None = None
 ) -> dict[str, Tensor]:
     """Add the gradients of the loss on the micro-batches to all leaves that have one, and none where none has.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from raynas.storage.portable import Crossing
+from raynas.storage.portable import Portable
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
@@ -34,7 +34,7 @@ class Evaluation:
         seconds: what answering took.
         feasible: whether the architecture meets the run's budget.
         batch_size: how many images were measured at once: fewer than asked for where memory ran out.
-        failed: why it could not be measured, where it could not: its accuracy counts as 0.
+        failure: why it could not be measured; its accuracy counts as 0 then.
     """
 
     architecture: Architecture
@@ -46,7 +46,7 @@ class Evaluation:
     seconds: float
     feasible: bool = True
     batch_size: int | None = None
-    failed: str | None = None
+    failure: str | None = None
 
 
 class Search(ABC):
@@ -88,7 +88,7 @@ class Search(ABC):
         """Go on from a state that an equal searcher wrote."""
 
 
-class Searcher(Crossing):
+class Searcher(Portable):
     """The settings of a search.
 
     Attributes:

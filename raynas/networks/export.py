@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from raynas.data import batch, open_images
 from raynas.networks.model_card import card_of, markdown
-from raynas.networks.trained_network import Trained, trained, trained_anywhere
+from raynas.networks.trained_network import TrainedNetwork, find_trained, find_trained_in_runs
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def export(what: str, architecture: str | None, form: str, out: str | None) -> d
     """
     if form not in _SUFFIXES:
         raise UserError(f"--format is {', '.join(get_args(Format))}, not {form!r}.")
-    found = trained_anywhere(what) if ": " in what else trained(what, architecture)
+    found = find_trained_in_runs(what) if ": " in what else find_trained(what, architecture)
     file = _file(found, form, out)
     network, images = found.network(), _images(found)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def export(what: str, architecture: str | None, form: str, out: str | None) -> d
     return {**told, **card}
 
 
-def _file(found: Trained, form: str, out: str | None) -> Path:
+def _file(found: TrainedNetwork, form: str, out: str | None) -> Path:
     suffix = _SUFFIXES[form]
     if out is None:
         if not found.run.is_local:
@@ -85,7 +85,7 @@ def _file(found: Trained, form: str, out: str | None) -> Path:
     return Path(out)
 
 
-def _images(found: Trained) -> Tensor:
+def _images(found: TrainedNetwork) -> Tensor:
     """Some of the run's test images, normalised; noise in their place where the data is not here any more."""
     try:
         images = open_images(found.data)
@@ -96,7 +96,7 @@ def _images(found: Trained) -> Tensor:
     return normalised.contiguous()
 
 
-def _write(form: str, network: nn.Module, images: Tensor, file: Path, found: Trained) -> Runner:
+def _write(form: str, network: nn.Module, images: Tensor, file: Path, found: TrainedNetwork) -> Runner:
     """Write the network; returns what runs the file."""
     if form == "onnx":
         return _write_onnx(network, images, file)
@@ -143,7 +143,7 @@ def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Runne
     return lambda given: read(torch.from_numpy(given)).detach().numpy()
 
 
-def _write_safetensors(network: nn.Module, file: Path, found: Trained) -> Runner:
+def _write_safetensors(network: nn.Module, file: Path, found: TrainedNetwork) -> Runner:
     from safetensors.torch import load_file, save_file
 
     about = {"architecture": found.text, "space": found.space.name, "num_classes": str(found.space.num_classes)}

@@ -7,14 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raynas.recipe.recipe import FitSettings, Recipe, kept_recipe
-from raynas.results.outcome import TESTED, Outcome, load
+from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.recipe.settings import FitSettings
+from raynas.results.fit_result import write_network
+from raynas.results.outcome import Outcome, load
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder, digest
+from raynas.storage.step_records import records
 from raynas.storage.weights import Weights
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import Plan, plan
-from raynas.study.steps import records
 from raynas.study.study import Study
 from search_spaces import from_specification
 from search_spaces.errors import UserError
@@ -43,7 +45,7 @@ def fit_run(
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(kept_recipe(folder), [f"fit.{change}" for change in changes])
-    with opened(plan(recipe, run), folder, reporter, verbose) as study:
+    with open_study(plan(recipe, run), folder, reporter, verbose) as study:
         chosen = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
         return [_fit(study, architecture, outcome) for architecture in _distinct(study, chosen)]
 
@@ -73,7 +75,7 @@ def fit_architecture(
     asked = [change if _is_of_the_recipe(change) else f"fit.{change}" for change in changes]
     planned = plan(Recipe.read({**content, "method": "fit"}, asked), out)
     folder = RunFolder(out or _folder(text, planned))
-    with opened(planned, folder, reporter, verbose) as study:
+    with open_study(planned, folder, reporter, verbose) as study:
         return _fit(study, study.space.parse(text), None)
 
 
@@ -109,7 +111,7 @@ def _fit(study: Study, architecture: Architecture, outcome: Outcome | None) -> d
     fitted = asdict(study.fit(name, architecture, settings, start))
     about = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
     about["isomorphic"] = [] if outcome is None else _isomorphic(study.space, architecture, fitted, outcome.table)
-    study.folder.write_json(f"{name}.json", {**fitted, **about})
+    write_network(study.folder, name, {**fitted, **about})
     return {"run": study.folder.uri, **fitted}
 
 
@@ -134,11 +136,15 @@ def _begun(folder: RunFolder, settings: FitSettings) -> dict[Architecture, str]:
     """The steps of a folder that train a network alone with these settings, by its architecture."""
     begun = {}
     for step in records(folder):
-        name, arguments = step["name"], step["arguments"]
-        if name.startswith("fit-") and not name.endswith(TESTED) and arguments["training"] == settings.json_value():
-            space = from_specification(arguments["space"])
-            begun[space.architecture([value for (value,) in space.values()])] = name
+        if step["kind"] == "standalone-training" and step["identity"]["training"] == _decisive(settings):
+            space = from_specification(step["identity"]["space"])
+            begun[space.architecture([value for (value,) in space.values()])] = step["name"]
     return begun
+
+
+def _decisive(settings: FitSettings) -> dict[str, Any]:
+    """Return the settings that a step's identity holds."""
+    return {key: value for key, value in settings.json_value().items() if key != "checkpoint_minutes"}
 
 
 def _isomorphic(

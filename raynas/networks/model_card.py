@@ -10,10 +10,10 @@ import raynas
 from raynas.recipe.recipe import kept_recipe
 
 if TYPE_CHECKING:
-    from raynas.networks.trained_network import Trained
+    from raynas.networks.trained_network import TrainedNetwork
 
 
-def card_of(found: Trained, file: Path, form: str) -> dict[str, Any]:
+def card_of(found: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
     """The model card of a network that was written to a file, as plain JSON."""
     recipe = kept_recipe(found.run)
     versions = found.run.read_json("versions.json")

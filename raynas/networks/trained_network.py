@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raynas.data.settings import Prepared
+from raynas.data.settings import PreparedData
 from raynas.recipe.recipe import kept_recipe
-from raynas.results import fit_result
-from raynas.results.outcome import TESTED, json_rows, load
+from raynas.results.fit_result import read_networks
+from raynas.results.outcome import is_finished, json_rows, load
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import records
+from raynas.storage.step_records import check_is_run, records
 from search_spaces import from_specification
 from search_spaces.cell.genotype import FILE, Genotype
 from search_spaces.cell.space import CellSpace
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network of a run that was trained alone, or tuned from the supernet's weights.
 
     Attributes:
@@ -47,7 +47,7 @@ class Trained:
     text: str
     figures: Mapping[str, Any]
     settings: Mapping[str, Any]
-    data: Prepared
+    data: PreparedData
     seed: int
     weights: str
 
@@ -77,16 +77,15 @@ class Trained:
         return network.eval()
 
 
-def trained(run: str | Path, text: str | None = None) -> Trained:
+def find_trained(run: str | Path, text: str | None = None) -> TrainedNetwork:
     """A trained network of a run: the most accurate one, or that of this architecture.
 
     Raises:
         UserError: if the folder is no run's, or nothing of the kind was trained in it.
     """
     folder = RunFolder(run)
-    if not folder.exists("recipe.yaml"):
-        raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
-    found = [*_fitted(folder), *_tested(folder)]
+    check_is_run(folder)
+    found = [*_trained_by_fit(folder), *_trained_by_method(folder)]
     if text is not None:
         found = [one for one in found if one.is_of(text)]
     if not found:
@@ -95,14 +94,14 @@ def trained(run: str | Path, text: str | None = None) -> Trained:
     return max(found, key=lambda one: one.figures["top1"])
 
 
-def trained_anywhere(text: str, under: Path = Path("runs")) -> Trained:
+def find_trained_in_runs(text: str, under: Path = Path("runs")) -> TrainedNetwork:
     """The most accurate network of this architecture among the runs in a folder.
 
     Raises:
         UserError: if none was trained alone.
     """
     runs = [file.parent for file in sorted(under.glob("*/recipe.yaml"))]
-    found = [one for run in runs for one in _fitted(RunFolder(run)) if one.is_of(text)]
+    found = [one for run in runs for one in _trained_by_fit(RunFolder(run)) if one.is_of(text)]
     if not found:
         raise UserError(f"No run in {under} has trained {text!r} alone: train it by raynas fit, then export that run.")
     return max(found, key=lambda one: one.figures["top1"])
@@ -127,7 +126,7 @@ def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> 
     elif settings:
         raise UserError(f"The settings of a run's space are the run's: leave {', '.join(settings)} out.")
     else:
-        found = trained(what)
+        found = find_trained(what)
         network, resolution = found.network(), found.data.resolution
     if not features_only:
         return network
@@ -137,44 +136,42 @@ def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> 
     return Features(network, resolution).train(was_training)
 
 
-def _fitted(folder: RunFolder) -> list[Trained]:
-    """What `raynas fit` trained."""
-    networks = fit_result.networks(folder)
+def _trained_by_fit(folder: RunFolder) -> list[TrainedNetwork]:
+    """Return the networks that `raynas fit` trained."""
+    networks = read_networks(folder)
     if not networks:
         return []
     data = _data(folder)
     return [
-        Trained(
-            name=one["name"],
+        TrainedNetwork(
+            name=network["name"],
             run=folder,
-            space=from_specification(one["space"]),
-            text=one["architecture"],
-            figures=one,
-            settings=one["settings"],
+            space=from_specification(network["space"]),
+            text=network["architecture"],
+            figures=network,
+            settings=network["settings"],
             data=data,
-            seed=one["seed"],
-            weights=one["weights"],
+            seed=network["seed"],
+            weights=network["weights"],
         )
-        for one in networks
+        for network in networks
     ]
 
 
-def _tested(folder: RunFolder) -> list[Trained]:
-    """What the method itself trained until it could be measured on the test images (HM-NAS, FTSO)."""
-    if not folder.exists("outcome.json"):
+def _trained_by_method(folder: RunFolder) -> list[TrainedNetwork]:
+    """Return the network that the method itself trained and tested (HM-NAS, FTSO)."""
+    if not is_finished(folder):
         return []
     outcome = load(folder.uri)
-    trained_by = outcome.final.removesuffix(TESTED)
-    steps = records(folder)
-    weights = [step["result"]["file"] for step in steps if step["name"] == trained_by and "file" in step["result"]]
-    if not outcome.is_tested or not weights:
+    if outcome.network_weights is None:
         return []
     space = outcome.whole_space
     genotype = _genotype(folder, space)
     row = json_rows(outcome.evaluated)[-1]
     recipe = kept_recipe(folder)
+    trained_by = next(step["name"] for step in records(folder) if step["result"].get("file") == outcome.network_weights)
     return [
-        Trained(
+        TrainedNetwork(
             name=trained_by,
             run=folder,
             space=space,
@@ -183,7 +180,7 @@ def _tested(folder: RunFolder) -> list[Trained]:
             settings=recipe["fit"],
             data=_data(folder),
             seed=recipe["seed"],
-            weights=weights[0],
+            weights=outcome.network_weights,
         )
     ]
 
@@ -194,5 +191,5 @@ def _genotype(folder: RunFolder, space: SearchSpace) -> Genotype | None:
     return Genotype.parse(space, folder.read(FILE).decode())
 
 
-def _data(folder: RunFolder) -> Prepared:
-    return Prepared.model_validate(folder.read_json("versions.json")["data"])
+def _data(folder: RunFolder) -> PreparedData:
+    return PreparedData.model_validate(folder.read_json("versions.json")["data"])

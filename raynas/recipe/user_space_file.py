@@ -11,10 +11,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raynas.recipe.recipe import Recipe, Settings, kept_recipe
+from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.recipe.settings import Settings
 from raynas.storage.run_folder import RunFolder
 from search_spaces.errors import UserError
-from search_spaces.loading import is_file
+from search_spaces.registry import is_file
 from search_spaces.validation import validated
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def settled(recipe: Recipe, space: SearchSpace, file: SpaceFile) -> Recipe:
     """The recipe as it runs and is kept."""
     path = recipe.space["file"]["path"] if "file" in recipe.space else recipe.space["name"]
     kept = KeptFile(path=path, sha256=file.sha256).json_value()
-    return recipe.model_copy(update={"space": {**recipe.space, "name": space.name, "file": kept}})
+    return recipe.changed(space={**recipe.space, "name": space.name, "file": kept})
 
 
 def write_copy(folder: RunFolder, space: SearchSpace) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raynas.results.outcome import Outcome, load
 from raynas.storage.run_folder import RunFolder
+from search_spaces.architecture import NOTHING, Architecture
 from search_spaces.cell.genotype import FILE, Genotype
 from search_spaces.cell.layout import CellPlan
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from search_spaces.space import NOTHING, Architecture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

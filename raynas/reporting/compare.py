@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from raynas.recipe.recipe import kept_recipe
-from raynas.results.outcome import Outcome, eligible, load, pareto_front
+from raynas.results.outcome import Outcome, load
+from raynas.results.pareto import eligible, pareto_front
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import records
+from raynas.storage.step_records import records
 from search_spaces.budget.budget import Budget
 from search_spaces.errors import UserError
 from search_spaces.validation import validated
@@ -104,7 +105,7 @@ def _final(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:
 def _row(outcome: Outcome, final: pd.DataFrame, highest: float) -> dict[str, Any]:
     folder = RunFolder(outcome.run)
     front = pareto_front(final, outcome.cost)
-    searching = [step for step in records(folder) if not step["name"].startswith("fit-")]
+    searching = [step for step in records(folder) if not step["kind"].startswith("standalone-")]
     row: dict[str, Any] = {
         "run": outcome.run,
         "method": outcome.method,

@@ -14,7 +14,7 @@ from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.elastic.uniform_splits import with_uniform_splits
 from search_spaces.errors import UserError, nearest
-from search_spaces.loading import is_file
+from search_spaces.registry import is_file
 from search_spaces.validation import read_yaml
 
 _COSTS = ("macs", "params")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from raynas.results.outcome import Outcome, non_domination_ranks
+from raynas.results.outcome import Outcome
+from raynas.results.pareto import non_domination_ranks
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 
@@ -134,11 +136,7 @@ def _training(folder: RunFolder) -> Iterator[Figure]:
     """Loss and accuracy of each training, epoch by epoch."""
     from plotly.subplots import make_subplots
 
-    rows = []
-    for file in folder.names("steps"):
-        if folder.exists(f"steps/{file}/history.json"):
-            step = file.partition("-")[2]
-            rows += [{"step": step, **row} for row in folder.read_json(f"steps/{file}/history.json")["epochs"]]
+    rows = [{"step": step, **row} for step, epochs in training_histories(folder).items() for row in epochs]
     if not rows:
         return
     table = pd.DataFrame(rows)
@@ -165,7 +163,7 @@ def _learner(outcome: Outcome) -> Iterator[Figure]:
     """What a training that chooses architectures says of itself after each epoch: entropy, K, temperature, ..."""
     from plotly.subplots import make_subplots
 
-    from raynas.results.outcome import COLUMNS
+    from raynas.results.evaluation_table import COLUMNS
 
     table = outcome.table
     own = [key for key in table.columns if key not in COLUMNS and pd.api.types.is_numeric_dtype(table[key])]
@@ -241,7 +239,7 @@ def _by_option(space: SearchSpace, values: np.ndarray[Any, Any], of: str) -> tup
 
 def _standalone(outcome: Outcome) -> Iterator[Figure]:
     """One-shot accuracy against that of the same networks trained alone."""
-    both = outcome.trained_alone
+    both = outcome.standalone
     if outcome.is_tested or len(both) < 2:
         return
     drawing = graph_objects().Figure()

@@ -15,10 +15,10 @@ import yaml
 from raynas.recipe.recipe import kept_recipe
 from raynas.reporting.compare import compare
 from raynas.reporting.figures import Figure, figures, front, graph_objects
-from raynas.results import fit_result
+from raynas.results.fit_result import read_networks
 from raynas.results.outcome import Outcome, load
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import records
+from raynas.storage.step_records import records
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 
@@ -70,7 +70,7 @@ def _page(outcomes: Sequence[Outcome], shown: Figure, drawn: Sequence[tuple[Outc
         if len(outcomes) > 1:
             parts.append(f"<h1>{html.escape(outcome.run)}</h1>")
         parts += [_figure(figure, f"run{number}-{figure.name}") for figure in its]
-        parts += [_cells(outcome), *_tables(outcome), _trained_alone(outcome), _about(outcome)]
+        parts += [_cells(outcome), *_tables(outcome), _standalone(outcome), _about(outcome)]
     page = (resources.files("raynas.reporting") / "page.html").read_text(encoding="utf-8")
     for key, value in (("title", html.escape(title)), ("plotly", get_plotlyjs()), ("body", "\n".join(parts))):
         page = page.replace(f"<!-- {key} -->", value, 1)
@@ -146,8 +146,8 @@ def _tables(outcome: Outcome) -> list[str]:
     return parts
 
 
-def _trained_alone(outcome: Outcome) -> str:
-    networks = fit_result.networks(RunFolder(outcome.run))
+def _standalone(outcome: Outcome) -> str:
+    networks = read_networks(RunFolder(outcome.run))
     if not networks:
         return ""
     columns = ["architecture", "top1", "top5", "loss", "macs", "params", "weights"]
@@ -156,7 +156,7 @@ def _trained_alone(outcome: Outcome) -> str:
 
 def _about(outcome: Outcome) -> str:
     folder = RunFolder(outcome.run)
-    steps = pd.DataFrame(records(folder))[["name", "what", "state", "seconds", "worker_seconds", "gpu_seconds"]]
+    steps = pd.DataFrame(records(folder))[["name", "description", "state", "seconds", "worker_seconds", "gpu_seconds"]]
     versions = folder.read_json("versions.json")
     machine: dict[str, Any] = {**versions["packages"], "python": versions["python"], "cpu": versions["cpu"]}
     machine |= {"gpus": ", ".join(versions["gpus"]) or "none", "commit": versions.get("commit") or "not a checkout"}

@@ -11,12 +11,12 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from raynas.results.outcome import EvaluationTable
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.results.outcome import is_finished
 from raynas.storage import lock
 from raynas.storage.progress import plain_table, wide_console
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study.steps import records
-from search_spaces.errors import UserError
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.step_records import check_is_run, records
 
 _SECONDS = 1.0
 
@@ -42,15 +42,14 @@ def status(run: str) -> dict[str, Any]:
 
     Returns:
         `run`; `state`, which is finished, running or stopped; `held_by`, the process that runs it; `steps`, each with
-        `name`, `what`, `state`, `seconds` and, while it is under way, `done` of `total` and `detail`; `evaluations`,
+        `name`, `description`, `state`, `seconds` and, while it is under way, `done` of `total` and `detail`; `evaluations`,
         and `best_top1` of the last step that has any.
 
     Raises:
         UserError: if the folder is not that of a run.
     """
     folder = RunFolder(run)
-    if not folder.exists("recipe.yaml"):
-        raise UserError(f"{folder.uri} is not the folder of a run: it has no recipe.yaml.")
+    check_is_run(folder)
     steps = records(folder)
     try:
         table = EvaluationTable(folder).read()
@@ -60,7 +59,7 @@ def status(run: str) -> dict[str, Any]:
     last = table[table["step"] == table["step"].iloc[-1]] if len(table) else table
     return {
         "run": folder.uri,
-        "state": "running" if holder else "finished" if folder.exists("outcome.json") else "stopped",
+        "state": "running" if holder else "finished" if is_finished(folder) else "stopped",
         "held_by": f"process {holder['pid']} on {holder['host']}" if holder else None,
         "steps": [_step(folder, step, table) for step in steps],
         "evaluations": len(table),
@@ -79,12 +78,12 @@ def _statuses(folder: RunFolder) -> Iterator[dict[str, Any]]:
 
 
 def _step(folder: RunFolder, step: dict[str, Any], table: pd.DataFrame) -> dict[str, Any]:
-    about = {key: step[key] for key in ("name", "what", "state", "seconds")}
+    about = {key: step[key] for key in ("name", "description", "state", "seconds")}
     if step["state"] == "finished":
         return about
     try:
         progress = folder.read_json(f"{step['folder']}/progress.json")
-    except (FileNotFoundError, Damaged):
+    except (FileNotFoundError, DamagedFile):
         rows = table[table["step"] == step["name"]]
         best = f"best {rows['top1'].max():.2f} %" if len(rows) else ""
         return {**about, "done": len(rows), "total": None, "detail": best}
@@ -93,7 +92,7 @@ def _step(folder: RunFolder, step: dict[str, Any], table: pd.DataFrame) -> dict[
 
 
 def _view(status: dict[str, Any]) -> Group:
-    rows = [[step["name"], step["what"], _far(step)] for step in status["steps"]]
+    rows = [[step["name"], step["description"], _far(step)] for step in status["steps"]]
     best = "" if status["best_top1"] is None else f", best of the last step {status['best_top1']:.2f} %"
     said = {
         "running": f"running ({status['held_by']})",
@@ -101,7 +100,7 @@ def _view(status: dict[str, Any]) -> Group:
         "stopped": "not running, and not finished: the same command goes on with it",
     }
     line = f"{status['run']}: {said[status['state']]}; {status['evaluations']:,} evaluations{best}"
-    return Group(plain_table(["step", "what", "how far"], rows), Text(line))
+    return Group(plain_table(["step", "description", "how far"], rows), Text(line))
 
 
 def _far(step: dict[str, Any]) -> str:

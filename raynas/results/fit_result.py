@@ -1,86 +1,116 @@
-"""What `raynas fit` left in a run folder: networks trained alone, beside their one-shot accuracy."""
+"""Networks that were trained stand-alone: their figures in the run folder, beside their one-shot accuracy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from raynas.storage.run_folder import RunFolder
 
-_PREFIX, _SUFFIX = "fit-", ".json"
-STANDALONE = {"standalone_top1": "top1", "standalone_top5": "top5"}
-"""The evaluation table's columns of networks trained alone, and what each is of."""
-_LEAST = 3
-"""Fewer networks have no correlation worth the name."""
+_FOLDER, _SUFFIX = "standalone", ".json"
+STANDALONE_COLUMNS = {"standalone_top1": "top1", "standalone_top5": "top5"}
+"""The columns of the evaluation table for stand-alone accuracy, and the figures that they hold."""
+_LEAST_NETWORKS = 3
+"""A correlation of fewer networks says nothing."""
 
 
-def networks(folder: RunFolder) -> list[dict[str, Any]]:
-    """Every network that was trained alone in this folder, the most accurate first.
+@dataclass(frozen=True)
+class StandaloneResult:
+    """One network after stand-alone training.
 
-    `isomorphic` are the run's other architectures that are the same network; none where an older raynas trained it.
+    Attributes:
+        top1, top5: on the test images, in per cent.
+        loss: on the test images, in nats.
+        latency_ms: by the run's latency table; None without a table.
+        weights: the file of its weights, under their names in a supernet.
     """
-    names = [name for name in folder.names() if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]
-    fitted = [{"name": name.removesuffix(_SUFFIX), "isomorphic": [], **folder.read_json(name)} for name in names]
-    return sorted(fitted, key=lambda one: (-one["top1"], one["name"]))
+
+    architecture: str
+    top1: float
+    top5: float
+    loss: float
+    macs: int
+    params: int
+    latency_ms: float | None
+    weights: str
 
 
-def with_standalone(table: pd.DataFrame, fitted: list[dict[str, Any]]) -> pd.DataFrame:
-    """The table with `standalone_top1` and `standalone_top5` in per cent, where a network of it was trained alone.
+def write_network(folder: RunFolder, step: str, network: Mapping[str, Any]) -> None:
+    """Write the figures of the network that a step trained."""
+    folder.write_json(f"{_FOLDER}/{step}{_SUFFIX}", network)
 
-    Isomorphic architectures are one network. Of one that was trained in several ways it is the most accurate that
-    counts.
+
+def read_networks(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the networks of a run folder, the most accurate first.
+
+    Each has the fields of `StandaloneResult`, and: `name`, the step that trained it; `space`, `settings` and `seed`;
+    `isomorphic`, the other architectures of the run that are the same network.
+    """
+    files = [name for name in folder.names(_FOLDER) if name.endswith(_SUFFIX)]
+    networks = [{"name": name.removesuffix(_SUFFIX), **folder.read_json(f"{_FOLDER}/{name}")} for name in files]
+    return sorted(networks, key=lambda network: (-network["top1"], network["name"]))
+
+
+def with_standalone(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.DataFrame:
+    """Add `standalone_top1` and `standalone_top5` to a table, for every architecture whose network was trained.
+
+    Isomorphic architectures are one network. If a network was trained several times, the best accuracy counts.
 
     Args:
-        fitted: the networks, the most accurate first.
+        networks: as `read_networks` returns them, the most accurate first.
     """
-    if not fitted:
+    if not networks:
         return table
-    best = _by_text(fitted)
+    best = _by_architecture(networks)
     columns = {}
-    for column, of in STANDALONE.items():
-        measured = table["architecture"].map({text: one[of] for text, one in best.items()})
+    for column, figure in STANDALONE_COLUMNS.items():
+        measured = table["architecture"].map({text: network[figure] for text, network in best.items()})
         columns[column] = measured.combine_first(table[column]) if column in table else measured
     return table.assign(**columns)
 
 
-def trained_alone(table: pd.DataFrame, fitted: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows of networks that were trained alone, one a network: of isomorphic ones that of best one-shot accuracy.
+def standalone_rows(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the rows whose networks were trained stand-alone, one row a network.
+
+    Of isomorphic architectures the row with the best one-shot accuracy stays.
 
     Args:
-        fitted: the networks, the most accurate first.
+        networks: as `read_networks` returns them, the most accurate first.
     """
     if "standalone_top1" not in table:
         return table[:0]
     rows = table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
     rows = rows.sort_values("top1", ascending=False, kind="stable")
-    names = {text: one["architecture"] for text, one in _by_text(fitted).items()}
-    network = rows["architecture"].map(lambda text: names.get(text, text))
+    trained = {text: network["architecture"] for text, network in _by_architecture(networks).items()}
+    network = rows["architecture"].map(lambda text: trained.get(text, text))
     distinct: pd.DataFrame = rows[~network.duplicated()].sort_index()
     return distinct
 
 
-def _by_text(fitted: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The most accurate network of every text."""
-    return {text: one for one in reversed(fitted) for text in (one["architecture"], *one["isomorphic"])}
+def _by_architecture(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the most accurate network of every architecture."""
+    return {text: one for one in reversed(networks) for text in (one["architecture"], *one["isomorphic"])}
 
 
-def correlations(networks: pd.DataFrame) -> dict[str, float] | None:
-    """How one-shot accuracy ranks networks that were also trained alone; None for fewer than three.
+def correlations(rows: pd.DataFrame) -> dict[str, float] | None:
+    """Compare one-shot with stand-alone accuracy; None for fewer than three networks.
 
     Args:
-        networks: the rows that `trained_alone` gives.
+        rows: as `standalone_rows` returns them.
 
     Returns:
-        `networks`, how many there are; `kendall_tau`, `spearman_rho` and `pearson_r`, not a number where either
-        accuracy is the same for all.
+        `networks`, their number; `kendall_tau`, `spearman_rho` and `pearson_r`, which are not a number if all
+        accuracies of one kind are equal.
     """
-    if len(networks) < _LEAST:
+    if len(rows) < _LEAST_NETWORKS:
         return None
-    one_shot, alone = networks["top1"], networks["standalone_top1"]
+    one_shot, standalone = rows["top1"], rows["standalone_top1"]
     return {
-        "networks": len(networks),
-        "kendall_tau": float(one_shot.corr(alone, method="kendall")),
-        "spearman_rho": float(one_shot.corr(alone, method="spearman")),
-        "pearson_r": float(one_shot.corr(alone, method="pearson")),
+        "networks": len(rows),
+        "kendall_tau": float(one_shot.corr(standalone, method="kendall")),
+        "spearman_rho": float(one_shot.corr(standalone, method="spearman")),
+        "pearson_r": float(one_shot.corr(standalone, method="pearson")),
     }

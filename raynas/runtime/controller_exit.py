@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ray.train.v2._internal.execution.context import TrainRunContext
 
 
-class Leaving(ControllerCallback):
+class ExitWithPython(ControllerCallback):
     """Lets Python's end be the end of the controller's process.
 
     Ray has taken its worker down by then. What would follow is the destruction of Ray's own globals, in which about

@@ -1,7 +1,7 @@
-"""A search as a Ray Tune run: a trial steps a search one generation an iteration and asks the shared supernet actors.
+"""A search as a Ray Tune run: each trial steps a search one generation an iteration, with evaluators that all share.
 
-Tune keeps the trials alive and side by side; what a trial knows is its own, as JSON in the run folder. A generation's
-evaluations are written before the state that follows them, so that a generation whose state was lost is read back.
+Tune keeps the trials alive. A trial keeps its own state as JSON in the run folder. The evaluations of a generation are
+written before the state that follows them, so a generation whose state was lost is read back.
 """
 
 from __future__ import annotations
@@ -11,44 +11,21 @@ from typing import Any
 
 from ray import tune
 
-from raynas.evaluation.actors import Pool
-from raynas.evaluation.racing_evaluation import Race
+from raynas.evaluation.actors import EvaluatorPool
+from raynas.interfaces.costs import costs_of
 from raynas.interfaces.searcher import Search, Searcher
-from raynas.recipe.recipe import ScaleSettings
-from raynas.results.outcome import EvaluationTable
+from raynas.recipe.settings import ScaleSettings
+from raynas.results.evaluation_table import EvaluationTable
 from raynas.runtime.process import prepare_process
-from raynas.search_trials.trials import TuneJob, run_trials
+from raynas.search_trials.job import SearchJob
+from raynas.search_trials.trials import run_trials
 from raynas.storage import lock
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study.run_plan import costs_of
-from raynas.study.steps import StepFailed, table_file
+from raynas.storage.errors import StepFailed
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.step_records import table_file
 from search_spaces import from_specification
-from search_spaces.budget.budget import Budget
 
-
-class SearchJob(TuneJob):
-    """All that a trial needs, as plain JSON.
-
-    Attributes:
-        step: the step's name.
-        searcher: a reference to the `Searcher`.
-        latency: the rows of the latency table, where the run has one.
-        actors: the names of the supernet actors.
-        seeds: one a trial.
-        race: the rounds in which a generation is measured, where it is not measured on all images at once.
-        about: columns that every row of the evaluation table repeats.
-    """
-
-    step: str
-    space: dict[str, Any]
-    latency: list[list[Any]] | None
-    searcher: dict[str, Any]
-    budget: Budget
-    seeds: list[int]
-    actors: list[str]
-    race: Race | None
-    about: dict[str, Any]
-    threads: int
+_BEGINNING: dict[str, Any] = {"generations": 0, "evaluations": 0, "best": 0.0, "note": None, "ended": False}
 
 
 def search(
@@ -57,11 +34,14 @@ def search(
     progress: Callable[[dict[str, Any]], None],
     callbacks: Sequence[tune.Callback] = (),
 ) -> list[dict[str, Any]]:
-    """Run one trial a seed to its end; returns each trial's last state: generations done, evaluations, note.
+    """Run one trial for each seed to its end.
 
     Args:
-        progress: called after each generation of each trial with what the trial reported.
-        callbacks: Ray Tune's, that hear of it, too.
+        progress: called with the report of each generation of each trial.
+        callbacks: Ray Tune's.
+
+    Returns:
+        The summary of each trial: `generations`, `evaluations`, `best`, `note`, `ended`.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
@@ -75,64 +55,61 @@ def search(
 
 
 def _trial(config: dict[str, Any]) -> None:
-    """One trial, in a process of its own: ask, evaluate, write down, tell, and again."""
+    """Run one trial in its own process: ask for architectures, measure them, write the figures, tell the search."""
     job, trial = SearchJob.model_validate(config["job"]), int(config["trial"])
     prepare_process(job.threads, deterministic=False)
     run = RunFolder(job.run)
     lock.note_process(run, job.attempt)
     space = from_specification(job.space)
     costs = costs_of(space, job.latency)
-    searcher = Searcher.revive(job.searcher)
-    searching = searcher.begin(space, costs, job.budget, job.seeds[trial])
-    state, done = _resume(run, job, trial, searching)
-    if done["ended"]:
+    search = Searcher.restore(job.searcher).begin(space, costs, job.budget, job.seeds[trial])
+    state, summary = _resume(run, job, trial, search)
+    if summary["ended"]:
         return
-    pool = Pool(job.actors, costs, job.budget)
+    pool = EvaluatorPool(job.actors, costs, job.budget)
     table = EvaluationTable(run)
-    while architectures := searching.ask():
-        evaluations = table.written(job.step, trial, done["generations"], architectures)
+    shared = {**job.shared_columns, "seed": job.seeds[trial]}
+    while architectures := search.ask():
+        generation = summary["generations"]
+        evaluations = table.read_iteration(job.step, trial, generation, architectures)
         if evaluations is None:
-            evaluations = (
-                pool.measure(architectures) if job.race is None else job.race.run(pool, architectures, searching)
-            )
-            table.write(job.step, trial, done["generations"], evaluations, {**job.about, "seed": job.seeds[trial]})
-        searching.tell(evaluations)
-        done = {
-            "generations": done["generations"] + 1,
-            "evaluations": done["evaluations"] + len(evaluations),
-            "best": max([done["best"], *(one.top1 for one in evaluations)]),
+            evaluations = pool.measure(architectures) if job.race is None else job.race.run(pool, architectures, search)
+            table.write(job.step, trial, generation, evaluations, shared)
+        search.tell(evaluations)
+        summary = {
+            "generations": generation + 1,
+            "evaluations": summary["evaluations"] + len(evaluations),
+            "best": max([summary["best"], *(one.top1 for one in evaluations)]),
             "note": None,
             "ended": False,
         }
-        state = searching.state()
-        _write(run / job.folder, trial, state, done)
-        tune.report({**done, "trial": trial, "of": searching.generations})
-    _write(run / job.folder, trial, state, {**done, "note": searching.note, "ended": True})
+        state = search.state()
+        _write(run / job.folder, trial, state, summary)
+        tune.report({**summary, "trial": trial, "of": search.generations})
+    _write(run / job.folder, trial, state, {**summary, "note": search.note, "ended": True})
 
 
 def _state_file(trial: int) -> str:
     return f"trial-{trial}.json"
 
 
-def _write(folder: RunFolder, trial: int, state: dict[str, Any] | None, done: dict[str, Any]) -> None:
-    folder.write_json(_state_file(trial), {"summary": done, "state": state})
+def _write(folder: RunFolder, trial: int, state: dict[str, Any] | None, summary: dict[str, Any]) -> None:
+    folder.write_json(_state_file(trial), {"summary": summary, "state": state})
 
 
-def _resume(
-    run: RunFolder, job: SearchJob, trial: int, searching: Search
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The state to go on from, already restored, and what has been done.
+def _resume(run: RunFolder, job: SearchJob, trial: int, search: Search) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Restore the search from the trial's last state. Returns that state, and the summary of the trial so far.
 
-    Where the state, or the table of a generation before it, is damaged, the search begins anew, and what the table has
-    answers for the actors.
+    If the state or an earlier generation of the table is damaged, the search begins anew. It then reads the whole
+    generations back from the table.
     """
-    anew = {"generations": 0, "evaluations": 0, "best": 0.0, "note": None, "ended": False}
     try:
         written = (run / job.folder).read_json(_state_file(trial))
-    except (FileNotFoundError, Damaged):
-        return None, anew
-    if not all(run.is_whole(table_file(job.step, trial, one)) for one in range(written["summary"]["generations"])):
-        return None, anew
+    except (FileNotFoundError, DamagedFile):
+        return None, _BEGINNING
+    generations = range(written["summary"]["generations"])
+    if not all(run.is_whole(table_file(job.step, trial, generation)) for generation in generations):
+        return None, _BEGINNING
     if written["state"] is not None:
-        searching.restore(written["state"])
+        search.restore(written["state"])
     return written["state"], written["summary"]

@@ -1,4 +1,4 @@
-"""What searches and sweeps share of Ray Tune: trials that are told their number, and a callback that hears of them."""
+"""Ray Tune trials, as searches and sweeps use them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,14 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from raynas.recipe.recipe import ScaleSettings, Settings
+from raynas.recipe.settings import ScaleSettings
+from raynas.search_trials.job import TuneJob
+from raynas.storage.errors import StepFailed
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import StepFailed
 
 Report = Callable[[dict[str, Any]], None]
-_TRIAL = {"memory": float(2**20)}
-"""What a trial asks of the cluster, bytes: no part of a core, as the workers that it waits for may need them all."""
-
-
-class TuneJob(Settings):
-    """What every trial is given, as plain JSON.
-
-    Attributes:
-        run: the run folder's URI.
-        folder: the step's folder in the run folder.
-        attempt: the driver's.
-    """
-
-    run: str
-    folder: str
-    attempt: int
+_RESOURCES = {"memory": float(2**20)}
+"""The resources of a trial, in bytes. A trial takes no CPU, since the workers that it waits for may need them all."""
 
 
 def run_trials(
@@ -42,19 +29,19 @@ def run_trials(
     scheduler: TrialScheduler | None = None,
     callbacks: Sequence[tune.Callback] = (),
 ) -> None:
-    """Run `trial({"job": ..., "trial": number})` for each number below `count`, each in a process.
+    """Run `trial({"job": ..., "trial": number})` for each number below `count`, each in a process of its own.
 
     Args:
-        progress: called with what trials report.
-        concurrent: how many run side by side; as many as fit where it is not given.
-        scheduler: Ray Tune's; trials run in their order where it is not given.
-        callbacks: Ray Tune's, that hear of what trials report, too.
+        progress: called with every report of every trial.
+        concurrent: the number of trials that run side by side; None for as many as fit.
+        scheduler: Ray Tune's; None to run the trials in their order.
+        callbacks: Ray Tune's.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
     results = tune.Tuner(
-        tune.with_resources(trial, tune.PlacementGroupFactory([_TRIAL])),
+        tune.with_resources(trial, tune.PlacementGroupFactory([_RESOURCES])),
         param_space={"job": job.json_value(), "trial": tune.grid_search(list(range(count)))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
@@ -67,7 +54,7 @@ def run_trials(
             name=f"attempt-{job.attempt:03d}",
             storage_path=(RunFolder(job.run) / job.folder / "ray").uri,
             failure_config=tune.FailureConfig(max_failures=scale.max_failures),
-            callbacks=[_Reports(progress), *callbacks],
+            callbacks=[_ProgressCallback(progress), *callbacks],
             verbose=0,
         ),
     ).fit()
@@ -75,8 +62,8 @@ def run_trials(
         raise StepFailed(f"{job.folder} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
 
 
-class _Reports(tune.Callback):
-    """Passes on what a trial reports. Tune pickles its callbacks; what is passed on to stays in the driver."""
+class _ProgressCallback(tune.Callback):
+    """Passes the reports of trials on. Tune pickles its callbacks; the function that gets the reports stays here."""
 
     def __init__(self, progress: Report) -> None:
         self._progress = progress

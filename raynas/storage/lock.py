@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study.steps import records
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.step_records import records
 from search_spaces.errors import UserError
 
 _LOCK = "lock.json"
@@ -123,7 +123,7 @@ def _wait_for_ghosts(folder: RunFolder) -> None:
 def _read(folder: RunFolder, name: str = _LOCK) -> dict[str, Any] | None:
     try:
         return folder.read_json(name)
-    except (FileNotFoundError, Damaged):
+    except (FileNotFoundError, DamagedFile):
         return None
 
 

@@ -2,7 +2,7 @@
 
 Every write is whole or absent: locally a file is written aside, synced and renamed; on an object store it is one PUT.
 Every read is verified: JSON carries its own SHA-256, safetensors files carry one of their tensors and of what is said
-about them in the header, and Parquet files one of the whole file in the footer. What fails the check raises `Damaged`,
+about them in the header, and Parquet files one of the whole file in the footer. What fails the check raises `DamagedFile`,
 and the caller falls back to what was there before.
 """
 
@@ -32,11 +32,11 @@ _SEAL, _OPEN = b"raynas-sha256:", b"0" * 64
 """What a Parquet file's SHA-256 stands behind in its footer, and what stands in its place while it is computed."""
 
 
-class Damaged(Exception):
+class DamagedFile(Exception):
     """A file is truncated, altered or of another kind than its name says."""
 
 
-class NotWritten(OSError):
+class WriteFailed(OSError):
     """A file could not be written; what lay in its place still does."""
 
 
@@ -83,7 +83,7 @@ class RunFolder:
                 os.fsync(file.fileno())
         except OSError as error:
             Path(aside).unlink(missing_ok=True)
-            raise NotWritten(f"{path} could not be written: {error.strerror}.") from error
+            raise WriteFailed(f"{path} could not be written: {error.strerror}.") from error
         os.replace(aside, path)
         _sync_folder(os.path.dirname(path))
 
@@ -102,7 +102,7 @@ class RunFolder:
         readers = {".json": self.read_json, ".parquet": self.read_table, ".safetensors": self.read_tensors}
         try:
             readers[posixpath.splitext(name)[1]](name)
-        except (FileNotFoundError, Damaged):
+        except (FileNotFoundError, DamagedFile):
             return False
         return True
 
@@ -122,15 +122,15 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: if there is none.
-            Damaged: if it is not what was written.
+            DamagedFile: if it is not what was written.
         """
         try:
             value: dict[str, Any] = json.loads(self.read(name))
             written = value.pop("sha256")
         except (ValueError, KeyError, AttributeError) as error:
-            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+            raise DamagedFile(f"{name} in {self.uri} cannot be read: {error}.") from error
         if written != _json_digest(value):
-            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+            raise DamagedFile(f"{name} in {self.uri} is not what was written: its checksum differs.")
         return value
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
@@ -146,7 +146,7 @@ class RunFolder:
         content = self.read(name)
         before, after = _around_seal(content)
         if content != before + _file_digest(before, after) + after:
-            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+            raise DamagedFile(f"{name} in {self.uri} is not what was written: its checksum differs.")
         table: pd.DataFrame = pq.read_table(BytesIO(content)).to_pandas()
         return table
 
@@ -172,9 +172,9 @@ class RunFolder:
             about: dict[str, Any] = json.loads(header["about"])
             written = header["sha256"]
         except (SafetensorError, ValueError, KeyError) as error:
-            raise Damaged(f"{name} in {self.uri} cannot be read: {error}.") from error
+            raise DamagedFile(f"{name} in {self.uri} cannot be read: {error}.") from error
         if written != _tensor_digest(tensors, header["about"]):
-            raise Damaged(f"{name} in {self.uri} is not what was written: its checksum differs.")
+            raise DamagedFile(f"{name} in {self.uri} is not what was written: its checksum differs.")
         return tensors, about
 
 

@@ -1,10 +1,17 @@
-"""What a study's steps give a method."""
+"""Weights in a run folder: their files, and the names of their tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS_FILE, LEARNER_FILE = "weights.safetensors", "learner.safetensors"
+"""The files that a finished training leaves in its step's folder."""
+SUPERNET_PREFIX = "supernet/"
 
 
 @dataclass(frozen=True)
@@ -13,7 +20,7 @@ class Weights:
 
     Attributes:
         file: a safetensors file, by its name in the run folder.
-        version: the step that trained them and the epochs that it took.
+        version: the step that trained the weights, and its number of epochs.
         history: one row of training metrics an epoch.
     """
 
@@ -22,35 +29,16 @@ class Weights:
     history: list[dict[str, Any]]
 
     @property
-    def learnt(self) -> str:
-        """The file of what the objective's learner held at the end."""
-        return f"{self.file.rpartition('/')[0]}/learner.safetensors"
+    def learner_file(self) -> str:
+        """The file with the last state of the objective's learner."""
+        return f"{self.file.rpartition('/')[0]}/{LEARNER_FILE}"
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a sweep: its setting, what its function returned, and its run folder within this one."""
-
-    setting: Mapping[str, Any]
-    result: dict[str, Any]
-    folder: str
+def supernet_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the supernet's weights by their names, from a checkpoint or from the file of a finished training."""
+    return tensors_under(SUPERNET_PREFIX, tensors) or dict(tensors)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """One network, trained alone.
-
-    Attributes:
-        top1, top5: on the test images, in per cent.
-        latency_ms: by the run's latency table, where it has one.
-        weights: its weights, under the names that they have in a supernet.
-    """
-
-    architecture: str
-    top1: float
-    top5: float
-    loss: float
-    macs: int
-    params: int
-    latency_ms: float | None
-    weights: str
+def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without the prefix."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

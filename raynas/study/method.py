@@ -45,13 +45,13 @@ class Method(BaseModel, ABC):
         """The method, as a sequence of the study's durable steps."""
 
 
-def refuse_training(recipe: Recipe, setting: str, instead: str) -> None:
+def check_training_key_unset(recipe: Recipe, setting: str, instead: str) -> None:
     """Raises UserError if the recipe gives a setting of training that the method has under another name."""
     if getattr(recipe.training, setting) != type(recipe.training).model_fields[setting].default:
         raise UserError(f"The method {recipe.method['name']} has {instead}: leave training.{setting} out.")
 
 
-def refuse_large_fit(plan: Plan) -> None:
+def check_fit_batch_size(plan: Plan) -> None:
     """Raises UserError if there are too few images for the recipe's `fit`, with which a method's last step trains."""
     images = plan.data.counts["train"] + plan.data.counts["validation"]
     if plan.recipe.fit.batch_size > images:
@@ -76,7 +76,7 @@ def kind(name: str) -> type[Method]:
     return loaded
 
 
-def of_recipe(recipe: Recipe) -> Method:
+def method_of_recipe(recipe: Recipe) -> Method:
     """The recipe's method with the recipe's settings.
 
     Raises:

@@ -1,7 +1,7 @@
 """One run: a method, carried out as durable steps in a run folder.
 
-Running the same recipe in the same folder again replays what is finished and goes on from the last checkpoint of what
-is not: that is the whole of resuming, after any crash.
+The same recipe in the same folder reads back the finished steps, and goes on from the last checkpoint of an unfinished
+step. Resuming after a crash is nothing else.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.cluster import ray_session
 from raynas.recipe.recipe import Recipe
-from raynas.results.outcome import Outcome, load
+from raynas.results.outcome import Outcome, is_finished, load
 from raynas.storage import lock
 from raynas.storage.progress import Logged, Quiet, Reporter
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study.method import of_recipe
-from raynas.study.run_plan import Plan, begin_folder, default_folder, plan, refuse_strangers
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.study.method import method_of_recipe
+from raynas.study.run_context import RunContext
+from raynas.study.run_plan import Plan, begin_run_folder, check_run_folder, default_folder, plan
 from raynas.study.study import Study
 
 if TYPE_CHECKING:
-    from raynas.training.early_stop import Judge
+    from raynas.training.early_stop import EarlyStopClient
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
     reporter: Reporter | None = None,
     verbose: bool = False,
 ) -> Outcome:
-    """Carry out a recipe, or go on with it where `out` holds its unfinished run.
+    """Carry out a recipe, or go on with its unfinished run in `out`.
 
     Args:
         recipe: a file, the name of a recipe that ships with raynas, or the recipe itself.
@@ -41,20 +42,20 @@ def run(
         changes: `PATH=VALUE` each, applied to the recipe first.
 
     Raises:
-        UserError: for what the user can mend, before anything is trained.
-        StepFailed: for what cannot go on; what was finished is kept.
+        UserError: if the recipe, the data or the machine is wrong; before anything is trained.
+        StepFailed: if a step cannot finish; finished steps are kept.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
-    method = of_recipe(recipe)
+    method = method_of_recipe(recipe)
     planned = plan(recipe, out)
     method.check(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
-    with opened(planned, folder, reporter, verbose) as study:
-        if folder.is_whole("outcome.json"):
+    with open_study(planned, folder, reporter, verbose) as study:
+        if is_finished(folder):
             try:
                 return load(folder.uri)
-            except Damaged as fault:
-                study.say(f"{fault} What it belongs to is done again.")
+            except DamagedFile as fault:
+                study.say(f"{fault} Its step runs again.")
         for note in recipe.notes:
             study.say(note)
         outcome = method.run(study)
@@ -63,20 +64,20 @@ def run(
 
 
 @contextmanager
-def opened(
-    planned: Plan,
+def open_study(
+    plan: Plan,
     folder: RunFolder,
     reporter: Reporter | None = None,
     verbose: bool = False,
-    judge: Judge | None = None,
+    early_stop: EarlyStopClient | None = None,
 ) -> Iterator[Study]:
-    """Hold a run folder and the study in it; Ray is joined or started when a step first needs it.
+    """Lock a run folder and yield its study. Ray is joined or started when a step first needs it.
 
     Args:
-        judge: who says, in a trial of a sweep, whether a training that chooses an architecture may end.
+        early_stop: in a trial of a sweep that stops trainings early, where the decisions are.
     """
-    refuse_strangers(folder)
+    check_run_folder(folder)
     with lock.held(folder) as attempt, ExitStack() as stack:
-        begin_folder(folder, planned)
-        cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(ray_session.connected(verbose)))
-        yield Study(planned, folder, attempt, Logged(reporter or Quiet(), folder), cluster, judge)
+        begin_run_folder(folder, plan)
+        cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(ray_session.connect(verbose)))
+        yield Study(RunContext(plan, folder, attempt, Logged(reporter or Quiet(), folder), cluster, early_stop))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -13,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from raynas.recipe.recipe import Recipe, difference
+from raynas.interfaces.costs import LatencyEntries, costs_of
+from raynas.recipe.recipe import FREE_KEYS, Recipe
 from raynas.recipe.user_space_file import COPIES, file_of, settled, write_copy
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study import steps
-from raynas.study.tracking import refuse_missing
+from raynas.storage.difference import difference
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.step_records import step_names
+from raynas.study.tracking import check_trackers_installed
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from raynas.data import Prepared
+    from raynas.data import PreparedData
     from search_spaces import Costs, SearchSpace
     from search_spaces.user_space import SpaceFile
 
@@ -46,8 +47,8 @@ class Plan:
 
     recipe: Recipe
     space: SearchSpace
-    data: Prepared
-    latency: list[list[Any]] | None
+    data: PreparedData
+    latency: LatencyEntries | None
     costs: Costs
 
 
@@ -60,21 +61,21 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
     Raises:
         UserError: for all that can be wrong with the latency table, the space, the data, the budget or the fit.
     """
-    from raynas.training.standalone_settings import refuse_unfit
+    from raynas.training.standalone_settings import check_standalone_settings
 
-    refuse_missing(recipe.track)
-    latency = _latency_rows(recipe)
+    check_trackers_installed(recipe.track)
+    latency = _latency_entries(recipe)
     file = file_of(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
         recipe = settled(recipe, space, file)
-    refuse_unfit(space, recipe.fit)
+    check_standalone_settings(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)
 
 
-def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, Prepared]:
+def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, PreparedData]:
     from raynas.data import prepare
     from search_spaces import load
 
@@ -92,23 +93,12 @@ def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace
     return space, data
 
 
-def _latency_rows(recipe: Recipe) -> list[list[Any]] | None:
+def _latency_entries(recipe: Recipe) -> LatencyEntries | None:
     from search_spaces import LatencyTable
 
     if recipe.latency is None:
         return None
-    table = LatencyTable.read(recipe.latency.path, recipe.latency.table)
-    return [[*key, latency_ms] for key, latency_ms in table.entries_ms.items()]
-
-
-def costs_of(space: SearchSpace, latency: Sequence[Sequence[Any]] | None) -> Costs:
-    """The costs of a space, with latency where the run has the rows of a table."""
-    from search_spaces.latency_table import LatencyKey, LatencyTable
-
-    if latency is None:
-        return space.costs()
-    table = LatencyTable({LatencyKey(*row[:-1]): row[-1] for row in latency}, "The run's latency table")
-    return space.costs(latency=table)
+    return tuple(LatencyTable.read(recipe.latency.path, recipe.latency.table).entries_ms.items())
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -116,7 +106,7 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.method['name']}-{recipe.space['name']}-{recipe.identity()[:6]}"
 
 
-def refuse_strangers(folder: RunFolder) -> None:
+def check_run_folder(folder: RunFolder) -> None:
     """See that a folder is empty, or a run's, before anything is written into it.
 
     Raises:
@@ -128,7 +118,7 @@ def refuse_strangers(folder: RunFolder) -> None:
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
 
 
-def begin_folder(folder: RunFolder, plan: Plan) -> None:
+def begin_run_folder(folder: RunFolder, plan: Plan) -> None:
     """Write down what runs here, or see that it is what ran here before, if that began a step.
 
     Raises:
@@ -137,8 +127,8 @@ def begin_folder(folder: RunFolder, plan: Plan) -> None:
     from raynas.data import open_images
 
     recipe, data = plan.recipe, plan.data
-    if steps.names(folder) and (before := _noted(folder)):
-        for field, old, new in difference(before["recipe"], recipe.json_value()):
+    if step_names(folder) and (before := _noted(folder)):
+        for field, old, new in difference(before["recipe"], recipe.json_value(), FREE_KEYS):
             if field == "space.file.sha256":
                 raise UserError(
                     f"{recipe.space['file']['path']} has changed since the run in {folder.uri} began: change it back, "
@@ -167,7 +157,7 @@ def _noted(folder: RunFolder) -> dict[str, Any] | None:
     """What `versions.json` holds; nothing where it is damaged: each step sees for itself that it is asked the same."""
     try:
         noted = folder.read_json("versions.json")
-    except (FileNotFoundError, Damaged):
+    except (FileNotFoundError, DamagedFile):
         return None
     return noted if "recipe" in noted else None
 

@@ -1,6 +1,6 @@
-"""Durable steps: each has a name, and its result is written down before the next begins.
+"""Durable steps: each has a name, and its result is written before the next step begins.
 
-A finished step is done again only where a file that it left is damaged or gone.
+A finished step runs again only if one of its files is damaged or gone.
 """
 
 from __future__ import annotations
@@ -9,138 +9,111 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from raynas.recipe.recipe import difference
+from raynas.storage.difference import difference
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder, digest
+from raynas.storage.step_records import StepKind, records, table_files, write_records
 from search_spaces.errors import UserError
 
-_FILE, _BEFORE = "study.json", "study-before.json"
-_TABLES = "evaluations"
 _VERIFIED = (".json", ".safetensors")
-_SCRATCH = ("checkpoints", "progress.json", "ray")
-"""What a step needs until its result is written down: its checkpoints, and what Ray keeps for itself."""
-
-
-class StepFailed(RuntimeError):
-    """A step could not be finished; the same run can go on from what is finished of it."""
+_TEMPORARY = ("checkpoints", "progress.json", "ray")
+"""What a step needs until its result is written: its checkpoints, its progress, and Ray's own files."""
+Work = Callable[[str], Mapping[str, Any]]
+"""The work of a step: the step's folder in the run folder -> the result as plain JSON."""
 
 
 class Steps:
-    """The steps of a run folder, in the order in which they were first asked for."""
+    """The steps of a run folder, in the order of their first call."""
 
-    def __init__(self, folder: RunFolder, attempt: int, gpus: float, reporter: Reporter) -> None:
-        """`gpus` is what each of a step's processes holds."""
-        self._folder, self._attempt, self._gpus, self._reporter = folder, attempt, gpus, reporter
+    def __init__(self, folder: RunFolder, attempt: int, reporter: Reporter) -> None:
+        self._folder, self._attempt, self._reporter = folder, attempt, reporter
         self.records: list[dict[str, Any]] = records(folder)
 
     def do(
         self,
         name: str,
-        what: str,
-        arguments: Mapping[str, Any],
-        processes: int,
-        work: Callable[[str], Mapping[str, Any]],
+        kind: StepKind,
+        description: str,
+        identity: Mapping[str, Any],
+        work: Work,
+        processes: int = 0,
+        gpus: float = 0,
     ) -> dict[str, Any]:
-        """The step's result: read back if it is finished, else worked out (again) and written down.
+        """Return the result of a step: read back if the step is finished, otherwise computed and written.
 
         Args:
-            arguments: plain JSON: everything that decides the result.
-            processes: how many processes the step keeps busy, for its worker-seconds.
-            work: is given the step's folder in the run folder, and returns the result as plain JSON.
+            description: what the step does, for people (`training 1e+04 architectures for 2 epochs`).
+            identity: everything that decides the result, as plain JSON.
+            processes, gpus: how many processes the step keeps busy, and the GPUs of each: for its worker-seconds.
 
         Raises:
-            UserError: if the step was begun with other arguments.
+            UserError: if the step began with another identity.
         """
-        record = next((one for one in self.records if one["name"] == name), None)
-        if record is None:
-            folder = f"steps/{len(self.records) + 1:02d}-{name}"
-            record = {"name": name, "what": what, "folder": folder, "state": "begun", "seconds": 0.0}
-            record |= {
-                "worker_seconds": 0.0,
-                "gpu_seconds": 0.0,
-                "hash": digest(arguments),
-                "arguments": dict(arguments),
-                "result": None,
-            }
-            self.records.append(record)
-        self._check(record, arguments)
-        lost = [file for file in record.get("files", ()) if not self._folder.is_whole(file)]
-        if record["state"] == "finished" and not lost:
+        record = self._record(name, kind, description, identity)
+        self._check(record, identity)
+        damaged = [file for file in record.get("files", ()) if not self._folder.is_whole(file)]
+        if record["state"] == "finished" and not damaged:
             self._reporter.say(f"{name} was finished before")
         else:
-            if lost:
-                self._reporter.say(f"{lost[0]} is damaged or gone: {name} is done again")
-            self._work_out(record, what, processes, work)
-        for scratch in _SCRATCH:
-            self._folder.delete(f"{record['folder']}/{scratch}")
+            if damaged:
+                self._reporter.say(f"{damaged[0]} is damaged or missing: the step {name} runs again")
+            self._compute(record, work, processes, gpus)
+        for file in _TEMPORARY:
+            self._folder.delete(f"{record['folder']}/{file}")
         result: dict[str, Any] = record["result"]
         return result
 
-    def _check(self, record: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        for field, before, now in difference(record["arguments"], arguments):
+    def _record(self, name: str, kind: StepKind, description: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+        for record in self.records:
+            if record["name"] == name:
+                return record
+        record = {
+            "name": name,
+            "kind": kind,
+            "description": description,
+            "folder": f"steps/{len(self.records) + 1:02d}-{name}",
+            "state": "begun",
+            "seconds": 0.0,
+            "worker_seconds": 0.0,
+            "gpu_seconds": 0.0,
+            "hash": digest(identity),
+            "identity": dict(identity),
+            "result": None,
+        }
+        self.records.append(record)
+        return record
+
+    def _check(self, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        for field, before, now in difference(record["identity"], identity):
             raise UserError(
-                f"The step {record['name']} in {self._folder.uri} was begun with {field} = {before!r}, not {now!r}: "
+                f"The step {record['name']} in {self._folder.uri} began with {field} = {before!r}, not {now!r}: "
                 "change it back, or give another folder with --out."
             )
 
-    def _work_out(
-        self, record: dict[str, Any], what: str, processes: int, work: Callable[[str], Mapping[str, Any]]
-    ) -> None:
-        before = record.get("attempt")
+    def _compute(self, record: dict[str, Any], work: Work, processes: int, gpus: float) -> None:
+        earlier_attempt = record.get("attempt")
         record |= {"attempt": self._attempt, "state": "begun"}
-        self._write()
-        self._reporter.begin(record["name"], what)
+        write_records(self._folder, self.records)
+        self._reporter.begin(record["name"], record["description"])
         start = time.perf_counter()
         try:
             record["result"] = dict(work(record["folder"]))
-            record |= {"state": "finished", "files": self._left(record)}
+            record |= {"state": "finished", "files": self._result_files(record)}
         except UserError:
-            if not before:  # refused before anything was done: the step may yet be asked for otherwise
+            # Refused before anything was computed: forget the step, so that a corrected recipe may begin it.
+            if not earlier_attempt:
                 self.records.remove(record)
             raise
         finally:
             seconds = time.perf_counter() - start
             record["seconds"] += seconds
             record["worker_seconds"] += seconds * processes
-            record["gpu_seconds"] += seconds * processes * self._gpus
+            record["gpu_seconds"] += seconds * processes * gpus
             self._reporter.end(record["name"], seconds)
-            self._write()
+            write_records(self._folder, self.records)
 
-    def _left(self, record: Mapping[str, Any]) -> list[str]:
-        """The files by which a step's end is known to be whole."""
+    def _result_files(self, record: Mapping[str, Any]) -> list[str]:
+        """Return the files that must be whole for the step to count as finished."""
         own = [f"{record['folder']}/{name}" for name in self._folder.names(record["folder"])]
-        lasting = [name for name in own if name.endswith(_VERIFIED) and not name.endswith(_SCRATCH)]
-        return [*lasting, *tables(self._folder, record["name"])]
-
-    def _write(self) -> None:
-        for file in (_BEFORE, _FILE):
-            self._folder.write_json(file, {"steps": self.records})
-
-
-def names(folder: RunFolder) -> list[str]:
-    """The names of a run's steps, in order."""
-    return [record["name"] for record in records(folder)]
-
-
-def tables(folder: RunFolder, step: str) -> list[str]:
-    """The files of a step's rows of the evaluation table, in order."""
-    return [f"{_TABLES}/{name}" for name in folder.names(_TABLES) if name.startswith(f"{step}.trial-")]
-
-
-def table_file(step: str, trial: int, iteration: int) -> str:
-    """The file of one iteration's rows of the evaluation table."""
-    return f"{_TABLES}/{step}.trial-{trial:03d}.iteration-{iteration:05d}.parquet"
-
-
-def records(folder: RunFolder) -> list[dict[str, Any]]:
-    """What a run folder holds of its steps: the newest that can be read, as it is written twice.
-
-    Raises:
-        Damaged: if neither can be read.
-    """
-    for file in (_FILE, _BEFORE):
-        if folder.is_whole(file):
-            return list(folder.read_json(file)["steps"])
-    if folder.exists(_FILE):
-        folder.read_json(_FILE)
-    return []
+        lasting = [name for name in own if name.endswith(_VERIFIED) and not name.endswith(_TEMPORARY)]
+        return [*lasting, *table_files(self._folder, record["name"])]

@@ -1,99 +1,122 @@
-"""A sweep as a Ray Tune run: each trial is a function of a study of its own, whose steps are as durable as the run's.
+"""A sweep: one durable step that carries out a trainable for several settings, as a Ray Tune run.
 
-A trial's study lies in a folder in the step's folder; a trial that is done again replays what it has finished. Trials
-are never stopped from outside: Ray 2.60 does not give back what a Ray Train job in a stopped trial holds.
+Each trial has a study of its own, in a folder inside the step's folder, whose steps are as durable as the run's. A trial
+that runs again reads back its finished steps. Trials are never stopped from outside: Ray 2.60 does not give back the
+resources of a Ray Train job in a stopped trial.
 """
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ray import tune
-
-from raynas.recipe.recipe import Recipe, ScaleSettings
-from raynas.runtime.process import prepare_process
-from raynas.search_trials.trials import TuneJob, run_trials
-from raynas.storage import lock
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.search_trials.job import TuneJob
+from raynas.storage.portable import Portable, Reference
 from raynas.storage.run_folder import RunFolder, digest
-from raynas.study.run import opened
-from raynas.study.run_plan import plan
-from raynas.training.early_stop import Judge, verdicts
+from raynas.study.tracking import search_callbacks
 
 if TYPE_CHECKING:
     from raynas.study.study import Study
+    from raynas.training.early_stop import EarlyStop
 
-Trainable = Callable[["Study", dict[str, Any], RunFolder], dict[str, Any]]
-"""Is given a study of its own, its setting and the folder of the run that sweeps; returns plain JSON."""
+
+class Trainable(Portable):
+    """The work of a sweep's trials."""
+
+    @abstractmethod
+    def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
+        """Carry out one trial.
+
+        Args:
+            study: the trial's own.
+            setting: the trial's setting.
+            parent: the folder of the run that sweeps.
+
+        Returns:
+            The trial's result as plain JSON.
+        """
+
+
+@dataclass(frozen=True)
+class SweepTrial:
+    """One finished trial: its setting, its result, and its run folder inside the run folder of the sweep."""
+
+    setting: Mapping[str, Any]
+    result: dict[str, Any]
+    folder: str
 
 
 class SweepJob(TuneJob):
-    """All that a trial needs, as plain JSON.
+    """A sweep.
 
     Attributes:
-        recipe: the run's; what a setting has under `recipe` replaces it in its trial.
-        trainable: the import path of a `Trainable`.
-        settings: one a trial.
-        scheduler: the import path of a `JudgingScheduler` and its settings, where trainings may end early.
+        recipe: the run's recipe. The entry `recipe` of a setting replaces keys of it in the setting's trial.
+        settings: one setting for each trial.
+        early_stop: the rule by which trainings inside the trials may stop early.
     """
 
     recipe: dict[str, Any]
-    trainable: str
-    settings: list[dict[str, Any]]
-    scheduler: dict[str, Any] | None
+    trainable: Reference
+    settings: tuple[dict[str, Any], ...]
+    early_stop: Reference | None
 
     @property
-    def judge(self) -> str:
-        """The name of the actor that holds the scheduler's verdicts."""
-        return f"verdicts-{digest([self.run, self.folder, self.attempt])[:12]}"
+    def decisions_actor(self) -> str:
+        """The name of the actor that holds the early-stop decisions."""
+        return f"early-stop-{digest([self.run, self.folder, self.attempt])[:12]}"
 
 
 def sweep(
-    job: SweepJob,
-    scale: ScaleSettings,
-    progress: Callable[[dict[str, Any]], None],
-    callbacks: Sequence[tune.Callback] = (),
-) -> list[dict[str, Any]]:
-    """Run one trial a setting to its end; returns what each trial's function returned.
+    study: Study,
+    name: str,
+    trainable: Trainable,
+    settings: Sequence[Mapping[str, Any]],
+    early_stop: EarlyStop | None = None,
+) -> list[SweepTrial]:
+    """Carry out a trainable for each setting, and copy the rows of each trial's last step into the evaluation table.
 
     Args:
-        progress: called after each trial with what it returned.
-        callbacks: Ray Tune's, that hear of it, too.
+        settings: plain JSON. The entry `recipe` of a setting replaces keys of the run's recipe (`seed`, `budget`).
+        early_stop: the rule by which trainings that choose an architecture may stop early.
 
     Raises:
         StepFailed: if a trial died more often than `scale.max_failures`.
     """
-    with ExitStack() as stack:
-        scheduler = None
-        if job.scheduler is not None:
-            stack.enter_context(verdicts(job.judge))
-            settings = {key: value for key, value in job.scheduler.items() if key != "path"}
-            scheduler = pkgutil.resolve_name(job.scheduler["path"])(job.judge, **settings)
-        run_trials(
-            _trial, job, len(job.settings), scale, progress, scale.concurrent_trials, scheduler, callbacks=callbacks
-        )
-    here = RunFolder(job.run) / job.folder
-    return [(here / trial_folder(trial)).read_json("result.json") for trial in range(len(job.settings))]
+    context, recipe = study.context, study.recipe
+    job = SweepJob(
+        run=study.folder.uri,
+        attempt=context.attempt,
+        recipe=recipe.json_value(),
+        trainable=trainable.reference(),
+        settings=tuple(dict(setting) for setting in settings),
+        early_stop=early_stop.reference() if early_stop else None,
+    )
+    finished: set[int] = set()
 
+    def progress(report: dict[str, Any]) -> None:
+        if "epoch" not in report:
+            finished.add(report["trial"])
+            context.reporter.update(len(finished), len(settings), "trials")
 
-def trial_folder(trial: int) -> str:
-    """A trial's folder in the step's folder: a run folder of its own."""
-    return f"trial-{trial:03d}"
+    def work(folder: str) -> dict[str, Any]:
+        context.wait_for(recipe.scale.train, recipe.scale.train.workers)
+        from raynas.study.sweep_trial import run_sweep_trials, trial_folder
 
+        callbacks = search_callbacks(recipe.track, study.folder.uri, name)
+        results = run_sweep_trials(job.changed(folder=folder), recipe.scale, progress, callbacks)
+        folders = [f"{folder}/{trial_folder(trial)}" for trial in range(len(settings))]
+        for trial, own in enumerate(folders):
+            EvaluationTable(study.folder).copy_last_step(study.folder / own, name, trial)
+        return {"folders": folders, "results": results}
 
-def _trial(config: dict[str, Any]) -> None:
-    """One trial, in a process of its own."""
-    job, trial = SweepJob.model_validate(config["job"]), int(config["trial"])
-    setting = job.settings[trial]
-    recipe = Recipe.model_validate({**job.recipe, **setting.get("recipe", {})})
-    prepare_process(recipe.scale.threads, deterministic=False)
-    lock.note_process(RunFolder(job.run), job.attempt)
-    folder = RunFolder(job.run) / job.folder / trial_folder(trial)
-    trainable: Trainable = pkgutil.resolve_name(job.trainable)
-    judge = Judge(actor=job.judge, trial=trial) if job.scheduler else None
-    with opened(plan(recipe, job.run), folder, judge=judge) as study:
-        result = trainable(study, setting, RunFolder(job.run))
-    folder.write_json("result.json", result)
-    tune.report({"trial": trial, **result})
+    identity = {
+        "recipe": recipe.identity(),
+        "trainable": trainable.identity(),
+        "settings": list(job.settings),
+        "early_stop": early_stop.identity() if early_stop else None,
+    }
+    result = study.do(name, "sweep", f"sweeping {len(settings)} settings", identity, work)
+    return [SweepTrial(*trial) for trial in zip(settings, result["results"], result["folders"], strict=True)]

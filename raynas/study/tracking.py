@@ -8,20 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from raynas.recipe.settings import Tracker
+from raynas.storage.run_folder import RunFolder
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from ray.tune import Callback
 
-Tracker = Literal["mlflow", "wandb"]
 PROJECT = "raynas"
 """The experiment, or the project, that runs are listed under."""
 Rows = Iterable[Mapping[str, Any]]
 
 
-def refuse_missing(trackers: Sequence[Tracker]) -> None:
+def check_trackers_installed(trackers: Sequence[Tracker]) -> None:
     """Raises UserError if a tracker's package is not installed."""
     for tracker in trackers:
         if find_spec(tracker) is None:
@@ -80,3 +82,15 @@ def _to_wandb(run: str, step: str, history: Rows) -> None:
     with wandb.init(project=PROJECT, group=run, name=step, config=about, reinit="create_new") as logged:
         for row in history:
             logged.log(dict(row), step=int(row["epoch"]))
+
+
+def write_curves(folder: RunFolder, step: str, history: Iterable[Mapping[str, Any]]) -> None:
+    """Write each metric of each epoch; only a local run folder has curves, as TensorBoard's writer appends to files."""
+    if not folder.is_local:
+        return
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(Path(folder.uri) / "metrics" / step)) as writer:
+        for row in history:
+            for key in row.keys() - {"epoch"}:
+                writer.add_scalar(key, row[key], row["epoch"])

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from raynas.interfaces.objective import Learner
-from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.weights import SUPERNET_PREFIX, tensors_under
 
 _FOLDER = "checkpoints"
 _KEPT = 2
 _FORMAT = 1
 _LEARNER = "learner/"
-_SUPERNET = "supernet/"
 _AVERAGE = "average/"
 
 
@@ -48,7 +48,7 @@ def save(
     Args:
         average: the moving average of the supernet's weights, where there is one.
     """
-    tensors = {f"{_SUPERNET}{key}": value for key, value in supernet.state_dict().items()}
+    tensors = {f"{SUPERNET_PREFIX}{key}": value for key, value in supernet.state_dict().items()}
     tensors |= {f"{_LEARNER}{key}": value for key, value in learner.state_dict().items()}
     if average is not None:
         tensors |= {f"{_AVERAGE}{key}": value for key, value in average.state_dict().items()}
@@ -78,7 +78,7 @@ def _is_readable(folder: RunFolder, file: str) -> bool:
     """Whether a checkpoint is whole and laid out as this version of raynas lays it out."""
     try:
         _, about = folder.read_tensors(path(file))
-    except Damaged:
+    except DamagedFile:
         return False
     return about.get("format") == _FORMAT
 
@@ -105,23 +105,18 @@ def restore(
 ) -> dict[str, Any]:
     """Load a checkpoint in place and return its `about`."""
     tensors, about = folder.read_tensors(path(file))
-    supernet.load_state_dict(_under(_SUPERNET, tensors))
-    learner.load_state_dict(_under(_LEARNER, tensors))
+    supernet.load_state_dict(tensors_under(SUPERNET_PREFIX, tensors))
+    learner.load_state_dict(tensors_under(_LEARNER, tensors))
     if average is not None:
-        average.load_state_dict(_under(_AVERAGE, tensors))
+        average.load_state_dict(tensors_under(_AVERAGE, tensors))
     parameters = _parameters(supernet, learner)
     for group, optimizer in optimizers.items():
         optimizer.state.clear()
-        for key, value in _under(f"optimizer/{group}/", tensors).items():
+        for key, value in tensors_under(f"optimizer/{group}/", tensors).items():
             parameter, _, entry = key.rpartition("/")
             owner = parameters[parameter]
             optimizer.state[owner][entry] = _as(owner, value)
     return about
-
-
-def supernet_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The supernet's weights by their names, from a checkpoint or from what a finished training left."""
-    return _under(_SUPERNET, tensors) or dict(tensors)
 
 
 def written_at(file: str) -> tuple[int, int, int]:
@@ -134,10 +129,6 @@ def _parameters(supernet: nn.Module, learner: Learner) -> dict[str, nn.Parameter
     """All parameters by a name that tells the supernet's from the learner's."""
     own = {f"{_LEARNER}{key}": parameter for key, parameter in learner.named_parameters()}
     return {**dict(supernet.named_parameters()), **own}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _as(owner: Tensor, value: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class Divergence(ArithmeticError):
     """The loss or a weight is not a number any more, or the loss has exploded."""
 
 
-class Watch:
+class LossMonitor:
     """Keeps the losses of the latest steps on their device, so that no step waits for the one before."""
 
     def __init__(self, classes: int) -> None:
@@ -53,7 +53,7 @@ class Watch:
                 )
 
 
-def refuse_broken(parameters: Iterable[nn.Parameter], epoch: int) -> None:
+def check_weights_finite(parameters: Iterable[nn.Parameter], epoch: int) -> None:
     """See that all weights are numbers before they are kept.
 
     Raises:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from raynas.interfaces.objective import WEIGHTS, Update
 
-Batches = Mapping[str, NDArray[np.int64]]
+EpochBatches = Mapping[str, NDArray[np.int64]]
 """For each stream an epoch's images, shape (batches, batch_size)."""
 
 
-class Walk:
+class EpochSchedule:
     """The steps of an epoch, pass after pass.
 
     Attributes:
@@ -23,7 +23,7 @@ class Walk:
         weight_steps: how many of them move the supernet's weights.
     """
 
-    def __init__(self, passes: Sequence[Sequence[Update]], batches: Batches, most: int | None = None) -> None:
+    def __init__(self, passes: Sequence[Sequence[Update]], batches: EpochBatches, most: int | None = None) -> None:
         """`most` is how many steps a pass has at most."""
         self._passes = passes
         self._batches = batches

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from raynas.cluster.devices import backend, bundle
-from raynas.cluster.ray_session import lacking
-from raynas.storage.run_folder import Damaged, RunFolder
-from raynas.study.steps import StepFailed
+from raynas.cluster.devices import gradient_backend, resources_per_process
+from raynas.cluster.ray_session import missing_resources
+from raynas.storage.errors import StepFailed
+from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.step_records import read_history
+from raynas.training.job import FAILURE_FILE, PROGRESS_FILE, UNREADABLE_FILE, WORKERS_FILE
 
 if TYPE_CHECKING:
-    from raynas.recipe.recipe import ScaleSettings
+    from raynas.recipe.settings import ScaleSettings
     from raynas.storage.progress import Reporter
-    from raynas.training.trainer import TrainingJob
+    from raynas.training.job import TrainingJob
 
 _PROCESS_GROUP_SECONDS = 1800
 _DIVERGENCES = "divergences.json"
@@ -37,22 +39,19 @@ def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[d
     Raises:
         StepFailed: if the loss diverged, memory ran out, or the workers died more often than `scale.max_failures`.
     """
-    from raynas.training.trainer import FAILURE, PASSED_OVER
-
-    folder = RunFolder(job.run) / job.step
-    for said in (FAILURE, PASSED_OVER):
+    folder = RunFolder(job.run) / job.folder
+    for said in (FAILURE_FILE, UNREADABLE_FILE):
         folder.delete(said)
-    with _watched(_Watcher(folder, scale, reporter)), _interruptible():
+    with _polling(_ProgressPoller(folder, scale, reporter)), _interruptible():
         while True:
-            workers = _workers(folder, scale.train_workers)
-            attempt = job.model_copy(update={"rate_share": _LOWERED ** _divergences(folder)})
+            workers = _workers(folder, scale.train.workers)
+            attempt = job.changed(rate_factor=_LOWERED ** _divergences(folder))
             _train(attempt, scale, workers, folder)
-            if folder.exists(FAILURE):
+            if folder.exists(FAILURE_FILE):
                 _lower_the_rate(job, folder, reporter)
-            elif workers == _workers(folder, scale.train_workers):
+            elif workers == _workers(folder, scale.train.workers):
                 break
-    rows: list[dict[str, Any]] = folder.read_json("history.json")["epochs"]
-    return rows
+    return read_history(folder)
 
 
 def _divergences(folder: RunFolder) -> int:
@@ -67,9 +66,8 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
         StepFailed: if it is not, if it has been of no use, or if it was not a divergence.
     """
     from raynas.training.checkpoints import return_to_end_of_epoch
-    from raynas.training.trainer import FAILURE
 
-    failure = folder.read_json(FAILURE)
+    failure = folder.read_json(FAILURE_FILE)
     if failure["kind"] != "divergence":
         raise StepFailed(failure["message"])
     times = _divergences(folder) + 1
@@ -80,7 +78,7 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
         )
     folder.write_json(_DIVERGENCES, {"times": times})
     return_to_end_of_epoch(folder)
-    folder.delete(FAILURE)
+    folder.delete(FAILURE_FILE)
     reporter.say(
         f"{failure['message']}: training goes on from the end of the epoch before, with {_LOWERED**times:g} of its rate"
     )
@@ -88,9 +86,7 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
 
 def _workers(folder: RunFolder, asked: int) -> int:
     """How many workers to go on with: as many as asked for, until that was too many."""
-    from raynas.training.trainer import WORKERS
-
-    return min(asked, folder.read_json(WORKERS)["workers"]) if folder.exists(WORKERS) else asked
+    return min(asked, folder.read_json(WORKERS_FILE)["workers"]) if folder.exists(WORKERS_FILE) else asked
 
 
 def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
@@ -99,16 +95,16 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
 
-    from raynas.training.trainer import FAILURE, work
+    from raynas.training.trainer import train_worker
 
     trainer = TorchTrainer(
-        work,
+        train_worker,
         train_loop_config=job.json_value(),
-        torch_config=TorchConfig(backend(scale.gpus), timeout_s=_PROCESS_GROUP_SECONDS),
+        torch_config=TorchConfig(gradient_backend(scale.train.gpus), timeout_s=_PROCESS_GROUP_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=workers,
-            use_gpu=scale.gpus > 0,
-            resources_per_worker=bundle(scale, cpus=1),
+            use_gpu=scale.train.gpus > 0,
+            resources_per_worker=resources_per_process(scale.train),
         ),
         run_config=RunConfig(
             name=f"attempt-{job.attempt:03d}-workers-{workers}",
@@ -123,22 +119,22 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
     try:
         trainer.fit()
     except Exception as error:
-        if not folder.exists(FAILURE):
-            raise StepFailed(f"Training of {job.step} stopped: {_last_line(error)}") from error
+        if not folder.exists(FAILURE_FILE):
+            raise StepFailed(f"Training of {job.name} stopped: {_last_line(error)}") from error
 
 
 def _callbacks(job: TrainingJob) -> list[Any]:
     """How the controller leaves; and what passes on to the Tune trial around a training what the training reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    from raynas.runtime.controller_exit import Leaving
+    from raynas.runtime.controller_exit import ExitWithPython
 
     to_tune: Callable[[], Any] = TuneReportCallback
-    return [Leaving(), *([to_tune()] if job.judge else [])]
+    return [ExitWithPython(), *([to_tune()] if job.early_stop else [])]
 
 
 @contextmanager
-def _watched(watcher: _Watcher) -> Iterator[None]:
+def _polling(watcher: _ProgressPoller) -> Iterator[None]:
     """While training runs, let a watcher look now and then, and once more at the end."""
     ended = threading.Event()
 
@@ -156,7 +152,7 @@ def _watched(watcher: _Watcher) -> Iterator[None]:
         thread.join()
 
 
-class _Watcher:
+class _ProgressPoller:
     """Tells what the first worker writes down, and when the cluster holds the workers no more."""
 
     def __init__(self, folder: RunFolder, scale: ScaleSettings, reporter: Reporter) -> None:
@@ -166,10 +162,10 @@ class _Watcher:
         self._looked = 0.0
 
     def look(self) -> None:
-        now = _read(self._folder, "progress.json")
+        now = _read(self._folder, PROGRESS_FILE)
         if now is not None:
-            chosen = now["likeliest_top1"]
-            best = "" if chosen is None else f", one-shot accuracy of the likeliest {chosen:.2f} %"
+            chosen = now["most_probable_top1"]
+            best = "" if chosen is None else f", one-shot accuracy of the most probable {chosen:.2f} %"
             self._reporter.update(now["done"], now["total"], f"steps, training loss {now['loss']:.3f}{best}")
         self._look_for_damage()
         if time.monotonic() - self._looked > _CLUSTER_SECONDS:
@@ -177,16 +173,16 @@ class _Watcher:
             self._look_for_room()
 
     def _look_for_damage(self) -> None:
-        from raynas.training.trainer import PASSED_OVER
-
-        found = _read(self._folder, PASSED_OVER)
+        found = _read(self._folder, UNREADABLE_FILE)
         if found is not None and found["files"] != self._passed_over:
             self._passed_over = found["files"]
             instead = found["instead"] or "the beginning"
             self._reporter.say(f"{', '.join(found['files'])} cannot be read: training goes on from {instead}")
 
     def _look_for_room(self) -> None:
-        missing = lacking(_workers(self._folder, self._scale.train_workers), bundle(self._scale, cpus=1))
+        missing = missing_resources(
+            _workers(self._folder, self._scale.train.workers), resources_per_process(self._scale.train)
+        )
         if missing and missing != self._missing:
             self._reporter.say(f"The cluster has become too small, and training waits: {missing}.")
         self._missing = missing
@@ -195,7 +191,7 @@ class _Watcher:
 def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
     try:
         return folder.read_json(name)
-    except (FileNotFoundError, Damaged):
+    except (FileNotFoundError, DamagedFile):
         return None
 
 

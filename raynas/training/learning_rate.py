@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from raynas.recipe.recipe import TrainingSettings
+from raynas.recipe.settings import TrainingSettings
 
 
 def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:

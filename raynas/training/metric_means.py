@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Means:
+class MetricMeans:
     """Sums and counts, on the device where the metrics are, so that adding waits for nothing."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Means:
         return {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
 
     @classmethod
-    def restore(cls, state: Mapping[str, tuple[float, int]], device: torch.device) -> Means:
+    def restore(cls, state: Mapping[str, tuple[float, int]], device: torch.device) -> MetricMeans:
         means = cls()
         for name, (total, count) in state.items():
             means._sums[name] = torch.tensor(total, device=device)

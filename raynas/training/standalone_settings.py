@@ -17,12 +17,12 @@ from raynas.interfaces.objective import (
     Learner,
     MicroBatch,
     Objective,
-    Step,
+    TrainingStep,
     UniformPath,
     Update,
     add_gradients,
 )
-from raynas.recipe.recipe import TeacherSettings
+from raynas.recipe.settings import TeacherSettings
 from raynas.training.teacher import Teacher
 from search_spaces.cell.auxiliary import DropPath
 from search_spaces.cell.space import CellSpace
@@ -30,16 +30,16 @@ from search_spaces.cell.supernet import CellSupernet
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from raynas.data import Prepared
-    from raynas.recipe.recipe import FitSettings
+    from raynas.data import PreparedData
+    from raynas.recipe.settings import FitSettings
     from search_spaces import Architecture, Costs, SearchSpace
 
 
-def stand_alone(settings: FitSettings, data: Prepared) -> Objective:
+def standalone_objective(settings: FitSettings, data: PreparedData) -> Objective:
     """How one network is trained alone."""
     if not (settings.auxiliary_weight or settings.drop_path or settings.stochastic_depth or settings.teacher):
         return UniformPath()
-    return StandAlone(
+    return StandaloneTraining(
         auxiliary_weight=settings.auxiliary_weight,
         drop_path=settings.drop_path,
         stochastic_depth=settings.stochastic_depth,
@@ -50,7 +50,7 @@ def stand_alone(settings: FitSettings, data: Prepared) -> Objective:
     )
 
 
-def refuse_unfit(space: SearchSpace, settings: FitSettings) -> None:
+def check_standalone_settings(space: SearchSpace, settings: FitSettings) -> None:
     """Raises UserError if a network of this space cannot be trained as the settings ask."""
     if settings.teacher is not None:
         Teacher.refuse_unfit(settings.teacher, space.num_classes)
@@ -65,7 +65,7 @@ def refuse_unfit(space: SearchSpace, settings: FitSettings) -> None:
         )
 
 
-class StandAlone(Objective):
+class StandaloneTraining(Objective):
     """A network with what regularises it. The loss is that of both classifiers, where there are two.
 
     Attributes:
@@ -96,11 +96,11 @@ class StandAlone(Objective):
         teacher = None
         if self.teacher is not None:
             teacher = Teacher(self.teacher, space.num_classes, self.mean, self.std)
-        return _StandAloneLearner(self, head, teacher)
+        return _StandaloneLearner(self, head, teacher)
 
 
-class _StandAloneLearner(Learner):
-    def __init__(self, settings: StandAlone, head: nn.Module | None, teacher: Teacher | None) -> None:
+class _StandaloneLearner(Learner):
+    def __init__(self, settings: StandaloneTraining, head: nn.Module | None, teacher: Teacher | None) -> None:
         super().__init__()
         self._settings = settings
         self._teacher = teacher
@@ -113,7 +113,7 @@ class _StandAloneLearner(Learner):
         drop_path = self._settings.drop_path * epoch / self._settings.epochs
         return [[Update(WEIGHTS, "train", lambda step: self._one_network(step, drop_path))]]
 
-    def _one_network(self, step: Step, drop_path: float) -> Gradients:
+    def _one_network(self, step: TrainingStep, drop_path: float) -> Gradients:
         path = step.space.sample(step.generator)
         seed = int(step.generator.integers(2**62))
         metrics: dict[str, Tensor] = {}
@@ -131,7 +131,9 @@ class _StandAloneLearner(Learner):
                 metrics[key] = metrics[key] + value if key in metrics else value
         return Gradients([path], metrics)
 
-    def _run_cells(self, step: Step, batch: MicroBatch, path: Architecture, drop: DropPath | None) -> dict[str, Tensor]:
+    def _run_cells(
+        self, step: TrainingStep, batch: MicroBatch, path: Architecture, drop: DropPath | None
+    ) -> dict[str, Tensor]:
         assert isinstance(step.supernet, CellSupernet)
         logits, features = step.supernet.trained(batch.images, path, drop)
         taught = self._taught(step, batch)
@@ -142,7 +144,7 @@ class _StandAloneLearner(Learner):
         return add_gradients(both, lambda images: logits, [batch])
 
     def _run_blocks(
-        self, step: Step, batch: MicroBatch, path: Architecture, drop: Callable[[float, int], DropPath]
+        self, step: TrainingStep, batch: MicroBatch, path: Architecture, drop: Callable[[float, int], DropPath]
     ) -> dict[str, Tensor]:
         branches = list(step.supernet.branches(path)) if self._settings.stochastic_depth else []
         rates = [self._settings.stochastic_depth * place / len(branches) for place in range(1, len(branches) + 1)]
@@ -150,7 +152,7 @@ class _StandAloneLearner(Learner):
         with _dropping(branches, drops):
             return add_gradients(self._taught(step, batch), lambda images: step.supernet(images, path), [batch])
 
-    def _taught(self, step: Step, batch: MicroBatch) -> Step:
+    def _taught(self, step: TrainingStep, batch: MicroBatch) -> TrainingStep:
         """The step with the teacher's share in its loss on this micro-batch."""
         if self._teacher is None:
             return step

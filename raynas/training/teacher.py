@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from search_spaces.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from raynas.recipe.recipe import TeacherSettings
+    from raynas.recipe.settings import TeacherSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -46,7 +46,7 @@ class Teacher:
             return
         from torchvision import models
 
-        _refuse_unnamed(settings.model)
+        _check_model_name(settings.model)
         known = len(models.get_model_weights(settings.model).DEFAULT.meta["categories"])
         if known != num_classes:
             raise UserError(
@@ -73,7 +73,7 @@ class Teacher:
         return loss
 
 
-def _refuse_unnamed(model: str) -> None:
+def _check_model_name(model: str) -> None:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -84,7 +84,7 @@ def _refuse_unnamed(model: str) -> None:
 def _loaded(settings: TeacherSettings, num_classes: int) -> nn.Module:
     from torchvision import models
 
-    _refuse_unnamed(settings.model)
+    _check_model_name(settings.model)
     if settings.weights == "DEFAULT":
         pretrained: nn.Module = models.get_model(settings.model, weights="DEFAULT")
         return pretrained

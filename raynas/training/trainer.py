@@ -21,36 +21,32 @@ from torch.optim.swa_utils import AveragedModel
 
 import search_spaces
 from raynas.data import Images, open_images, training_batch
-from raynas.data.images import Part
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Objective, Step
-from raynas.recipe.recipe import EvaluationSettings, FitSettings, Settings
-from raynas.results.outcome import EvaluationTable
-from raynas.runtime.memory import ran_out
-from raynas.runtime.process import prepare_process
+from raynas.interfaces.costs import costs_of
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, Objective, TrainingStep
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.runtime.process import prepare_process, ran_out_of_memory
 from raynas.storage import lock
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run_plan import costs_of
+from raynas.storage.step_records import write_history
+from raynas.storage.weights import LEARNER_FILE, WEIGHTS_FILE
 from raynas.training import checkpoints
 from raynas.training.all_reduce import from_first_worker, sum_over_workers
-from raynas.training.divergence import Divergence, Watch, refuse_broken
-from raynas.training.early_stop import Judge
-from raynas.training.epoch_schedule import Walk
+from raynas.training.divergence import Divergence, LossMonitor, check_weights_finite
+from raynas.training.epoch_schedule import EpochSchedule
+from raynas.training.job import (
+    FAILURE_FILE,
+    PROBABILITIES_FILE,
+    PROGRESS_FILE,
+    UNREADABLE_FILE,
+    WORKERS_FILE,
+    TrainingJob,
+)
 from raynas.training.learning_rate import epoch_batches, learning_rate
-from raynas.training.metric_means import Means
-from raynas.training.update import carry_out, optimizer_of
-from search_spaces import Budget, SearchSpace
+from raynas.training.metric_means import MetricMeans
+from raynas.training.update import apply_update, make_optimizer
+from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 
-TRAINED, LEARNT = "weights.safetensors", "learner.safetensors"
-"""What a finished training leaves in its step's folder."""
-PROBABILITIES = "probabilities.json"
-"""What a learner that weighs options ended with, one row a choice."""
-WORKERS = "workers.json"
-"""How many workers a training that began with more goes on with."""
-FAILURE = "failure.json"
-"""Why a training cannot go on as it is: a `message`, and the `kind`, divergence or memory."""
-PASSED_OVER = "passed-over.json"
-"""The checkpoints that could not be read (`files`), and the one that training went on from (`instead`)."""
 _PROGRESS_SECONDS = 1.0
 _WATCH_STEPS = 50
 _SHUFFLE, _VALIDATION = 1, 2
@@ -65,70 +61,29 @@ class TooManyWorkers(Exception):
         self.enough = enough
 
 
-class TrainingJob(Settings):
-    """All that a worker needs, as plain JSON.
-
-    Attributes:
-        run: the run folder's URI.
-        step: the step's folder in it.
-        space: the space's specification; the supernet holds its surviving options.
-        objective: a reference to the `Objective`.
-        latency: the rows of the latency table, where the run has one.
-        actors: the names of the supernet actors that are asked, after each epoch, for the one-shot accuracy of the
-            architecture that the learner would choose.
-        name, about: the step's name, and the columns that its rows of the evaluation table share.
-        parts: the part of the data that each stream reads (`{"train": "train"}`).
-        judge: who says after each epoch, in a sweep with a scheduler, whether it was enough.
-        start: the file of the weights to begin with, if not from scratch.
-        rate_share: of the learning rate that is left after divergences.
-        seed: what every draw is seeded by, with epoch and step.
-    """
-
-    run: str
-    step: str
-    attempt: int
-    space: dict[str, Any]
-    objective: dict[str, Any]
-    latency: list[list[Any]] | None
-    budget: Budget
-    actors: list[str]
-    judge: Judge | None
-    name: str
-    about: dict[str, Any]
-    training: FitSettings
-    evaluation: EvaluationSettings
-    data: dict[str, Any]
-    parts: dict[str, Part]
-    start: str | None
-    rate_share: float = 1.0
-    seed: int
-    threads: int
-    deterministic: bool
-
-
-def work(config: dict[str, Any]) -> None:
+def train_worker(config: dict[str, Any]) -> None:
     """Train to the end of the job, from its newest checkpoint; the first worker writes what comes of it."""
     job = TrainingJob.model_validate(config)
     prepare_process(job.threads, job.deterministic)
     lock.note_process(RunFolder(job.run), job.attempt)
-    folder = RunFolder(job.run) / job.step
-    if folder.exists(FAILURE):  # a worker before this one has said why starting again is no use
+    folder = RunFolder(job.run) / job.folder
+    if folder.exists(FAILURE_FILE):  # a worker before this one has said why starting again is no use
         return
     trainer = Trainer(job)
     try:
         for row in trainer.epochs():
             train.report({**row, "step": job.name, **trainer.learner.notes()})
-            if trainer.is_enough(row["epoch"]):
+            if trainer.should_stop(row["epoch"]):
                 break
     except Divergence as fault:
         if trainer.is_first:
-            folder.write_json(FAILURE, {"kind": "divergence", "message": str(fault)})
+            folder.write_json(FAILURE_FILE, {"kind": "divergence", "message": str(fault)})
     except TooManyWorkers as end:
         if trainer.is_first:
-            folder.write_json(WORKERS, {"workers": end.enough})
+            folder.write_json(WORKERS_FILE, {"workers": end.enough})
     except Exception as fault:
-        if ran_out(fault):
-            folder.write_json(FAILURE, {"kind": "memory", "message": trainer.out_of_memory()})
+        if ran_out_of_memory(fault):
+            folder.write_json(FAILURE_FILE, {"kind": "memory", "message": trainer.out_of_memory()})
         raise
     else:
         trainer.finish()
@@ -142,7 +97,7 @@ class Trainer:
         context = train.get_context()
         self.rank, self.workers = context.get_world_rank(), context.get_world_size()
         self.is_first = self.rank == 0
-        self.folder = RunFolder(job.run) / job.step
+        self.folder = RunFolder(job.run) / job.folder
         self.device = _device()
         self.space: SearchSpace = search_spaces.from_specification(job.space)
         self.images: Images = open_images(job.data)
@@ -153,16 +108,16 @@ class Trainer:
             own = self.supernet.state_dict()
             self.supernet.load_state_dict({key: start.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device).to(memory_format=torch.channels_last)
-        objective = Objective.revive(job.objective)
+        objective = Objective.restore(job.objective)
         self.costs = costs_of(self.space, job.latency)
         self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
         weights = [*self.supernet.parameters(), *self.learner.own_weights()]
-        self.optimizers = {WEIGHTS: optimizer_of(weights, job.training), **self.learner.groups()}
+        self.optimizers = {WEIGHTS: make_optimizer(weights, job.training), **self.learner.groups()}
         self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
-        self.watch = Watch(self.space.num_classes)
+        self.watch = LossMonitor(self.space.num_classes)
         self.history: list[dict[str, Any]] = []
-        self.likeliest_top1: float | None = None
+        self.most_probable_top1: float | None = None
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe.
@@ -178,16 +133,16 @@ class Trainer:
             if networks is not None and networks < self.workers:
                 raise TooManyWorkers(networks)
             begun = time.monotonic()
-            walk = Walk(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
+            walk = EpochSchedule(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
             self.supernet.train()
             for step in range(first_step, walk.steps):
                 self._one_step(epoch, step, walk, means)
                 self._between_steps(epoch, step, walk.steps, means)
             row = {**self._epoch_row(epoch, means), "workers": self.workers, "seconds": time.monotonic() - begun}
             self.history.append(row)
-            means, first_step = Means(), 0
+            means, first_step = MetricMeans(), 0
             self._checkpoint(epoch + 1, 0, means)
-            self._ask_for_likeliest(epoch)
+            self._evaluate_most_probable(epoch)
             yield row
 
     def out_of_memory(self) -> str:
@@ -196,44 +151,44 @@ class Trainer:
         images = math.ceil(training.batch_size / self.workers / training.accumulate)
         return (
             f"A training worker ran out of memory on {self.device} with {images} images at once (training.batch_size "
-            f"{training.batch_size} over scale.train_workers {self.workers} and training.accumulate "
+            f"{training.batch_size} over scale.train.workers {self.workers} and training.accumulate "
             f"{training.accumulate}): raise training.accumulate, or lower training.batch_size, in another folder "
             "(--out)."
         )
 
-    def is_enough(self, epoch: int) -> bool:
+    def should_stop(self, epoch: int) -> bool:
         """Whether the training may end with this epoch, which has been reported."""
-        if self.job.judge is None:
+        if self.job.early_stop is None:
             return False
-        enough = self.job.judge.says_enough(self.job.name, epoch) if self.is_first else False
+        enough = self.job.early_stop.should_stop(self.job.name, epoch) if self.is_first else False
         return bool(from_first_worker(int(enough)))
 
     def finish(self) -> None:
         """Write what was trained and the epochs' metrics: what the study reads when all workers have ended."""
         if self.is_first:
             about = {"epochs": len(self.history), "space": self.job.space}
-            self.folder.write_tensors(LEARNT, self.learner.state_dict(), about)
+            self.folder.write_tensors(LEARNER_FILE, self.learner.state_dict(), about)
             trained = self.supernet if self.average is None else self.average.module
-            self.folder.write_tensors(TRAINED, trained.state_dict(), about)
-            self.folder.write_json("history.json", {"epochs": self.history})
+            self.folder.write_tensors(WEIGHTS_FILE, trained.state_dict(), about)
+            write_history(self.folder, self.history)
             if (learnt := self.learner.probabilities()) is not None:
-                self.folder.write_json(PROBABILITIES, {"space": self.job.space, "options": learnt.tolist()})
+                self.folder.write_json(PROBABILITIES_FILE, {"space": self.job.space, "options": learnt.tolist()})
 
-    def _resume(self) -> tuple[int, int, Means]:
+    def _resume(self) -> tuple[int, int, MetricMeans]:
         """Load the newest checkpoint that the first worker can read: the epoch, step and means to go on with."""
         file, damaged = checkpoints.newest(self.folder) if self.is_first else (None, [])
         if damaged:
-            self.folder.write_json(PASSED_OVER, {"files": damaged, "instead": file})
+            self.folder.write_json(UNREADABLE_FILE, {"files": damaged, "instead": file})
         epoch, step, attempt = map(from_first_worker, checkpoints.written_at(file) if file else (0, 0, 0))
         if attempt == 0:
-            return 0, 0, Means()
+            return 0, 0, MetricMeans()
         file = checkpoints.name(epoch, step, attempt)
         about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner, self.average)
         self.history = about["history"]
         self.file = file
         if epoch and not step:
-            self._ask_for_likeliest(epoch - 1)
-        return epoch, step, Means.restore(about["means"], self.device)
+            self._evaluate_most_probable(epoch - 1)
+        return epoch, step, MetricMeans.restore(about["means"], self.device)
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
         return {
@@ -243,7 +198,7 @@ class Trainer:
             for number, (stream, part) in enumerate(self.job.parts.items())
         }
 
-    def _one_step(self, epoch: int, step: int, walk: Walk, means: Means) -> None:
+    def _one_step(self, epoch: int, step: int, walk: EpochSchedule, means: MetricMeans) -> None:
         training = self.job.training
         rate = learning_rate(
             training, epoch * walk.weight_steps + walk.weight_step(step), training.epochs * walk.weight_steps
@@ -252,7 +207,7 @@ class Trainer:
         for update, rows, beside in walk.at(step):
             batches = list(self._micro_batches(rows, (epoch, step), update.spread))
             others = [] if beside is None else list(self._micro_batches(beside, (epoch, step), update.spread))
-            given = Step(
+            given = TrainingStep(
                 self.space,
                 self.supernet,
                 batches,
@@ -264,7 +219,7 @@ class Trainer:
                 self.workers,
                 sum_over_workers,
             )
-            done = carry_out(update, self.optimizers, rate * self.job.rate_share, given, training.clip_norm)
+            done = apply_update(update, self.optimizers, rate * self.job.rate_factor, given, training.clip_norm)
             if self.average is not None and update.parameters == WEIGHTS:
                 self.average.update_parameters(self.supernet)
             leads = update.parameters == WEIGHTS or not walk.weight_steps
@@ -295,7 +250,7 @@ class Trainer:
                 )
                 yield MicroBatch(images, labels, (end - begin) / len(row), int(begin))
 
-    def _between_steps(self, epoch: int, step: int, steps: int, means: Means) -> None:
+    def _between_steps(self, epoch: int, step: int, steps: int, means: MetricMeans) -> None:
         """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""
         if (step + 1) % _WATCH_STEPS == 0:
             self.watch.look(epoch)
@@ -303,13 +258,13 @@ class Trainer:
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
             done = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
-            told = {"loss": means.values()["loss"], "likeliest_top1": self.likeliest_top1}
-            self.folder.write_json("progress.json", {**done, **told})
+            told = {"loss": means.values()["loss"], "most_probable_top1": self.most_probable_top1}
+            self.folder.write_json(PROGRESS_FILE, {**done, **told})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, means)
 
-    def _epoch_row(self, epoch: int, means: Means) -> dict[str, Any]:
+    def _epoch_row(self, epoch: int, means: MetricMeans) -> dict[str, Any]:
         row = {"epoch": epoch + 1, **means.values()}
         if self.job.training.validation_paths:
             row["validation_top1"] = self._validate(epoch)
@@ -326,31 +281,31 @@ class Trainer:
         evaluator = Evaluator(self.space, self.images, self.job.evaluation, self.device)
         return float(np.mean([answer["top1"] for answer in evaluator.one_shot(self.supernet, paths)]))
 
-    def _checkpoint(self, epoch: int, step: int, means: Means) -> None:
+    def _checkpoint(self, epoch: int, step: int, means: MetricMeans) -> None:
         self.watch.look(epoch if step else epoch - 1)
-        refuse_broken([*self.supernet.parameters(), *self.learner.parameters()], epoch if step else epoch - 1)
+        check_weights_finite([*self.supernet.parameters(), *self.learner.parameters()], epoch if step else epoch - 1)
         self.checkpointed = time.monotonic()
         if self.is_first:
             about = {"history": self.history, "means": means.state()}
             self.file = checkpoints.name(epoch, step, self.job.attempt)
             checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, about, self.average)
 
-    def _ask_for_likeliest(self, epoch: int) -> None:
+    def _evaluate_most_probable(self, epoch: int) -> None:
         """Write down what the supernet actors, with the newest checkpoint's weights, say of the learner's choice."""
-        likeliest = self.learner.likeliest()
-        if not (self.is_first and self.job.actors and likeliest):
+        most_probable = self.learner.most_probable()
+        if not (self.is_first and self.job.actors and most_probable):
             return
-        from raynas.evaluation.actors import Pool
+        from raynas.evaluation.actors import EvaluatorPool
 
-        pool = Pool(self.job.actors, self.costs, self.job.budget)
-        weights = f"{self.job.step}/{checkpoints.path(self.file)}"
-        evaluations = pool.evaluate([likeliest], weights)
-        about = {**self.job.about, "weights": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
+        pool = EvaluatorPool(self.job.actors, self.costs, self.job.budget)
+        weights = f"{self.job.folder}/{checkpoints.path(self.file)}"
+        evaluations = pool.evaluate([most_probable], weights)
+        about = {**self.job.shared_columns, "weights_version": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
         notes = self.learner.notes()
         if self.learner.networks(epoch) is not None:
             notes["workers"] = self.history[-1]["workers"]
         EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
-        self.likeliest_top1 = None if evaluations[0].failed else evaluations[0].top1
+        self.most_probable_top1 = None if evaluations[0].failure else evaluations[0].top1
 
 
 def moving_average(network: nn.Module, kept: float) -> AveragedModel:

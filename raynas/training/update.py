@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from raynas.cluster.devices import autocast_dtype
-from raynas.interfaces.objective import WEIGHTS, Gradients, Step, Update
-from raynas.recipe.recipe import TrainingSettings
+from raynas.interfaces.objective import WEIGHTS, Gradients, TrainingStep, Update
+from raynas.recipe.settings import TrainingSettings
 from raynas.training.all_reduce import add_over_workers, fill_in
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 """The optimizer of each group of parameters; `weights` are the supernet's."""
 
 
-def carry_out(
-    update: Update, optimizers: Optimizers, rate: float, step: Step, clip_norm: float | None = None
+def apply_update(
+    update: Update, optimizers: Optimizers, rate: float, step: TrainingStep, clip_norm: float | None = None
 ) -> Gradients:
     """Move one group of parameters once; returns the paths, and the metrics summed over the workers.
 
@@ -47,7 +47,7 @@ def carry_out(
     return Gradients(gradients.paths, metrics)
 
 
-def optimizer_of(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimizer of weights that the settings ask for."""
     rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
     if settings.optimizer == "sgd":

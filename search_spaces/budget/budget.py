@@ -20,11 +20,12 @@ from pydantic import (
 )
 from torch import Tensor
 
+from search_spaces.architecture import Architecture
 from search_spaces.budget.feasibility import settlement_of, window_text
 from search_spaces.budget.integer_program import Window
 from search_spaces.costs import Costs
 from search_spaces.errors import UserError, nearest
-from search_spaces.space import Architecture, SearchSpace
+from search_spaces.space import SearchSpace
 
 _SUFFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 

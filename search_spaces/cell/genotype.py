@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.space import CellSpace
 from search_spaces.cell.supernet import CellNetwork
 from search_spaces.errors import UserError
-from search_spaces.space import NOTHING, Architecture, Choice
 
 FILE = "genotype.txt"
 """A genotype's text in a run folder."""
@@ -50,7 +50,7 @@ class Genotype:
         Raises:
             UserError: if an edge of the space takes one operation alone.
         """
-        refuse_single_operations(space)
+        check_edges_take_subsets(space)
         single = torch.tensor(edges), torch.tensor([list(row) for row in operations])
         kept = (single[1] != 0) & (single[0] != 0)[:, None]
         rows = (single[1] * kept).tolist()
@@ -91,7 +91,7 @@ class Genotype:
         return cls.of(space, [operations for operations, _ in read], [edge for _, edge in read])
 
 
-def refuse_single_operations(space: CellSpace) -> None:
+def check_edges_take_subsets(space: CellSpace) -> None:
     """Raises UserError if an edge takes one operation alone."""
     if not all(choice.subset for choice in space.choices):
         raise UserError(

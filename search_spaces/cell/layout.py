@@ -7,9 +7,9 @@ from typing import NamedTuple
 from torch import nn
 
 from search_spaces.cell.operations import Operation
-from search_spaces.chain.blocks import Place
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.cost import Cost
+from search_spaces.layers.convolutions import Place
+from search_spaces.layers.cost import LayerCost
 
 
 class Part(NamedTuple):
@@ -19,7 +19,7 @@ class Part(NamedTuple):
     place: Place
     affine: bool = True
 
-    def cost(self) -> Cost:
+    def cost(self) -> LayerCost:
         return self.operation.cost(self.place, self.affine)
 
     def latency_key(self) -> LatencyKey | None:

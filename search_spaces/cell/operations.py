@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.chain.blocks import Place
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.cost import FREE, Cost, linear_cost
+from search_spaces.layers.convolutions import Place
+from search_spaces.layers.cost import FREE, LayerCost, linear_cost
 
 
 class Operation(ABC):
     """One operation, whatever its place."""
 
     @abstractmethod
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         """What one image costs here."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class ConvNorm(Operation):
     kernel: int
     activation: bool = True
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         cost = _conv_cost(place.in_channels, place.out_channels, self.kernel, place.out_size)
         cost += _norm_cost(place.out_channels, affine)
         return cost + _relu_cost(place.in_channels, place.size) if self.activation else cost
@@ -74,7 +74,7 @@ class SeparableConv(Operation):
         sizes = [place.size] + [place.out_size] * again
         return [Place(place.in_channels, *shape) for shape in zip(outs, strides, sizes, strict=True)]
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         cost = FREE
         for one in self._places(place):
             cost += _relu_cost(one.in_channels, one.size)
@@ -111,7 +111,7 @@ class Pool(Operation):
     greatest: bool = False
     norm: bool = False
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         return FREE
 
     def latency_key(self, place: Place) -> LatencyKey:
@@ -133,7 +133,7 @@ class Pool(Operation):
 class SkipConnect(Operation):
     """The identity, at no cost; where the shape changes, a `FactorizedReduce`."""
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         return FREE if place.keeps_shape else FactorizedReduce().cost(place, affine)
 
     def latency_key(self, place: Place) -> LatencyKey | None:
@@ -147,7 +147,7 @@ class SkipConnect(Operation):
 class FactorizedReduce(Operation):
     """ReLU, two 1x1 convolutions of stride 2, the second shifted by a pixel, side by side, and batch norm."""
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         convolutions = _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
         return _relu_cost(place.in_channels, place.size) + convolutions + _norm_cost(place.out_channels, affine)
 
@@ -182,7 +182,7 @@ class ResidualReduction(Operation):
     def _places(self, place: Place) -> tuple[Place, Place]:
         return place, Place(place.out_channels, place.out_channels, 1, place.out_size)
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         first, second = (ConvNorm(3).cost(one, affine) for one in self._places(place))
         return first + second + _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
 
@@ -214,7 +214,7 @@ class Classifier(Operation):
 
     norm: bool = False
 
-    def cost(self, place: Place, affine: bool) -> Cost:
+    def cost(self, place: Place, affine: bool) -> LayerCost:
         linear = linear_cost(place.in_channels, place.out_channels)
         if not self.norm:
             return linear
@@ -246,15 +246,15 @@ def _conv(
     return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
 
 
-def _conv_cost(in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1) -> Cost:
+def _conv_cost(in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1) -> LayerCost:
     weights = out_channels * (in_channels // groups) * kernel**2
-    return Cost(weights * out_size**2, weights)
+    return LayerCost(weights * out_size**2, weights)
 
 
-def _norm_cost(channels: int, affine: bool) -> Cost:
+def _norm_cost(channels: int, affine: bool) -> LayerCost:
     params = 2 * channels if affine else 0
-    return Cost(0, params, norm_params=params)
+    return LayerCost(0, params, norm_params=params)
 
 
-def _relu_cost(channels: int, size: int) -> Cost:
-    return Cost(0, 0, activations=channels * size**2)
+def _relu_cost(channels: int, size: int) -> LayerCost:
+    return LayerCost(0, 0, activations=channels * size**2)

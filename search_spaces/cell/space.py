@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import NOTHING, Architecture
 from search_spaces.cell.auxiliary import auxiliary_head
 from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.cell.operations import Operation
@@ -15,8 +16,8 @@ from search_spaces.cell.supernet import CellNetwork, CellSupernet, taken_operati
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
-from search_spaces.layers.cost import FREE, PLAIN, Counting
-from search_spaces.space import NOTHING, Architecture, CountingMode, SearchSpace
+from search_spaces.layers.cost import FREE, PLAIN, CountingRules
+from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 
@@ -38,7 +39,7 @@ class CellSpace(SearchSpace):
     affine: bool
     partial: int = 1
     auxiliary_norm: bool = True
-    paper_counting: Counting = PLAIN
+    paper_counting: CountingRules = PLAIN
 
     @abstractmethod
     def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:

@@ -10,12 +10,12 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.auxiliary import DropPath
 from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan
 from search_spaces.cell.partial_channels import joined, parted
 from search_spaces.errors import UserError
-from search_spaces.space import NOTHING, Architecture, Choice
-from search_spaces.supernet import Stage, State, Supernet
+from search_spaces.supernet import Segment, State, Supernet
 
 RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
 """What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
@@ -151,7 +151,7 @@ class CellSupernet(Cells, Supernet):
         self.partial = partial
         self._last_reduction = plan.last_reduction
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, node after node of each cell, the head; an edge is the sum of what it takes, times its gate."""
         taken = taken_operations(self.choices, architecture)
 
@@ -172,7 +172,7 @@ class CellSupernet(Cells, Supernet):
                 for name in taken[edge.choice]
             ]
             key = tuple(architecture.indices[edge.choice] for edge in part.edges)
-            stages.append(Stage(key, part.run, [*part.modules, *modules]))
+            stages.append(Segment(key, part.run, [*part.modules, *modules]))
             cell += part.ends is not None
         return stages
 

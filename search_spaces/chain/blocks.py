@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
@@ -17,37 +17,10 @@ from torch.nn import functional as F
 
 from search_spaces.errors import UserError, nearest
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.cost import FREE, Cost, conv_bn_cost, pointwise_cost, squeeze_cost
+from search_spaces.layers.convolutions import ACTIVATIONS, Place, Residual, conv_bn, multiple_of_8
+from search_spaces.layers.cost import FREE, LayerCost, conv_bn_cost, pointwise_cost, squeeze_cost
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "hard_swish": nn.Hardswish,
-    "silu": nn.SiLU,
-}
 SQUEEZES = ("input", "expanded")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a block stands: the channels that it takes and gives, its stride, and its input's height in pixels."""
-
-    in_channels: int
-    out_channels: int
-    stride: int
-    size: int
-
-    @property
-    def out_size(self) -> int:
-        return (self.size - 1) // self.stride + 1
-
-    @property
-    def keeps_shape(self) -> bool:
-        return self.stride == 1 and self.in_channels == self.out_channels
-
-    def part(self, of: int) -> Place:
-        """The same place for one channel in so many."""
-        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
 
 
 @dataclass(frozen=True)
@@ -92,34 +65,11 @@ class Style:
         return cast(nn.Module, SqueezeExcitation(hidden, squeezed, nn.ReLU, nn.Hardsigmoid))
 
 
-def multiple_of_8(channels: float) -> int:
-    """The nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-def conv_bn(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    activation: type[nn.Module] | None = None,
-) -> nn.Module:
-    """Convolution without bias, batch norm and activation; odd kernels are padded so that stride 1 keeps the size."""
-    from torchvision.ops import Conv2dNormActivation  # two seconds to import, and costs need no modules
-
-    return cast(
-        nn.Module,
-        Conv2dNormActivation(in_channels, out_channels, kernel, stride, groups=groups, activation_layer=activation),
-    )
-
-
 class Block(ABC):
     """One operation, whatever its place."""
 
     @abstractmethod
-    def cost(self, place: Place, style: Style) -> Cost:
+    def cost(self, place: Place, style: Style) -> LayerCost:
         """What one image costs here."""
 
     @abstractmethod
@@ -164,7 +114,7 @@ class MBConv(Block):
     def _expands(self, style: Style) -> bool:
         return not self.separable and (self.expansion > 1 or self.groups > 1 or style.keep_expand)
 
-    def cost(self, place: Place, style: Style) -> Cost:
+    def cost(self, place: Place, style: Style) -> LayerCost:
         hidden = place.in_channels * self.expansion
         cost = conv_bn_cost(hidden, hidden, self.kernel, place.out_size, groups=hidden, activation=True)
         cost += pointwise_cost(hidden, place.out_channels, place.out_size, self.groups)
@@ -209,7 +159,7 @@ class Basic(Block):
     def __str__(self) -> str:
         return f"basic{self.kernel}"
 
-    def cost(self, place: Place, style: Style) -> Cost:
+    def cost(self, place: Place, style: Style) -> LayerCost:
         first = conv_bn_cost(place.in_channels, place.out_channels, self.kernel, place.out_size, activation=True)
         return first + conv_bn_cost(place.out_channels, place.out_channels, self.kernel, place.out_size, 1, True)
 
@@ -238,7 +188,7 @@ class Skip(Block):
     def __str__(self) -> str:
         return "skip"
 
-    def cost(self, place: Place, style: Style) -> Cost:
+    def cost(self, place: Place, style: Style) -> LayerCost:
         return FREE if place.keeps_shape else pointwise_cost(place.in_channels, place.out_channels, place.out_size)
 
     def latency_key(self, place: Place, style: Style) -> LatencyKey | None:
@@ -248,21 +198,6 @@ class Skip(Block):
 
     def build(self, place: Place, style: Style) -> nn.Module:
         return nn.Identity() if place.keeps_shape else conv_bn(place.in_channels, place.out_channels, 1, place.stride)
-
-
-class Residual(nn.Sequential):
-    """What its layers make of the input, plus the input."""
-
-    @property
-    def branch(self) -> nn.Module:
-        """The layer whose output is added to the input."""
-        return self[-1]
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = images
-        for layer in self:
-            features = layer(features)
-        return images + features
 
 
 class PaddedResidual(Residual):

@@ -13,14 +13,17 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from search_spaces.chain.blocks import Place, Skip, Style, conv_bn, multiple_of_8, parse
-from search_spaces.chain.supernet import ChainSupernet, initialise, layer_key, network_state
+from search_spaces.architecture import Architecture, Choice
+from search_spaces.chain.blocks import Skip, Style, parse
+from search_spaces.chain.supernet import ChainSupernet, layer_key, network_state
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
-from search_spaces.layers.cost import PLAIN, Counting, conv_bn_cost
+from search_spaces.layers.convolutions import Place, conv_bn, multiple_of_8
+from search_spaces.layers.cost import PLAIN, CountingRules, conv_bn_cost
 from search_spaces.layers.head import Head
-from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.layers.initialise import initialise
+from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.validation import Classes, Number, Width, settings_of
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
@@ -74,7 +77,7 @@ class ChainFamily:
     activation: str = "relu6"
     keep_expand: bool = False
     squeeze: str = "input"
-    counting: Counting = PLAIN
+    counting: CountingRules = PLAIN
 
     def style(self, stage: Stage | None = None) -> Style:
         """How this stage's blocks are built, or, without one, stem and head."""

@@ -8,10 +8,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from search_spaces.chain.blocks import Residual
+from search_spaces.architecture import Architecture, Choice
 from search_spaces.errors import UserError
-from search_spaces.space import Architecture, Choice
-from search_spaces.supernet import Stage, Supernet, through
+from search_spaces.layers.convolutions import Residual
+from search_spaces.supernet import Segment, Supernet, through
 
 
 class ChainSupernet(Supernet):
@@ -45,14 +45,14 @@ class ChainSupernet(Supernet):
             raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
         return options[option]
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, one block for each choice, the head."""
         own = [None] * len(self.choices) if gates is None else list(gates)
-        stages = [Stage(None, partial(through, self.stem), [self.stem])]
+        stages = [Segment(None, partial(through, self.stem), [self.stem])]
         for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
             block = self.block(position, option)
-            stages.append(Stage(option, partial(through, block, gate=gate), [block]))
-        return [*stages, Stage(None, partial(through, self.head), [self.head])]
+            stages.append(Segment(option, partial(through, block, gate=gate), [block]))
+        return [*stages, Segment(None, partial(through, self.head), [self.head])]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
@@ -88,27 +88,3 @@ def network_state(
         if prefix in picked:
             renamed[picked[prefix] + name.removeprefix(prefix)] = tensor
     return renamed
-
-
-def initialise(model: nn.Module) -> None:
-    """MobileNetV2's start, drawn from torch's global generator, and residual blocks that begin as the identity.
-
-    Convolutions are Kaiming-normal by their fan-out, batch norm is the identity, linear layers are normal at 0.01. The
-    last batch norm of a residual block begins at zero (Goyal et al., 2017): in a supernet all paths so begin nearly as
-    one network, which on small images is the difference between learning in hundreds of steps and not at all.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            if module.bias is not None:  # squeeze-and-excitation's
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.01)
-            nn.init.zeros_(module.bias)
-    for module in model.modules():
-        if isinstance(module, Residual):
-            last_norm = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)][-1]
-            nn.init.zeros_(last_norm.weight)

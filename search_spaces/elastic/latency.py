@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.chain.blocks import Place, conv_bn
 from search_spaces.elastic.groups import Group, Item, Variables
 from search_spaces.elastic.network import build_block
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+from search_spaces.layers.convolutions import Place, conv_bn
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -18,8 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from search_spaces.chain.blocks import ACTIVATIONS, Place, conv_bn
-from search_spaces.chain.supernet import initialise
+from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.costs import SlicedCosts, group_cost
 from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, identities_last
 from search_spaces.elastic.latency import blocks_of, group_latency, of_kinds, timed_blocks
@@ -28,9 +27,11 @@ from search_spaces.elastic.network import build_block, network_state
 from search_spaces.elastic.supernet import SlicedSupernet
 from search_spaces.errors import UserError
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
+from search_spaces.layers.convolutions import ACTIVATIONS, Place, conv_bn
 from search_spaces.layers.cost import conv_bn_cost
 from search_spaces.layers.head import Head
-from search_spaces.space import Architecture, Choice, CountingMode, SearchSpace
+from search_spaces.layers.initialise import initialise
+from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.validation import Classes, Number, Width, settings_of
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 

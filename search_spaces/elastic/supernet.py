@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.chain.supernet import initialise
+from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.groups import Group, Variables, by_group
 from search_spaces.elastic.layers import LoadHook, SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
 from search_spaces.elastic.split_attention import SplitAttention, squeezed
 from search_spaces.errors import UserError
-from search_spaces.space import Architecture, Choice
-from search_spaces.supernet import Stage, State, Supernet, gated, through
+from search_spaces.layers.initialise import initialise
+from search_spaces.supernet import Segment, State, Supernet, gated, through
 
 Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "swish": F.silu}
@@ -209,15 +209,15 @@ class SlicedSupernet(Supernet):
                 before_loading(cut_what_is_loaded)
         self._initialise()
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Stage]:
+    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, each block, the head; every block of a group is multiplied by the product of its choices' gates."""
         products = [None] * len(self.groups) if gates is None else list(gates.view(len(self.groups), -1).prod(dim=1))
-        stages, channels = [Stage(None, partial(through, self.stem), [self.stem])], self.stem_channels
+        stages, channels = [Segment(None, partial(through, self.stem), [self.stem])], self.stem_channels
         for blocks, taken, gate in zip(self._blocks(), self._taken(architecture), products, strict=True):
             for block in blocks:
-                stages.append(Stage(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
+                stages.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
                 channels = taken.channels
-        return [*stages, Stage(None, partial(through, self.head), [self.head])]
+        return [*stages, Segment(None, partial(through, self.head), [self.head])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """The mixture, with channels and expansions by masks.

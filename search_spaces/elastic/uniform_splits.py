@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.loading import load
-from search_spaces.space import Architecture, SearchSpace
+from search_spaces.space import SearchSpace
 
 SPLITS = (1, 2, 4)
 _FROM, _TO = ("fbnetv2-f", "fbnetv2-f++"), "fbnetv2-f++"

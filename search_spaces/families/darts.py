@@ -32,6 +32,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.cell.operations import (
     Classifier,
@@ -43,9 +44,8 @@ from search_spaces.cell.operations import (
     SkipConnect,
 )
 from search_spaces.cell.space import CellSpace
-from search_spaces.chain.blocks import Place
 from search_spaces.errors import UserError, nearest
-from search_spaces.space import NOTHING, Architecture, Choice
+from search_spaces.layers.convolutions import Place
 from search_spaces.validation import Classes, Number, Width, settings_of
 
 OPERATIONS: dict[str, Operation] = {

@@ -21,7 +21,7 @@ grouped 1x1 convolutions as if they were dense, and no batch norm among the para
 """
 
 from search_spaces.chain.space import ChainFamily, Stage
-from search_spaces.layers.cost import Counting
+from search_spaces.layers.cost import CountingRules
 
 
 def _family(name: str, paper: str, options: tuple[str, ...]) -> ChainFamily:
@@ -40,7 +40,7 @@ def _family(name: str, paper: str, options: tuple[str, ...]) -> ChainFamily:
         num_classes=1000,
         activation="relu",
         keep_expand=True,
-        counting=Counting(activations=True, norms=False, dense=True),
+        counting=CountingRules(activations=True, norms=False, dense=True),
     )
 
 

@@ -20,7 +20,7 @@ The first block is fixed, a choice of one option; the others choose among the 13
 """
 
 from search_spaces.chain.space import ChainFamily, Stage
-from search_spaces.layers.cost import Counting
+from search_spaces.layers.cost import CountingRules
 
 _BLOCKS = tuple(f"k{kernel}e{expansion}" for kernel in (3, 5) for expansion in (1, 3, 6))
 _OPTIONS = (*_BLOCKS, *(f"{block}se" for block in _BLOCKS), "skip")
@@ -44,5 +44,5 @@ mnasnet = ChainFamily(
     num_classes=1000,
     activation="relu",
     keep_expand=True,
-    counting=Counting(norms=False),
+    counting=CountingRules(norms=False),
 )

@@ -26,13 +26,13 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
 from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
 from search_spaces.cell.space import CellSpace
-from search_spaces.chain.blocks import Place
 from search_spaces.errors import UserError
-from search_spaces.layers.cost import Counting
-from search_spaces.space import NOTHING, Architecture, Choice
+from search_spaces.layers.convolutions import Place
+from search_spaces.layers.cost import CountingRules
 from search_spaces.validation import Classes, Number, Width, settings_of
 
 OPERATIONS: dict[str, Operation] = {
@@ -91,7 +91,7 @@ class NatsBenchSpace(CellSpace):
     name = "nats-bench"
     paper = "NATS-Bench (Dong et al.), topology space; FTSO section 4.3"
     operations = OPERATIONS
-    paper_counting = Counting(biases=True)
+    paper_counting = CountingRules(biases=True)
 
     def __init__(self, asked: dict[str, object]) -> None:
         given = settings_of(NatsBenchSettings, asked, self.name)

@@ -30,7 +30,7 @@ ResNet-20 on CIFAR-10 (HourNAS figure 5), whose shortcuts are padded with zeros,
 """
 
 from search_spaces.chain.space import ChainFamily, Stage
-from search_spaces.layers.cost import PLAIN, Counting
+from search_spaces.layers.cost import PLAIN, CountingRules
 
 _MOBILE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
@@ -40,7 +40,7 @@ def _mobile(
     paper: str,
     rows: tuple[tuple[int, int, str], ...],
     activation: str,
-    counting: Counting = PLAIN,
+    counting: CountingRules = PLAIN,
 ) -> ChainFamily:
     """A network of seven rows: repeats, channels and block."""
     return ChainFamily(
@@ -95,7 +95,7 @@ efficientnet_max = _mobile(
     "HourNAS (Yang et al.), tables 3 and 15: the largest network on EfficientNet's backbone",
     tuple(zip((1, 4, 4, 4, 4, 4, 1), (16, 24, 40, 80, 112, 192, 320), 7 * ("k5e6se",), strict=True)),
     activation="silu",
-    counting=Counting(activations=True),
+    counting=CountingRules(activations=True),
 )
 
 resnet20 = ChainFamily(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
-class Cost:
+class LayerCost:
     """Of one image.
 
     Attributes:
@@ -26,15 +26,15 @@ class Cost:
     dense_macs: int = 0
     dense_params: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+    def __add__(self, other: LayerCost) -> LayerCost:
+        return LayerCost(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
-FREE = Cost(0, 0)
+FREE = LayerCost(0, 0)
 
 
 @dataclass(frozen=True)
-class Counting:
+class CountingRules:
     """How a paper counts; by default as `torch.utils.flop_counter` and `numel` do.
 
     Attributes:
@@ -49,7 +49,7 @@ class Counting:
     biases: bool = False
     dense: bool = False
 
-    def macs(self, cost: Cost) -> int:
+    def macs(self, cost: LayerCost) -> int:
         return (
             cost.macs
             + self.activations * cost.activations
@@ -57,39 +57,39 @@ class Counting:
             + self.dense * cost.dense_macs
         )
 
-    def params(self, cost: Cost) -> int:
+    def params(self, cost: LayerCost) -> int:
         return cost.params - (not self.norms) * cost.norm_params + self.dense * cost.dense_params
 
 
-PLAIN = Counting()
+PLAIN = CountingRules()
 
 
 def conv_bn_cost(
     in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1, activation: bool = False
-) -> Cost:
+) -> LayerCost:
     """A convolution without bias, its batch norm, which multiplies nothing by `flop_counter`, and its activation."""
     weights = out_channels * (in_channels // groups) * kernel**2
     norm = 2 * out_channels
-    return Cost(
+    return LayerCost(
         weights * out_size**2, weights + norm, norm_params=norm, activations=activation * out_channels * out_size**2
     )
 
 
 def pointwise_cost(
     in_channels: int, out_channels: int, out_size: int, groups: int = 1, activation: bool = False
-) -> Cost:
+) -> LayerCost:
     """A 1x1 convolution in groups, as `conv_bn_cost` counts it, and what it would cost more if it were dense."""
     grouped = conv_bn_cost(in_channels, out_channels, 1, out_size, groups, activation)
     missing = out_channels * (in_channels - in_channels // groups)
     return replace(grouped, dense_macs=missing * out_size**2, dense_params=missing)
 
 
-def squeeze_cost(channels: int, squeezed: int) -> Cost:
+def squeeze_cost(channels: int, squeezed: int) -> LayerCost:
     """A squeeze-and-excitation: two 1x1 convolutions with bias on the pooled channels, and two activations."""
     weights, biases = 2 * channels * squeezed, channels + squeezed
-    return Cost(weights, weights + biases, activations=biases)
+    return LayerCost(weights, weights + biases, activations=biases)
 
 
-def linear_cost(in_features: int, out_features: int) -> Cost:
+def linear_cost(in_features: int, out_features: int) -> LayerCost:
     """A linear layer with bias; adding the bias is no multiply-add."""
-    return Cost(in_features * out_features, (in_features + 1) * out_features, bias_adds=out_features)
+    return LayerCost(in_features * out_features, (in_features + 1) * out_features, bias_adds=out_features)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from search_spaces.chain.blocks import ACTIVATIONS, conv_bn
 from search_spaces.latency_table import LatencyKey, TimedBlock
-from search_spaces.layers.cost import Cost, linear_cost, pointwise_cost
+from search_spaces.layers.convolutions import ACTIVATIONS, conv_bn
+from search_spaces.layers.cost import LayerCost, linear_cost, pointwise_cost
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Head:
     def features(self) -> int:
         return self.linear_features or self.pooled
 
-    def cost(self) -> Cost:
+    def cost(self) -> LayerCost:
         cost = linear_cost(self.features, self.num_classes)
         if self.linear_features:
-            cost += linear_cost(self.pooled, self.linear_features) + Cost(0, 0, activations=self.linear_features)
+            cost += linear_cost(self.pooled, self.linear_features) + LayerCost(0, 0, activations=self.linear_features)
         if self.conv_channels:
             cost += pointwise_cost(self.in_channels, self.conv_channels, self.size, activation=True)
         return cost

@@ -27,7 +27,7 @@ import pandas as pd
 
 from benchmarks.common.report import heading, table
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import records
+from raynas.storage.step_records import records
 from tests.faults.runs import Command, Result, living, marked, reaped, write_recipe
 from tests.faults.studies import STUDIES
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from raynas.interfaces.objective import Gradients, Learner, Step, UniformPath, Update
+from raynas.interfaces.objective import Gradients, Learner, TrainingStep, UniformPath, Update
 
 if TYPE_CHECKING:
     from search_spaces import Costs, SearchSpace
@@ -31,6 +31,6 @@ class _Hungry(Learner):
         return [[update if epoch == 0 else replace(update, accumulate=_too_much)]]
 
 
-def _too_much(step: Step) -> Gradients:
+def _too_much(step: TrainingStep) -> Gradients:
     torch.empty(2**50)
     raise AssertionError("no machine has so much")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from raynas.interfaces.objective import Gradients, Learner, Step, UniformPath, Update
+from raynas.interfaces.objective import Gradients, Learner, TrainingStep, UniformPath, Update
 
 if TYPE_CHECKING:
     from search_spaces import Costs, SearchSpace
@@ -29,7 +29,7 @@ class _Poisoned(Learner):
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         (update,) = self._learner.passes(epoch)[0]
 
-        def accumulate(step: Step) -> Gradients:
+        def accumulate(step: TrainingStep) -> Gradients:
             done = update.accumulate(step)
             if epoch == 1:
                 for parameter in step.supernet.parameters():

@@ -21,7 +21,7 @@ import pandas as pd
 
 import raynas
 from benchmarks.common.report import heading, table
-from raynas.cluster.ray_session import connected
+from raynas.cluster.ray_session import connect
 from tests.faults.runs import parent, told
 from tests.raynas.conftest import SMALL
 
@@ -65,7 +65,7 @@ def counted() -> pd.DataFrame:
 
 def soak(minutes: float) -> Iterator[pd.DataFrame]:
     """What is counted after each search for so many minutes."""
-    with tempfile.TemporaryDirectory(prefix="raynas-soak-") as folder, connected():
+    with tempfile.TemporaryDirectory(prefix="raynas-soak-") as folder, connect():
         start, seconds, search = time.monotonic(), 0.0, 0
         while seconds < 60 * minutes:
             raynas.run({**SMALL, "seed": search}, Path(folder) / str(search))

@@ -17,7 +17,7 @@ STUDIES: dict[str, tuple[str | None, list[str]]] = {
             "method.architecture_learning_rate=0.3",
             "method.samples={per_nat: 0.1}",
             "data.classes=4",
-            "scale.train_workers=1",
+            "scale.train.workers=1",
         ],
     ),
     "hm-nas": (

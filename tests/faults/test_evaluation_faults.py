@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from raynas.recipe.recipe import Recipe
-from raynas.results.outcome import EvaluationTable, Found, pareto_front
+from raynas.results.evaluation_table import EvaluationTable, SearchResult
+from raynas.results.pareto import pareto_front
+from raynas.storage.errors import StepFailed
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import plan
-from raynas.study.steps import StepFailed
 from raynas.study.study import Study
 from tests.faults.test_training_faults import RECIPE, Heard
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
@@ -72,7 +73,7 @@ def test_fewer_images_at_once_where_memory_runs_out() -> None:
 def study(folder: Path) -> Iterator[tuple[Study, Heard]]:
     """A study with weights, untrained, to search by."""
     heard = Heard(folder)
-    with opened(plan(Recipe.read(RECIPE)), RunFolder(folder), heard) as opened_study:
+    with open_study(plan(Recipe.read(RECIPE)), RunFolder(folder), heard) as opened_study:
         yield opened_study, heard
 
 
@@ -109,7 +110,7 @@ def test_what_cannot_be_measured_is_written_down_and_the_search_goes_on(tmp_path
 
 @pytest.mark.usefixtures("cluster")
 def test_a_damaged_table_and_a_lost_state_are_mended(tmp_path: Path) -> None:
-    def search() -> tuple[Found, list[str]]:
+    def search() -> tuple[SearchResult, list[str]]:
         with study(tmp_path) as (it, heard):
             write_weights(it, "nothing")
             return it.search("search", it.space, WEIGHTS, SEARCHER), heard.said

@@ -7,7 +7,7 @@ from tests.faults.runs import Result
 from tests.faults.studies import STUDIES
 from tests.faults.test_kills import Commands, attempts, killed_in, training
 from tests.support.small_spaces import cells
-from tuners.hm_nas.method import searched_in
+from tuners.hm_nas.found_network import searched_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE, SHORT = STUDIES["hm-nas"]

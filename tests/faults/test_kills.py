@@ -91,7 +91,7 @@ def test_ray_itself_is_killed(command: Commands, undisturbed: Result) -> None:
 def test_one_evaluator_does_as_two_and_a_second_run_on_its_folder_is_refused(
     command: Commands, undisturbed: Result
 ) -> None:
-    run = command("alone", "scale.evaluators=1")
+    run = command("alone", "scale.evaluate.actors=1")
     process = run.start()
     with reaped(process):
         wait_until(lambda: training("supernet")(run.out), process)

@@ -11,7 +11,7 @@ import pytest
 
 import raynas
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import records
+from raynas.storage.step_records import records
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, searching, training
 from tests.raynas.training.test_checkpoints import of_another_version, with_a_bit_flipped

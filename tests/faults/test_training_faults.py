@@ -11,12 +11,12 @@ import pytest
 
 from raynas.interfaces.objective import Objective, UniformPath
 from raynas.recipe.recipe import Recipe
+from raynas.storage.errors import StepFailed
 from raynas.storage.progress import Quiet
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import plan
-from raynas.study.steps import StepFailed
 from raynas.training import checkpoints
 from tests.faults.hungry import Hungry
 from tests.faults.poisoned import Poisoned
@@ -48,7 +48,7 @@ class Heard(Quiet):
 def training(folder: Path, objective: Objective, *changes: str) -> Iterator[tuple[Heard, Any]]:
     """A study's training step in a folder, not yet carried out, and what it says."""
     recipe, heard = Recipe.read(RECIPE, changes), Heard(folder)
-    with opened(plan(recipe), RunFolder(folder), heard) as study:
+    with open_study(plan(recipe), RunFolder(folder), heard) as study:
 
         def train() -> Weights:
             return study.train("supernet", study.space, objective, recipe.training)

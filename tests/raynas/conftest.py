@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
     "search": {"population": 8, "generations": 2},
     "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 64},
     "fit": {"epochs": 2, "batch_size": 64, "learning_rate": 0.1, "ema": 0.9, "stochastic_depth": 0.1},
-    "scale": {"evaluators": 1},
+    "scale": {"evaluate": {"actors": 1}},
 }
 
 

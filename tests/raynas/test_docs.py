@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 SHRUNK = {
     "pad-nas-digits": "method.epochs=[1,1,1] search.population=8 search.generations=2",
     "hour-nas-digits": "method.vital_epochs=1 method.epochs=1",
-    "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train_workers=1",
+    "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train.workers=1",
     "hm-nas-digits": "training.epochs=2 method.warm_epochs=1 method.mask_epochs=1 fit.epochs=1",
     "ftso-digits": "method.topology_steps=2 method.topology_epochs=1 fit.epochs=1",
 }
@@ -36,7 +36,7 @@ def shrunk(command: str) -> str:
     read = re.match(r"raynas run (\S+)", command)
     if read is None or read[1] not in SHRUNK:
         return command
-    changes = [*SHRUNK[read[1]].split(), "scale.evaluators=1", "data.fraction=0.3"]
+    changes = [*SHRUNK[read[1]].split(), "scale.evaluate.actors=1", "data.fraction=0.3"]
     return " ".join([command, *(f"--set {change}" for change in changes)])
 
 

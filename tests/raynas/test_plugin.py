@@ -47,7 +47,7 @@ def test_they_run_together_and_with_what_ships(environment: dict[str, str], tmp_
     recipe.write_text(
         "method: {name: halving, architectures: 4, rounds: 2}\nspace: narrow\nbudget: {macs: {max: 1M}}\n"
         "training: {epochs: 1, batch_size: 64, learning_rate: 0.1}\n"
-        "evaluation: {recalibration_images: 64, recalibration_batch_size: 64}\nscale: {evaluators: 1}\n"
+        "evaluation: {recalibration_images: 64, recalibration_batch_size: 64}\nscale: {evaluate: {actors: 1}}\n"
     )
     outcome = told(environment, "run", str(recipe), "--out", str(tmp_path / "run"))
     assert (outcome["method"], outcome["space"]) == ("halving", "narrow")

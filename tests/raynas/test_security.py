@@ -15,7 +15,7 @@ import pytest
 
 from raynas.recipe.recipe import Recipe, kept_recipe
 from raynas.results.outcome import load
-from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.training import checkpoints
 from search_spaces import LatencyTable
 from search_spaces.errors import UserError
@@ -75,7 +75,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 def test_a_pickle_is_refused_by_whatever_reads(tmp_path: Path, reader: str) -> None:
     mark, (name, read) = tmp_path / "mark", READERS[reader]
     (tmp_path / name).write_bytes(pickle.dumps(Malicious(mark)))
-    with pytest.raises((Damaged, UserError)):
+    with pytest.raises((DamagedFile, UserError)):
         read(tmp_path / name)
     assert not mark.exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 import search_spaces
 from search_spaces import UserError
-from search_spaces.loading import is_file
+from search_spaces.registry import is_file
 
 
 def test_the_families_are_found_by_name() -> None:

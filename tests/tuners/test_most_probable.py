@@ -9,7 +9,7 @@ import torch
 import search_spaces
 from search_spaces import Budget
 from tuners.fp_nas.distribution import Kind, factors_of
-from tuners.most_probable import in_order, likeliest_of_factors
+from tuners.fp_nas.most_probable import in_order, most_probable_of_factors
 
 
 def test_combinations_come_in_order_each_once() -> None:
@@ -39,7 +39,7 @@ def test_it_is_the_most_probable_of_all_that_meet_the_budget(kind: Kind, macs: d
     probabilities = factors.log_probability(logits.double(), every)
     within = budget.met(costs.total(every))
     assert 0 < within.sum() < len(every)
-    found, exact = likeliest_of_factors(factors, logits, costs, budget)
+    found, exact = most_probable_of_factors(factors, logits, costs, budget)
     assert exact
     assert found is not None
     assert found.tolist() == every[probabilities.masked_fill(~within, -torch.inf).argmax()].tolist()
@@ -49,7 +49,7 @@ def test_nothing_is_found_where_nothing_meets_the_budget() -> None:
     space = search_spaces.load("nas-bench-macro", width=0.125, resolution=16)
     factors = factors_of(space, "joint")
     budget = Budget.model_validate({"macs": {"max": 1}})
-    assert likeliest_of_factors(factors, factors.uniform(), space.costs(), budget) == (None, True)
+    assert most_probable_of_factors(factors, factors.uniform(), space.costs(), budget) == (None, True)
 
 
 def test_far_from_the_mode_it_goes_step_by_step() -> None:
@@ -58,7 +58,7 @@ def test_far_from_the_mode_it_goes_step_by_step() -> None:
     factors = factors_of(space, "joint")
     logits = torch.randn(factors.uniform().shape, generator=torch.Generator().manual_seed(0)) * 3
     assert not budget.met(costs.total(factors.mode(logits)[None]))
-    found, exact = likeliest_of_factors(factors, logits, costs, budget, listed=0)
+    found, exact = most_probable_of_factors(factors, logits, costs, budget, listed=0)
     assert not exact
     assert found is not None
     assert budget.met(costs.total(found[None]))

@@ -11,7 +11,7 @@ import pytest
 
 import raynas
 from raynas.recipe.recipe import Recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from search_spaces import UserError
 from tuners.sweep import TABLE, Setting, Sweep
@@ -30,7 +30,7 @@ def asked(settings: list[dict[str, Any]], **method: Any) -> Recipe:
 
 def test_a_trial_has_the_swept_method_with_its_changes_and_seed() -> None:
     recipe = asked(SETTINGS)
-    method = of_recipe(recipe)
+    method = method_of_recipe(recipe)
     assert isinstance(method, Sweep)
     first, second = (method.recipe_of(setting, recipe, 7) for setting in method.settings)
     assert first.method == {"name": "ftso", "topology_steps": 1}
@@ -54,7 +54,7 @@ def test_what_a_setting_cannot_ask_is_said_before_anything_is_trained(
 ) -> None:
     recipe = asked(settings)
     with pytest.raises(UserError, match=said):
-        of_recipe(recipe).check(plan(recipe))
+        method_of_recipe(recipe).check(plan(recipe))
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
 from raynas.study.method import Method
+from search_spaces.architecture import NOTHING
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from search_spaces.space import NOTHING
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner, nodes
 
 if TYPE_CHECKING:
@@ -41,17 +41,17 @@ class Darts(Method):
     architecture_learning_rate: float = Field(default=3e-4, gt=0)
 
     def check(self, plan: Plan) -> None:
-        refuse_budget(plan.recipe.budget, plan.recipe.method["name"])
-        refuse_without_edges(plan.space, plan.recipe.method["name"])
-        refuse_edges_that_stay(plan.space, self.inputs)
+        check_no_budget(plan.recipe.budget, plan.recipe.method["name"])
+        check_space_has_cells(plan.space, plan.recipe.method["name"])
+        check_edges_can_be_removed(plan.space, self.inputs)
         if self.order == 2 and plan.recipe.training.optimizer != "sgd":
             raise UserError("The second order looks ahead by a step of SGD: set training.optimizer=sgd, or order=1.")
 
     def run(self, study: Study) -> Outcome:
         objective = self.objective()
         weights = study.train("supernet", study.space, objective, study.recipe.training, streams=STREAMS)
-        learner = learnt(study, objective, study.space, weights)
-        study.evaluate("final", study.space, [learner.likeliest()], weights, learner.notes())
+        learner = restore_learner(study, objective, study.space, weights)
+        study.evaluate("final", study.space, [learner.most_probable()], weights, learner.notes())
         study.say(f"{100 * learner.notes()['skips']:.0f} % of the operations are skip connections")
         return study.outcome("final", study.space, "macs", weights)
 
@@ -75,20 +75,20 @@ class PcDarts(Darts):
     architecture_learning_rate: float = Field(default=6e-4, gt=0)
 
 
-def learnt(study: Study, objective: Mixture, space: SearchSpace, weights: Weights) -> MixtureLearner:
+def restore_learner(study: Study, objective: Mixture, space: SearchSpace, weights: Weights) -> MixtureLearner:
     """The learner at the end of the training that gave these weights."""
     learner = objective.begin(space, study.costs, 0)
-    learner.load_state_dict(study.learnt(weights))
+    learner.load_state_dict(study.learner_state(weights))
     return learner
 
 
-def refuse_budget(budget: Budget, method: str) -> None:
+def check_no_budget(budget: Budget, method: str) -> None:
     """Raises UserError if there is a budget, for a method that looks at accuracy alone."""
     if budget.root:
         raise UserError(f"The method {method} honours no budget in cells: leave the key budget out.")
 
 
-def refuse_without_edges(space: SearchSpace, method: str) -> None:
+def check_space_has_cells(space: SearchSpace, method: str) -> None:
     """Raises UserError if a space is not one of cells."""
     if not isinstance(space, CellSpace):
         raise UserError(
@@ -97,7 +97,7 @@ def refuse_without_edges(space: SearchSpace, method: str) -> None:
         )
 
 
-def refuse_edges_that_stay(space: SearchSpace, inputs: int | None) -> None:
+def check_edges_can_be_removed(space: SearchSpace, inputs: int | None) -> None:
     """Raises UserError if a node shall keep fewer inputs than it has, and a choice cannot be nothing."""
     for edges in nodes(space) if inputs is not None else ():
         for choice in (space.choices[edge] for edge in edges):

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from raynas.interfaces.objective import MicroBatch, Step
+from raynas.interfaces.objective import MicroBatch, TrainingStep
 from raynas.training.all_reduce import add_over_workers
 
-RunMixture = Callable[[Step, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
+RunMixture = Callable[[TrainingStep, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
 """Adds the gradients of a mixture's loss on these images to all leaves that have one; returns the metrics."""
 
 
 def unrolled_gradient(
-    step: Step, mixture: Tensor, run_mixture: RunMixture, distance: float = 0.01
+    step: TrainingStep, mixture: Tensor, run_mixture: RunMixture, distance: float = 0.01
 ) -> dict[str, Tensor]:
     """Add to `mixture.grad` the gradient of L_val(w', mixture), where w' is the weights after their next step.
 

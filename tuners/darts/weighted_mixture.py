@@ -21,12 +21,12 @@ from raynas.interfaces.objective import (
     Learner,
     MicroBatch,
     Objective,
-    Step,
+    TrainingStep,
     Update,
     add_gradients,
 )
+from search_spaces.architecture import NOTHING
 from search_spaces.costs import kept_options
-from search_spaces.space import NOTHING
 from tuners.darts.second_order import unrolled_gradient
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class MixtureLearner(Learner):
         if not chance:
             return [[weights]]
 
-        def move_architecture(step: Step) -> Gradients:
+        def move_architecture(step: TrainingStep) -> Gradients:
             taken = chance == 1 or step.generator.random() < chance
             return self._move_architecture(step) if taken else Gradients([], {})
 
@@ -134,7 +134,7 @@ class MixtureLearner(Learner):
         """What each operation's output is multiplied by, shape (choices, options)."""
         return self.operation_weights() * self.edge_weights()[:, None]
 
-    def likeliest(self) -> Architecture:
+    def most_probable(self) -> Architecture:
         """The discrete architecture: the strongest operation of each edge, and each node's strongest inputs."""
         weights = self.weights().detach()
         strengths = self.edge_weights().detach() if self._settings.rank == "edges" else strongest(self._space, weights)
@@ -146,15 +146,15 @@ class MixtureLearner(Learner):
 
     def notes(self) -> dict[str, Any]:
         """`skips`: the share of skip connections among the edges that the discrete architecture keeps."""
-        likeliest = self.likeliest()
-        words = [choice.write(value) for choice, value in zip(self._space.choices, likeliest.indices, strict=True)]
+        most_probable = self.most_probable()
+        words = [choice.write(value) for choice, value in zip(self._space.choices, most_probable.indices, strict=True)]
         kept = [word for word in words if word != NOTHING]
         return {"skips": sum(word.startswith("skip") for word in kept) / max(1, len(kept))}
 
-    def _move_weights(self, step: Step) -> Gradients:
+    def _move_weights(self, step: TrainingStep) -> Gradients:
         return Gradients([], run_mixture(step, step.micro_batches, self.weights().detach()))
 
-    def _move_architecture(self, step: Step) -> Gradients:
+    def _move_architecture(self, step: TrainingStep) -> Gradients:
         weights = self.weights()
         seen = weights.detach().requires_grad_()  # the network's gradient gathers here, whatever the micro-batches
         if self._settings.order == 1:
@@ -165,7 +165,7 @@ class MixtureLearner(Learner):
         return Gradients([], metrics)
 
 
-def run_mixture(step: Step, batches: Sequence[MicroBatch], weights: Tensor) -> dict[str, Tensor]:
+def run_mixture(step: TrainingStep, batches: Sequence[MicroBatch], weights: Tensor) -> dict[str, Tensor]:
     """Add the gradients of the mixture's loss on these images; returns the metrics."""
     return add_gradients(step, lambda images: step.supernet.mixed(images, weights), batches)
 

@@ -20,7 +20,7 @@ from raynas.interfaces.objective import (
     Gradients,
     Learner,
     Objective,
-    Step,
+    TrainingStep,
     Update,
     add_gradients,
 )
@@ -119,7 +119,7 @@ class Distribution(Learner):
     def factors(self) -> Factors:
         return self._factors_of(self.kind)
 
-    def likeliest(self) -> Architecture:
+    def most_probable(self) -> Architecture:
         """The mode of the distribution."""
         return self._space.architecture(self.factors.mode(self.logits[self.kind]).tolist())
 
@@ -148,13 +148,13 @@ class Distribution(Learner):
             self.logits["joint"].copy_(joined(fine, self._factors_of("factorised"), self._factors_of("joint")))
         self.is_joint.fill_(True)
 
-    def _warm_up(self, step: Step) -> Gradients:
+    def _warm_up(self, step: TrainingStep) -> Gradients:
         """One uniform path, of which each worker sees its share of the images."""
         path = self._space.sample(step.generator)
         self.drawn_in_all += 1
         return Gradients([path], _run(path, step))
 
-    def _move_distribution(self, step: Step) -> Gradients:
+    def _move_distribution(self, step: TrainingStep) -> Gradients:
         """Equation 7."""
         self._drawn = drawn = self._draw(step)
         with torch.no_grad():
@@ -167,7 +167,7 @@ class Distribution(Learner):
         told = {"entropy": torch.tensor(self.entropy()), "samples": drawn.often.sum().float()}
         return _gradients(drawn, step, losses, top1, told)
 
-    def _draw(self, step: Step) -> Drawn:
+    def _draw(self, step: TrainingStep) -> Drawn:
         count = self._settings.samples(self.entropy())
         self.count.fill_(count)
         self.drawn_in_all += count
@@ -175,7 +175,7 @@ class Distribution(Learner):
         distinct, often = torch.unique(indices, dim=0, return_counts=True)
         return Drawn([self._space.architecture(one) for one in distinct.tolist()], distinct, often)
 
-    def _move_weights(self, step: Step) -> Gradients:
+    def _move_weights(self, step: TrainingStep) -> Gradients:
         """Equation 3: the gradient of the logarithm of the mean likelihood."""
         gathered = WeighedGradients(step.supernet.parameters())
         scale = self._settings.likelihood_scale
@@ -191,7 +191,9 @@ class Distribution(Learner):
         return _gradients(self._drawn, step, losses, top1, {})
 
 
-def _share_out(drawn: Drawn, step: Step, run: Callable[[Architecture], dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+def _share_out(
+    drawn: Drawn, step: TrainingStep, run: Callable[[Architecture], dict[str, Tensor]]
+) -> tuple[Tensor, Tensor]:
     """Losses and top-1 accuracies of what has been drawn, each of which one worker runs."""
     found = torch.zeros(2, len(drawn.architectures), device=step.micro_batches[0].images.device)
     for number in range(step.rank, len(drawn.architectures), step.workers):
@@ -201,12 +203,12 @@ def _share_out(drawn: Drawn, step: Step, run: Callable[[Architecture], dict[str,
     return losses, top1
 
 
-def _run(path: Architecture, step: Step) -> dict[str, Tensor]:
+def _run(path: Architecture, step: TrainingStep) -> dict[str, Tensor]:
     """Loss and top-1 accuracy of one network on the images that the worker was given."""
     return add_gradients(step, lambda images: step.supernet(images, path))
 
 
-def _gradients(drawn: Drawn, step: Step, losses: Tensor, top1: Tensor, told: dict[str, Tensor]) -> Gradients:
+def _gradients(drawn: Drawn, step: TrainingStep, losses: Tensor, top1: Tensor, told: dict[str, Tensor]) -> Gradients:
     """Metrics that every worker knows, as this one's share of them."""
     share = drawn.often / drawn.often.sum()
     means = {"loss": (share * losses).sum(), "top1": (share * top1).sum()}

@@ -15,12 +15,12 @@ from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, refuse_training
+from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
 from tuners.fp_nas.distribution import factors_of
 from tuners.fp_nas.drawn_paths import Drawing, DrawnPaths, Schedule
+from tuners.fp_nas.most_probable import most_probable_of_factors
 from tuners.fp_nas.sample_count import FixedSamples, Samples
-from tuners.most_probable import likeliest_of_factors
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
@@ -57,7 +57,7 @@ class FpNas(Method, Drawing):
             )
         if self.distribution != "factorised":
             factors_of(plan.space, "joint")
-        refuse_training(plan.recipe, "epochs", "method.epochs")
+        check_training_key_unset(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
         weights = self.learn(study)
@@ -66,14 +66,14 @@ class FpNas(Method, Drawing):
 
     def learn(self, study: Study) -> Weights:
         """Warm-up, then K architectures a step."""
-        settings = study.recipe.training.model_copy(update={"epochs": self.epochs})
+        settings = study.recipe.training.changed(epochs=self.epochs)
         weights = study.train("distribution", study.space, self.objective(study.budget), settings, streams=STREAMS)
-        table = epochs_of(weights, study.recipe.scale.train_workers)
+        table = epochs_of(weights, study.recipe.scale.train.workers)
         study.folder.write(EPOCHS, table.to_csv(index=False).encode())
         fewer = table[table["worker_seconds_saved"] > 0]
         if len(fewer):
             study.say(
-                f"from epoch {fewer['epoch'].min()} on {fewer['workers'].min()} of {study.recipe.scale.train_workers} "
+                f"from epoch {fewer['epoch'].min()} on {fewer['workers'].min()} of {study.recipe.scale.train.workers} "
                 f"workers were enough, which saved {table['worker_seconds_saved'].sum():.0f} worker-seconds"
             )
         return weights
@@ -81,9 +81,9 @@ class FpNas(Method, Drawing):
     def choose(self, study: Study, weights: Weights) -> Architecture:
         """The most probable architecture within the budget; that of all is the last row of the step `distribution`."""
         learner = self.objective(study.budget).begin(study.space, study.costs, study.recipe.seed)
-        learner.load_state_dict(study.learnt(weights))
+        learner.load_state_dict(study.learner_state(weights))
         logits = learner.logits[learner.kind]
-        found, exact = likeliest_of_factors(learner.factors, logits, study.costs, study.budget)
+        found, exact = most_probable_of_factors(learner.factors, logits, study.costs, study.budget)
         if found is not None:
             chosen = study.space.architecture(found.tolist())
         else:
@@ -91,7 +91,7 @@ class FpNas(Method, Drawing):
             assert example is not None, "the budget was met by an architecture before the search began"
             chosen = example
         study.evaluate("final", study.space, [chosen], weights, learner.notes())
-        if chosen == learner.likeliest():
+        if chosen == learner.most_probable():
             study.say("the most probable architecture meets the budget")
         else:
             proven = "the most probable one within it" if exact else "the most probable one within it that was found"

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from raynas.results.outcome import EvaluationTable, Outcome
-from raynas.storage.weights import Weights
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.study.sweep import SweepTrial, Trainable
+from raynas.training.early_stop import EarlyStop
 from search_spaces import Budget
 from tuners.fp_nas.drawn_paths import Schedule
 from tuners.fp_nas.method import FpNas, epochs_of
 from tuners.fp_nas.sample_count import EntropySamples, FixedSamples, Samples
+from tuners.sweep import SweepMethod
 
 if TYPE_CHECKING:
     from raynas.storage.run_folder import RunFolder
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
 
-TABLE, ENTROPIES = "schedules.csv", "entropies.csv"
+ENTROPIES = "entropies.csv"
 
 
 class Setting(BaseModel):
@@ -44,19 +46,22 @@ PAPER = (
 """Figures 3 and 4."""
 
 
-class FpNasSweep(FpNas):
-    """One trial a schedule and seed; each is a search of its own, which ends early once its entropy is low enough.
+class FpNasSweep(SweepMethod, FpNas):
+    """One trial for each schedule and seed. A search ends early once its entropy is low enough.
 
-    The run folder's `schedules.csv` has a row a trial: architectures drawn, epochs, seconds of training, worker-seconds
-    taken and saved, last entropy (nats), and the one-shot accuracy and costs of what it found. `entropies.csv` has a
-    row an epoch of each trial.
+    `schedules.csv` in the run folder has a row for each trial: architectures drawn, epochs, seconds of training,
+    worker-seconds used and saved, last entropy (nats), and the one-shot accuracy and costs of the chosen architecture.
+    `entropies.csv` has a row for each epoch of each trial.
 
     Attributes:
         sweep: the schedules; by default the paper's.
-        seeds: with each of which every schedule is searched.
-        converged_nats: a distribution of no more entropy has converged.
-        fit_each: train each trial's architecture alone, too.
+        seeds: the seeds of every schedule.
+        converged_nats: a distribution with at most this entropy has converged.
+        fit_each: also train the architecture of each trial stand-alone.
     """
+
+    sweep_step: ClassVar[str] = "schedules"
+    table_name: ClassVar[str] = "schedules.csv"
 
     sweep: tuple[Setting, ...] = Field(default=PAPER, min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -67,15 +72,21 @@ class FpNasSweep(FpNas):
         for setting in self.sweep:
             budget = setting.budget or plan.recipe.budget
             budget.check(plan.costs)
-            self.method_of(setting).check(replace(plan, recipe=plan.recipe.model_copy(update={"budget": budget})))
+            self.method_of(setting).check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
 
     def method_of(self, setting: Setting) -> FpNas:
-        """The search of one setting."""
+        """Return the search of one setting."""
         changes = setting.model_dump(exclude={"name", "budget"}, exclude_none=True)
         return FpNas.model_validate({**self.model_dump(include=set(FpNas.model_fields)), **changes})
 
-    def run(self, study: Study) -> Outcome:
-        settings = [
+    def trainable(self) -> Trainable:
+        return ScheduledSearch()
+
+    def early_stop(self) -> EarlyStop:
+        return ConvergedEntropy(converged_nats=self.converged_nats)
+
+    def trial_settings(self, study: Study) -> list[dict[str, Any]]:
+        return [
             {
                 "name": setting.name,
                 "method": self.method_of(setting).model_dump(mode="json"),
@@ -85,40 +96,48 @@ class FpNasSweep(FpNas):
             for setting in self.sweep
             for seed in self.seeds
         ]
-        scheduler = {"path": "tuners.fp_nas.entropy_scheduler:EntropyScheduler", "converged_nats": self.converged_nats}
-        trials = study.sweep("schedules", "tuners.fp_nas.sweep:one_search", settings, scheduler=scheduler)
-        results = [{key: value for key, value in trial.result.items() if key != "epochs"} for trial in trials]
-        table = pd.DataFrame(results)
-        study.folder.write(TABLE, table.to_csv(index=False).encode())
+
+    def table_row(self, trial: SweepTrial) -> dict[str, Any]:
+        return {key: value for key, value in trial.result.items() if key != "epochs"}
+
+    def write_details(self, study: Study, trials: list[SweepTrial]) -> None:
         epochs = [
             {"schedule": trial.result["schedule"], "seed": trial.result["seed"], **row}
             for trial in trials
             for row in trial.result["epochs"]
         ]
         study.folder.write(ENTROPIES, pd.DataFrame(epochs).to_csv(index=False).encode())
-        best = trials[int(table["top1"].argmax())]
-        weights = Weights(f"{best.folder}/{best.result['weights']}", best.result["schedule"], [])
-        return study.outcome("schedules", study.space, next(iter(study.budget.root), "macs"), weights)
 
 
-def one_search(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, Any]:
-    """One trial: a search with its schedule."""
-    method = FpNas.model_validate(setting["method"])
-    weights = method.learn(study)
-    chosen = method.choose(study, weights)
-    epochs = epochs_of(weights, study.recipe.scale.train_workers)
-    (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
-    told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "drawn", "entropy")}
-    if setting["fit_each"]:
-        told["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
-    return {
-        "schedule": setting["name"],
-        "seed": study.recipe.seed,
-        **told,
-        "search_epochs": len(epochs),
-        "seconds": float(epochs["seconds"].sum()),
-        "worker_seconds": float((epochs["seconds"] * epochs["workers"]).sum()),
-        "worker_seconds_saved": float(epochs["worker_seconds_saved"].sum()),
-        "weights": weights.file,
-        "epochs": epochs.astype(object).where(epochs.notna(), None).to_dict("records"),
-    }
+class ScheduledSearch(Trainable):
+    """A trial: one search with its schedule."""
+
+    def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
+        method = FpNas.model_validate(setting["method"])
+        weights = method.learn(study)
+        chosen = method.choose(study, weights)
+        epochs = epochs_of(weights, study.recipe.scale.train.workers)
+        (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
+        figures = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "drawn", "entropy")}
+        if setting["fit_each"]:
+            figures["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
+        return {
+            "schedule": setting["name"],
+            "seed": study.recipe.seed,
+            **figures,
+            "search_epochs": len(epochs),
+            "seconds": float(epochs["seconds"].sum()),
+            "worker_seconds": float((epochs["seconds"] * epochs["workers"]).sum()),
+            "worker_seconds_saved": float(epochs["worker_seconds_saved"].sum()),
+            "weights_file": weights.file,
+            "epochs": epochs.astype(object).where(epochs.notna(), None).to_dict("records"),
+        }
+
+
+class ConvergedEntropy(EarlyStop):
+    """A training may stop once the entropy of its distribution, in nats, has fallen to `converged_nats`."""
+
+    converged_nats: float
+
+    def may_stop(self, row: dict[str, Any]) -> bool:
+        return bool(row["entropy"] <= self.converged_nats)

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, refuse_large_fit, refuse_training
+from raynas.study.method import Method, check_fit_batch_size, check_training_key_unset
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from tuners.darts.method import learnt, refuse_budget, refuse_edges_that_stay
+from tuners.darts.method import check_edges_can_be_removed, check_no_budget, restore_learner
 from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import SIMPLEST, CellTopologies, LayerTopologies, Topologies
 
@@ -62,12 +62,12 @@ class Ftso(Method):
 
     def check(self, plan: Plan) -> None:
         if isinstance(plan.space, CellSpace):
-            refuse_budget(plan.recipe.budget, "ftso")
-            refuse_edges_that_stay(plan.space, self.inputs)
+            check_no_budget(plan.recipe.budget, "ftso")
+            check_edges_can_be_removed(plan.space, self.inputs)
         self.topologies(plan.space, plan.costs, plan.recipe.budget)
-        refuse_training(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
-        refuse_large_fit(plan)
-        refuse_training(plan.recipe, "steps", "method.topology_steps")
+        check_training_key_unset(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
+        check_fit_batch_size(plan)
+        check_training_key_unset(plan.recipe, "steps", "method.topology_steps")
 
     def run(self, study: Study) -> Outcome:
         topologies = self.topologies(study.space, study.costs, study.budget)
@@ -83,33 +83,34 @@ class Ftso(Method):
         """
         space, objective = topologies.simplest, self.objective(topologies.learns)
         changes = {"epochs": self.topology_epochs, "steps": self.topology_steps}
-        settings = study.recipe.training.model_copy(update=changes)
+        settings = study.recipe.training.changed(**changes)
         weights = study.train("topology", space, objective, settings, streams=STREAMS)
-        learner = learnt(study, objective, space, weights)
-        kept = topologies.kept(learner.likeliest(), learner.alpha.detach())
+        learner = restore_learner(study, objective, space, weights)
+        kept = topologies.kept(learner.most_probable(), learner.alpha.detach())
         drawn = objective.begin(space, study.costs, study.seed_of("topology"))
-        untouched = kept == topologies.kept(drawn.likeliest(), drawn.alpha.detach())
+        untouched = kept == topologies.kept(drawn.most_probable(), drawn.alpha.detach())
         if untouched:
             study.say("the topology is that of the initial weights, which the search has not changed")
         notes = {"accuracy_of": "topology", "untouched": untouched}
-        study.evaluate("topology-accuracy", space, [topologies.pruned(kept, learner.likeliest())], weights, notes)
+        study.evaluate("topology-accuracy", space, [topologies.pruned(kept, learner.most_probable())], weights, notes)
         return kept, weights, untouched
 
     def replace_operators(
         self, study: Study, space: SearchSpace, found: Architecture, weights: Weights, untouched: bool
     ) -> Outcome:
         """Algorithm 2, line 2."""
-        fitted = study.fit("network", found, study.recipe.fit, notes={"accuracy_of": "network", "untouched": untouched})
-        study.say(f"{found}: {fitted.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs alone")
-        return study.outcome("network-test", space, "macs", weights)
+        columns = {"accuracy_of": "network", "untouched": untouched}
+        network = study.fit("network", found, study.recipe.fit, columns=columns)
+        study.say(f"{found}: {network.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs alone")
+        return study.outcome("network-test", space, "macs", weights, network.weights)
 
     def search_operators(self, study: Study, topologies: Topologies, space: SearchSpace) -> Outcome:
         """Algorithm 2, lines 4 to 10."""
         objective = self.objective({**topologies.learns, "operations": True, "rank": "operations"})
-        settings = study.recipe.training.model_copy(update={"epochs": self.operator_epochs})
+        settings = study.recipe.training.changed(epochs=self.operator_epochs)
         weights = study.train("operators", space, objective, settings, streams=STREAMS)
-        learner = learnt(study, objective, space, weights)
-        found = topologies.chosen(space, learner.likeliest(), learner.alpha.detach())
+        learner = restore_learner(study, objective, space, weights)
+        found = topologies.chosen(space, learner.most_probable(), learner.alpha.detach())
         study.evaluate("final", space, [found], weights, {"accuracy_of": "supernet"})
         return study.outcome("final", space, "macs", weights)
 

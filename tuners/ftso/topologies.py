@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.architecture import NOTHING
 from search_spaces.errors import UserError, nearest
-from search_spaces.space import NOTHING
-from tuners.most_probable import likeliest_within
+from tuners.most_probable import most_probable_within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,16 +38,16 @@ class Topologies(ABC):
     simplest: SearchSpace
 
     @abstractmethod
-    def kept(self, likeliest: Architecture, alpha: Tensor) -> frozenset[int]:
+    def kept(self, most_probable: Architecture, alpha: Tensor) -> frozenset[int]:
         """The places that the topology keeps, by the positions of their choices.
 
         Args:
-            likeliest: the discrete architecture of the first search.
+            most_probable: the discrete architecture of the first search.
             alpha: what it has learnt, shape (choices, most options of a choice).
         """
 
     @abstractmethod
-    def pruned(self, kept: frozenset[int], likeliest: Architecture) -> Architecture:
+    def pruned(self, kept: frozenset[int], most_probable: Architecture) -> Architecture:
         """The topology with the simplest operators: what the first search's weights can answer for."""
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Topologies(ABC):
         """The space of the second search: every operator in every kept place."""
 
     @abstractmethod
-    def chosen(self, space: SearchSpace, likeliest: Architecture, alpha: Tensor) -> Architecture:
+    def chosen(self, space: SearchSpace, most_probable: Architecture, alpha: Tensor) -> Architecture:
         """What the second search, over `space`, ends with."""
 
 
@@ -85,12 +85,12 @@ class CellTopologies(Topologies):
             {choice.name: [*operators, *(set(choice.options) & {NOTHING})] for choice in space.choices}
         )
 
-    def kept(self, likeliest: Architecture, alpha: Tensor) -> frozenset[int]:
-        taken = zip(self._space.choices, likeliest.indices, strict=True)
+    def kept(self, most_probable: Architecture, alpha: Tensor) -> frozenset[int]:
+        taken = zip(self._space.choices, most_probable.indices, strict=True)
         return frozenset(place for place, (choice, value) in enumerate(taken) if choice.write(value) != NOTHING)
 
-    def pruned(self, kept: frozenset[int], likeliest: Architecture) -> Architecture:
-        return likeliest
+    def pruned(self, kept: frozenset[int], most_probable: Architecture) -> Architecture:
+        return most_probable
 
     def replaced(self, kept: frozenset[int]) -> Architecture:
         words = [self._replacement if place in kept else NOTHING for place in range(len(self._space.choices))]
@@ -105,8 +105,8 @@ class CellTopologies(Topologies):
         }
         return self._space.restrict(gone)
 
-    def chosen(self, space: SearchSpace, likeliest: Architecture, alpha: Tensor) -> Architecture:
-        return likeliest
+    def chosen(self, space: SearchSpace, most_probable: Architecture, alpha: Tensor) -> Architecture:
+        return most_probable
 
 
 class LayerTopologies(Topologies):
@@ -147,14 +147,14 @@ class LayerTopologies(Topologies):
         self._counted = self._cheapest if search else self._replacement
         budget.check(self._costs_of(self._either(self._counted)))
 
-    def kept(self, likeliest: Architecture, alpha: Tensor) -> frozenset[int]:
+    def kept(self, most_probable: Architecture, alpha: Tensor) -> frozenset[int]:
         theta = alpha.clone()
         for row, cheapest, counted in zip(theta, self._cheapest, self._counted, strict=True):
             row[counted] = row[cheapest].item()
-        found = likeliest_within(self._either(self._counted), self._table, self._budget, theta)
+        found = most_probable_within(self._either(self._counted), self._table, self._budget, theta)
         return frozenset(place for place, option in enumerate(found.indices) if option == self._counted[place])
 
-    def pruned(self, kept: frozenset[int], likeliest: Architecture) -> Architecture:
+    def pruned(self, kept: frozenset[int], most_probable: Architecture) -> Architecture:
         return self._with(self._cheapest, kept)
 
     def replaced(self, kept: frozenset[int]) -> Architecture:
@@ -168,8 +168,8 @@ class LayerTopologies(Topologies):
             }
         )
 
-    def chosen(self, space: SearchSpace, likeliest: Architecture, alpha: Tensor) -> Architecture:
-        return likeliest_within(space, self._table, self._budget, alpha)
+    def chosen(self, space: SearchSpace, most_probable: Architecture, alpha: Tensor) -> Architecture:
+        return most_probable_within(space, self._table, self._budget, alpha)
 
     def _either(self, operators: Sequence[int]) -> SearchSpace:
         """The space in which each layer is this operator or skipped."""

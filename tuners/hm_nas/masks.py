@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from raynas.interfaces.objective import WEIGHTS, Gradients, Learner, Objective, Step, Update, add_gradients
+from raynas.interfaces.objective import WEIGHTS, Gradients, Learner, Objective, TrainingStep, Update, add_gradients
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
@@ -111,7 +111,7 @@ class MaskingLearner(Learner):
     def _kept(self, mask: Tensor) -> Tensor:
         return binary(mask, self._settings.threshold)
 
-    def _move_masks(self, step: Step) -> Gradients:
+    def _move_masks(self, step: TrainingStep) -> Gradients:
         mixed, weights = Mixed(step.supernet), dict(step.supernet.named_parameters())
 
         def logits_of(images: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class _TuningLearner(Learner):
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         return [[Update(WEIGHTS, "train", self._move_weights)]]
 
-    def _move_weights(self, step: Step) -> Gradients:
+    def _move_weights(self, step: TrainingStep) -> Gradients:
         metrics = run_mixture(step, step.micro_batches, self.get_buffer("mixture"))
         for weight in step.supernet.parameters():
             if weight.grad is not None and masked(weight):

@@ -8,35 +8,32 @@ says how many operations an edge or how many edges a node keeps.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
-from raynas.recipe.recipe import difference
-from raynas.results.outcome import TESTED, Outcome, load
+from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.method import Method, refuse_large_fit
-from search_spaces.cell.genotype import FILE, Genotype, refuse_single_operations
+from raynas.study.method import Method, check_fit_batch_size
+from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from tuners.darts.method import learnt, refuse_budget, refuse_without_edges
+from tuners.darts.method import check_no_budget, check_space_has_cells, restore_learner
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
-from tuners.hm_nas.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, genotype_of, lost_nodes, masked
+from tuners.hm_nas.found_network import fitting_weights, kept, searched_in, searched_weights
+from tuners.hm_nas.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, genotype_of, lost_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
 
 
 class HmNas(Method):
-    """Supernet, masks, tuning. Accuracies are those of mixtures on the test images, in the steps that end in `-test`.
+    """Supernet, masks, tuning. The steps `supernet-test`, `searched-test` and `tuned-test` measure mixtures on the test
+    images.
 
     The evaluation table's column `accuracy_of` says of what: the `supernet`, the `searched` network as the masks leave
     it, or the `tuned` one. `kept_params` are the weights that no mask has set to 0; multiply-adds are counted as if
@@ -83,9 +80,9 @@ class HmNas(Method):
 
     def check(self, plan: Plan) -> None:
         name = plan.recipe.method["name"]
-        refuse_budget(plan.recipe.budget, name)
-        refuse_without_edges(plan.space, name)
-        refuse_single_operations(_cells(plan.space))
+        check_no_budget(plan.recipe.budget, name)
+        check_space_has_cells(plan.space, name)
+        check_edges_take_subsets(_cells(plan.space))
         if plan.space.settings.get("partial", 1) != 1:
             raise UserError(f"The method {name} keeps the supernet's weights: leave space.partial out.")
         if self.order == 2 and plan.recipe.training.optimizer != "sgd":
@@ -98,7 +95,7 @@ class HmNas(Method):
             )
         if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
             raise UserError("HM-NAS tunes without them: leave fit.auxiliary_weight and fit.drop_path out.")
-        refuse_large_fit(plan)
+        check_fit_batch_size(plan)
         if self.searched is not None:
             searched_in(self.searched, _cells(plan.space))
         elif self.warm_epochs >= plan.recipe.training.epochs:
@@ -110,20 +107,21 @@ class HmNas(Method):
         space = _cells(study.space)
         if self.searched is not None:
             genotype, searched = self.take_over(study, space, self.searched)
-            return study.outcome(f"tuned{TESTED}", space, "params", self.tune(study, genotype, searched))
+            tuned = self.tune(study, genotype, searched)
+            return study.outcome("tuned-test", space, "params", tuned, tuned.file)
         weights, mixture = self.train_supernet(study, space)
         if self.rule == "masks":
             genotype, searched = self.learn_masks(study, space, weights, mixture)
         else:
             genotype, searched = self.take_strongest(study, space, weights, mixture)
         tuned = self.tune(study, genotype, searched)
-        return study.outcome(f"tuned{TESTED}", space, "params", tuned)
+        return study.outcome("tuned-test", space, "params", tuned, tuned.file)
 
     def train_supernet(self, study: Study, space: CellSpace) -> tuple[Weights, MixtureLearner]:
         """Algorithm 1, lines 1 to 6: weights on the training images, alpha and beta on the validation images."""
         objective = self.objective(study.recipe.training.epochs)
         weights = study.train("supernet", space, objective, study.recipe.training, streams=STREAMS)
-        learner = learnt(study, objective, space, weights)
+        learner = restore_learner(study, objective, space, weights)
         _test(study, space, _whole(space, learner), weights, "supernet")
         return weights, learner
 
@@ -132,12 +130,12 @@ class HmNas(Method):
     ) -> tuple[Genotype, Weights]:
         """Algorithm 1, lines 7 to 11: the masks on all training images, everything else frozen."""
         supernet = _whole(space, mixture)
-        settings = study.recipe.training.model_copy(update={"epochs": self.mask_epochs})
+        settings = study.recipe.training.changed(epochs=self.mask_epochs)
         batches = (study.data.counts["train"] + study.data.counts["validation"]) // settings.batch_size
         objective = self.masking(supernet, min(batches, settings.steps or batches))
         trained = study.train("masks", space, objective, settings, weights, {"train": "all-training"})
         learner = objective.begin(space, study.costs, 0)
-        learner.load_state_dict(study.learnt(trained))
+        learner.load_state_dict(study.learner_state(trained))
         genotype = genotype_of(space, learner)
         _tell(study, genotype)
         return genotype, self._keep(study, genotype, trained, learner)
@@ -146,7 +144,7 @@ class HmNas(Method):
         self, study: Study, space: CellSpace, weights: Weights, mixture: MixtureLearner
     ) -> tuple[Genotype, Weights]:
         """The hand-designed rule of DARTS instead, after which all that is kept counts in full."""
-        taken = mixture.likeliest()
+        taken = mixture.most_probable()
         options = [choice.taken(value) for choice, value in zip(space.choices, taken.indices, strict=True)]
         rows = [
             [float(option in kept) for option in range(len(choice.options))]
@@ -160,7 +158,8 @@ class HmNas(Method):
         genotype, weights = searched_in(run, space)
         seed = self._seed_of_new_weights(study)
         change = partial(fitting_weights, genotype, seed)
-        searched = study.keep("searched", weights, RunFolder(run), change, {"genotype": str(genotype), "seed": seed})
+        identity = {"genotype": str(genotype), "seed": seed}
+        searched = study.derive_weights("searched", weights, RunFolder(run), change, identity)
         study.folder.write(FILE, f"{genotype}\n".encode())
         return genotype, searched
 
@@ -203,56 +202,11 @@ class HmNas(Method):
         """The searched network's weights, masked; the rest of the supernet is left behind."""
         seed = self._seed_of_new_weights(study)
         change = partial(searched_weights, genotype, masks, seed)
-        searched = study.keep("searched", weights, change=change, needs={"genotype": str(genotype), "seed": seed})
+        identity = {"genotype": str(genotype), "seed": seed}
+        searched = study.derive_weights("searched", weights, change=change, identity=identity)
         study.folder.write(FILE, f"{genotype}\n".encode())
         _test(study, genotype.space.only(genotype.architecture), genotype, searched, "searched")
         return searched
-
-
-def searched_weights(
-    genotype: Genotype, masks: MaskingLearner | None, seed: int | None, weights: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """Weights of the searched network: the supernet's where the masks leave them, or new ones drawn with this seed."""
-    if masks is not None:
-        with torch.no_grad():
-            weights = {**weights, **masks.masked_weights(weights)}
-    own = genotype.space.network_state(genotype.architecture, weights)
-    return own if seed is None else _renewed(genotype, seed, own)
-
-
-def fitting_weights(genotype: Genotype, seed: int | None, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those of a searched network's weights that fit its space's classes, or new ones where they are not 0."""
-    with torch.device("meta"):
-        shapes = {key: value.shape for key, value in genotype.space.supernet().state_dict().items()}
-    fitting = {key: value for key, value in weights.items() if value.shape == shapes[key]}
-    return fitting if seed is None else _renewed(genotype, seed, fitting)
-
-
-def _renewed(genotype: Genotype, seed: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """New weights in place of these, but for those that are 0."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        new = genotype.space.network_state(genotype.architecture, genotype.space.supernet().state_dict())
-    return {
-        key: value * (weights[key] != 0) if masked(value) and key in weights else value for key, value in new.items()
-    }
-
-
-def searched_in(run: str, space: CellSpace) -> tuple[Genotype, Weights]:
-    """The searched network of a run, and its weights.
-
-    Raises:
-        UserError: if it has none, is not finished, or its space differs in more than classes and resolution.
-    """
-    folder = RunFolder(run)
-    step = next((name for name in folder.names("steps") if name.endswith("-searched")), None)
-    if step is None or not folder.exists(FILE):
-        raise UserError(f"{run} holds no network that hm-nas has searched: method.searched takes such a run's folder.")
-    genotype = Genotype.parse(space, folder.read(FILE).decode())
-    for field, theirs, ours in difference(load(run).space["settings"], space.settings):
-        if field not in ("num_classes", "resolution"):
-            raise UserError(f"{run} was searched with space.{field} = {theirs!r}, not {ours!r}: set the same here.")
-    return genotype, Weights(f"steps/{step}/weights.safetensors", "searched", [])
 
 
 def _whole(space: CellSpace, learner: MixtureLearner) -> Genotype:
@@ -266,21 +220,12 @@ def _test(study: Study, space: CellSpace, genotype: Genotype, weights: Weights, 
     tensors, _ = study.folder.read_tensors(weights.file)
     notes = {"accuracy_of": stage, **kept(study, genotype, tensors)}
     found = study.evaluate(
-        f"{stage}{TESTED}", space, [genotype.architecture], weights, notes, "test", genotype.weights
+        f"{stage}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights
     ).table.iloc[0]
     study.say(
         f"{stage}: {found['top1']:.2f} % of the test images with {notes['kept_params']:,} parameters, "
         f"{notes['operations']} operations on {notes['edges']} edges"
     )
-
-
-def kept(study: Study, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """How many parameters, operations and edges are left, by the columns of the evaluation table."""
-    own = genotype.space.network_state(genotype.architecture, weights)
-    gone = sum(int((tensor == 0).sum()) for tensor in own.values() if masked(tensor))
-    (params,) = study.costs.cost([genotype.architecture])["params"].tolist()
-    operations = sum(value.bit_count() for value in genotype.architecture.indices)
-    return {"kept_params": int(params) - gone, "operations": operations, "edges": sum(map(bool, genotype.edges))}
 
 
 def _tell(study: Study, genotype: Genotype) -> None:

@@ -15,15 +15,15 @@ from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, refuse_training
+from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
 from tuners.hour_nas.sampled_path import PathSampling, SampledPath
-from tuners.most_probable import likeliest_within
+from tuners.most_probable import most_probable_within
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raynas.recipe.recipe import TrainingSettings
+    from raynas.recipe.settings import TrainingSettings
     from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
@@ -53,7 +53,7 @@ class HourNas(Method, PathSampling):
         targets_of(plan.recipe.budget)
         without_skip = vital_without_skip(plan.space)
         plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skip.surviving))
-        refuse_training(plan.recipe, "epochs", "method.vital_epochs and method.epochs")
+        check_training_key_unset(plan.recipe, "epochs", "method.vital_epochs and method.epochs")
 
     def run(self, study: Study) -> Outcome:
         space, weights = study.space, None
@@ -71,7 +71,7 @@ class HourNas(Method, PathSampling):
 
     def fix_vital(self, study: Study, weights: Weights, budget: Budget) -> SearchSpace:
         """Line 11 of algorithm 1."""
-        space = fix_vital(study.space, study.costs, budget, study.learnt(weights)["theta"][0])
+        space = fix_vital(study.space, study.costs, budget, study.learner_state(weights)["theta"][0])
         study.say(f"vital blocks: {', '.join(f'{name} {option}' for name, option in _only_options(space).items())}")
         return space
 
@@ -79,10 +79,13 @@ class HourNas(Method, PathSampling):
         """Lines 12 to 22 of algorithm 1; the architecture's one-shot accuracy is the step `final`."""
         objective = self.objective(targets_of(study.budget))
         weights = study.train("non-vital", space, objective, self.training(study, self.epochs), start, STREAMS)
-        learnt = study.learnt(weights)
+        learnt = study.learner_state(weights)
         proposal = int(learnt["pi"].argmax())
-        chosen = likeliest_within(space, study.costs, study.budget, learnt["theta"][proposal])
-        notes = {"proposal": proposal, "temperature": 0.0}  # the likeliest operations: the limit of falling temperature
+        chosen = most_probable_within(space, study.costs, study.budget, learnt["theta"][proposal])
+        notes = {
+            "proposal": proposal,
+            "temperature": 0.0,
+        }  # the most probable operations: the limit of falling temperature
         study.evaluate("final", space, [chosen], weights, notes)
         return chosen, weights
 
@@ -96,7 +99,7 @@ class HourNas(Method, PathSampling):
 
     def training(self, study: Study, epochs: int) -> TrainingSettings:
         """The recipe's settings for a stage of so many epochs."""
-        return study.recipe.training.model_copy(update={"epochs": epochs})
+        return study.recipe.training.changed(epochs=epochs)
 
 
 def targets_of(budget: Budget) -> dict[str, float]:
@@ -149,7 +152,7 @@ def fix_vital(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -
     """
     vital = {choice.name for choice in space.vital()}
     matters = torch.tensor([choice.name in vital for choice in space.choices])
-    chosen = likeliest_within(vital_without_skip(space), costs, budget, theta * matters[:, None])
+    chosen = most_probable_within(vital_without_skip(space), costs, budget, theta * matters[:, None])
     taken = {choice.name: [choice.options[index]] for choice, index in zip(space.choices, chosen.indices, strict=True)}
     return space.restrict({name: taken[name] for name in vital})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
@@ -15,12 +16,11 @@ from raynas.interfaces.objective import (
     Gradients,
     Learner,
     Objective,
-    Step,
+    TrainingStep,
     Update,
     add_gradients,
 )
-from tuners.hour_nas.proposals import fit, mix, target_distance
-from tuners.hour_nas.sampling import Sampling, sample
+from tuners.hour_nas.proposals import fit, mix, probabilities, target_distance
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
@@ -97,7 +97,7 @@ class Proposals(Learner):
     def temperature(self) -> float:
         return self._settings.temperature * self._settings.decay ** int(self.iterations)
 
-    def likeliest(self) -> Architecture:
+    def most_probable(self) -> Architecture:
         """The most probable operations of the most probable proposal."""
         return self._architecture(
             self.theta[self.pi.argmax()].masked_fill(~self._kept.to(self.theta.device), -torch.inf)
@@ -111,20 +111,20 @@ class Proposals(Learner):
     def notes(self) -> dict[str, Any]:
         return {"proposal": int(self.pi.argmax()), "temperature": self.temperature}
 
-    def _sampled(self, step: Step) -> Tensor:
+    def _sampled(self, step: TrainingStep) -> Tensor:
         """A of equation 9, shape (choices, options): rows of one proposal's operations, or of a mixture."""
         how, kept = self._settings.sampling, self._kept.to(self.theta.device)
         every = torch.ones(1, len(self.pi), dtype=torch.bool, device=self.pi.device)
-        pi = sample(self.pi[None], self.temperature, every, how, step.generator)[0]
-        sampled = mix(pi, sample(self.theta, self.temperature, kept, how, step.generator))
+        pi = sample_relaxed(self.pi[None], self.temperature, every, how, step.generator)[0]
+        sampled = mix(pi, sample_relaxed(self.theta, self.temperature, kept, how, step.generator))
         self.iterations += 1
         return sampled
 
-    def _move_weights(self, step: Step) -> Gradients:
+    def _move_weights(self, step: TrainingStep) -> Gradients:
         """Algorithm 1, lines 5 and 16."""
         return self._gradients(step, self._sampled(step).detach())
 
-    def _move_architecture(self, step: Step) -> Gradients:
+    def _move_architecture(self, step: TrainingStep) -> Gradients:
         """Algorithm 1, lines 8 and 19; the loss is equation 10's."""
         sampled = self._sampled(step)
         seen = sampled.detach().requires_grad_()  # the network's gradient gathers here, whatever the micro-batches
@@ -137,7 +137,7 @@ class Proposals(Learner):
         torch.autograd.backward(sampled, seen.grad)
         return gradients
 
-    def _gradients(self, step: Step, sampled: Tensor) -> Gradients:
+    def _gradients(self, step: TrainingStep, sampled: Tensor) -> Gradients:
         path = self._architecture(sampled)
 
         def one_path(images: Tensor) -> Tensor:
@@ -152,3 +152,32 @@ class Proposals(Learner):
 
     def _architecture(self, rows: Tensor) -> Architecture:
         return self._space.architecture(rows.argmax(dim=-1).tolist())
+
+
+Sampling = Literal["gumbel-max", "gumbel-softmax", "softmax"]
+
+
+def sample_relaxed(
+    theta: Tensor, temperature: float, kept: Tensor, how: Sampling, generator: np.random.Generator
+) -> Tensor:
+    """Rows that sum to 1, from which a gradient flows back to theta.
+
+    Gumbel-Max gives one-hot rows, drawn with the probabilities softmax(theta / temperature); their gradient is that of
+    the Gumbel-softmax with the same noise (straight-through). Softmax draws nothing.
+
+    Args:
+        theta: shape (..., choices, options).
+        kept: which options survive, bool of shape (choices, options).
+        generator: the same on every worker, so that all draw the same.
+
+    Returns:
+        theta's shape.
+    """
+    if how == "softmax":
+        return probabilities(theta, temperature, kept)
+    noise = torch.from_numpy(generator.gumbel(size=tuple(theta.shape))).to(theta)
+    soft = probabilities(theta + temperature * noise, temperature, kept)
+    if how == "gumbel-softmax":
+        return soft
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
+    return hard + soft - soft.detach()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pandas as pd
 import torch
 from pydantic import Field
 
-from raynas.results.outcome import EvaluationTable, Outcome
+from raynas.results.evaluation_table import EvaluationTable
 from raynas.storage.weights import Weights
+from raynas.study.sweep import Trainable
 from search_spaces import Budget, from_specification
 from tuners.hour_nas.method import HourNas, targets_of
 from tuners.hour_nas.proposals import probabilities
+from tuners.sweep import SweepMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,26 +25,28 @@ if TYPE_CHECKING:
     from raynas.study.study import Study
     from search_spaces.costs import TableCosts
 
-TABLE = "proposals.csv"
 TEMPERATURES = (5.0, 1.0, 0.5, 0.1)
 """Figure 3's."""
 _DRAWN = 10_000
 
 
-class HourNasSweep(HourNas):
-    """The first stage once, then the second as one Ray Tune run over targets, m and seeds.
+class HourNasSweep(SweepMethod, HourNas):
+    """The first stage once, then the second stage as one Ray Tune run over targets, m and seeds.
 
-    The run folder's `proposals.csv` has a row a trial: its targets, m, seed, the architecture's one-shot accuracy,
-    costs and, with `fit_each`, its accuracy on the test images when it is trained alone; and, for each temperature of
-    figure 3, the share of 10,000 architectures drawn from its proposal that meet every target, and their mean distance
-    from each.
+    `proposals.csv` in the run folder has a row for each trial: its targets, m and seed; the one-shot accuracy and costs
+    of the chosen architecture, with `fit_each` also its stand-alone accuracy on the test images; and for each
+    temperature of figure 3 the share of 10,000 architectures drawn from its proposal that meet every target, and their
+    mean distance from each target.
 
     Attributes:
         sweep: the numbers of proposals m.
-        seeds: of the second stage.
-        budgets: of targets; the recipe's own where none are given.
-        fit_each: train each trial's architecture alone, too.
+        seeds: the seeds of the second stage.
+        budgets: budgets of targets; by default the recipe's budget alone.
+        fit_each: also train the architecture of each trial stand-alone.
     """
+
+    sweep_step: ClassVar[str] = "proposals"
+    table_name: ClassVar[str] = "proposals.csv"
 
     sweep: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -52,14 +55,17 @@ class HourNasSweep(HourNas):
 
     def check(self, plan: Plan) -> None:
         for budget in self.budgets or [plan.recipe.budget]:
-            super().check(replace(plan, recipe=plan.recipe.model_copy(update={"budget": budget})))
+            super().check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
 
-    def run(self, study: Study) -> Outcome:
+    def trainable(self) -> Trainable:
+        return SecondStage()
+
+    def trial_settings(self, study: Study) -> list[dict[str, Any]]:
         weights = self.search_vital(study)
         budgets = self.budgets or (study.budget,)
         spaces = [self.fix_vital(study, weights, budget) for budget in budgets]
         method = self.model_dump(mode="json", include=set(HourNas.model_fields) - {"proposals"})
-        settings = [
+        return [
             {
                 "method": {**method, "proposals": m},
                 "recipe": {"seed": seed, "budget": budget.model_dump(mode="json")},
@@ -69,29 +75,27 @@ class HourNasSweep(HourNas):
             }
             for (budget, space), m, seed in product(zip(budgets, spaces, strict=True), self.sweep, self.seeds)
         ]
-        trials = study.sweep("proposals", "tuners.hour_nas.sweep:second_stage", settings)
-        table = pd.DataFrame([trial.result for trial in trials])
-        study.folder.write(TABLE, table.to_csv(index=False).encode())
-        best = trials[int(table["top1"].argmax())]
-        weights = replace(weights, file=f"{best.folder}/{best.result['weights']}")
-        return study.outcome("proposals", study.space, next(iter(budgets[0].root)), weights)
 
 
-def second_stage(study: Study, setting: dict[str, Any], run: RunFolder) -> dict[str, Any]:
-    """One trial: the non-vital blocks, inside m proposals."""
-    method = HourNas.model_validate(setting["method"])
-    space = from_specification(setting["space"])
-    start = study.keep("vital", Weights(**setting["start"]), run)
-    chosen, weights = method.search_others(study, space, start)
-    (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
-    told = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")}
-    if setting["fit_each"]:
-        told["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
-    learnt = study.learnt(weights)
-    theta = learnt["theta"][int(learnt["pi"].argmax())]
-    drawn = drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, study.recipe.seed)
-    targets = {f"{resource}_target": target for resource, target in targets_of(study.budget).items()}
-    return {**targets, "m": method.proposals, "seed": study.recipe.seed, **told, **drawn, "weights": weights.file}
+class SecondStage(Trainable):
+    """A trial: the search of the non-vital blocks, inside m proposals."""
+
+    def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
+        method = HourNas.model_validate(setting["method"])
+        space = from_specification(setting["space"])
+        start = study.derive_weights("vital", Weights(**setting["start"]), parent)
+        chosen, weights = method.search_others(study, space, start)
+        (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
+        columns = ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")
+        figures = {key: row[key] for key in columns}
+        if setting["fit_each"]:
+            figures["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
+        state = study.learner_state(weights)
+        theta = state["theta"][int(state["pi"].argmax())]
+        drawn = drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, study.recipe.seed)
+        targets = {f"{resource}_target": target for resource, target in targets_of(study.budget).items()}
+        trial = {**targets, "m": method.proposals, "seed": study.recipe.seed}
+        return {**trial, **figures, **drawn, "weights_file": weights.file}
 
 
 def drawn_costs(

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 
 from raynas.interfaces.objective import UniformPath
-from raynas.results.outcome import Found, Outcome, non_domination_ranks
+from raynas.results.evaluation_table import SearchResult
+from raynas.results.outcome import Outcome
+from raynas.results.pareto import non_domination_ranks
 from raynas.study.method import Method
 from search_spaces.errors import UserError
 from tuners.pad_nas.pruning import operation_frequencies, prune
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 if TYPE_CHECKING:
-    from raynas.recipe.recipe import TrainingSettings
+    from raynas.recipe.settings import TrainingSettings
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import SearchSpace
@@ -80,9 +82,9 @@ class PadNas(Method):
 
     def _training(self, study: Study, stage: int) -> TrainingSettings:
         changes = {"epochs": self.epochs[stage - 1], "learning_rate": self.learning_rates[stage - 1]}
-        return study.recipe.training.model_copy(update=changes)
+        return study.recipe.training.changed(**changes)
 
-    def _pruned(self, study: Study, space: SearchSpace, found: Found) -> SearchSpace:
+    def _pruned(self, study: Study, space: SearchSpace, found: SearchResult) -> SearchSpace:
         """Lines 4 to 7 of algorithm 1."""
         ranks = non_domination_ranks(found.table["top1"], found.table[self.search.cost])
         frequencies = operation_frequencies(space, found.architectures, ranks, self.below_rank)

@@ -52,7 +52,7 @@ class GenerationalSearcher(Searcher):
         """A search of these architectures at its beginning."""
 
 
-class Worth(NamedTuple):
+class Objectives(NamedTuple):
     """What an architecture was found to be worth: top-1 in per cent, and the cost that it is weighed against."""
 
     top1: float
@@ -74,7 +74,7 @@ class GenerationalSearch(Search):
         self.cost = settings.cost
         self.feasible = feasible
         self.generation = 0
-        self.known: dict[Gene, Worth] = {}
+        self.known: dict[Gene, Objectives] = {}
         self.random = np.random.default_rng(seed)
         self._asked: list[Gene] = []
 
@@ -102,7 +102,7 @@ class GenerationalSearch(Search):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         for gene, evaluation in zip(self._asked, evaluations, strict=True):
-            self.known[gene] = Worth(evaluation.top1, float(evaluation.costs[self.cost]))
+            self.known[gene] = Objectives(evaluation.top1, float(evaluation.costs[self.cost]))
         self.generation += 1
         self.select(self._asked)
 
@@ -117,6 +117,6 @@ class GenerationalSearch(Search):
 
     def restore(self, state: dict[str, Any]) -> None:
         self.generation = state["generation"]
-        worths = map(Worth, state["top1"], state["cost"])
+        worths = map(Objectives, state["top1"], state["cost"])
         self.known = {tuple(gene): worth for gene, worth in zip(state["known"], worths, strict=True)}
         self.random.bit_generator.state = state["random"]

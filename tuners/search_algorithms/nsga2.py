@@ -21,10 +21,10 @@ from pymoo.operators.crossover.pntx import TwoPointCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
+from raynas.results.pareto import non_domination_ranks
 from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene, Genes
 from tuners.search_algorithms.generational import GenerationalSearch, GenerationalSearcher
 from tuners.search_algorithms.mutation import PolynomialMutation
-from tuners.search_algorithms.survival import Floats, lost
 
 if TYPE_CHECKING:
     from raynas.interfaces.searcher import Evaluation
@@ -116,3 +116,22 @@ class _ConstrainedNsga2(GenerationalSearch):
             rank=np.array(state["rank"]),
             crowding=np.array([math.inf if distance is None else distance for distance in state["crowding"]]),
         )
+
+
+Floats = NDArray[np.float64]
+
+
+def lost(cost: Floats, least: Floats, most: Floats, survivors: int) -> NDArray[np.bool_]:
+    """Which architectures are behind at least `survivors` others; shape (n,).
+
+    Args:
+        cost: what accuracy is weighed against, exactly; shape (n,).
+        least, most: the bounds of each accuracy, shape (n,) each.
+    """
+    behind = np.zeros(len(cost), dtype=np.bool_)
+    for place in range(len(cost)):
+        accuracy = least.copy()
+        accuracy[place] = most[place]
+        ranks = non_domination_ranks(accuracy, cost)
+        behind[place] = np.count_nonzero(ranks < ranks[place]) >= survivors
+    return behind

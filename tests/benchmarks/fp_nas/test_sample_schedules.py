@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.fp_nas.sample_schedules import FIRST, recipe, rows, schedules
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from tuners.fp_nas.sample_count import FixedSamples
 from tuners.fp_nas.sweep import FpNasSweep
@@ -17,7 +17,7 @@ def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str, req
     if space == "nas-bench-macro":
         request.getfixturevalue("shared")
     asked = recipe(space, [0, 1], True, [])
-    method = of_recipe(asked)
+    method = method_of_recipe(asked)
     assert isinstance(method, FpNasSweep)
     nats = math.log(plan(asked).space.size())
     first = {setting.name: setting.samples(nats) for setting in method.sweep if setting.samples}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmarks.fp_nas.spaces import recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from tuners.fp_nas.method import FpNas
 from tuners.sweep import Sweep
@@ -13,12 +13,12 @@ from tuners.sweep import Sweep
 
 def test_only_the_space_and_the_samples_differ() -> None:
     asked = recipe([0, 1], [])
-    method = of_recipe(asked)
+    method = method_of_recipe(asked)
     assert isinstance(method, Sweep)
     first: dict[str, int] = {}
     for setting in method.settings:
         one = method.recipe_of(setting, asked, 0)
-        search, planned = of_recipe(one), plan(one)
+        search, planned = method_of_recipe(one), plan(one)
         assert isinstance(search, FpNas)
         search.check(planned)
         first[setting.name] = search.samples(math.log(planned.space.size()))

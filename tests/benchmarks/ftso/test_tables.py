@@ -13,7 +13,7 @@ import search_spaces
 from benchmarks.ftso import nats, tables
 from benchmarks.ftso.nats_search import largest_eigenvalue, measured, searches, states
 from raynas.recipe.recipe import Recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from tuners.sweep import Sweep
 
@@ -22,11 +22,11 @@ from tuners.sweep import Sweep
 def test_every_setting_of_table_3_is_a_search() -> None:
     method = {"name": "sweep", "of": {"name": "ftso"}, "settings": tables.settings(), "seeds": [0]}
     asked = Recipe.read(tables.RECIPE, [f"method={json.dumps(method)}"])
-    swept = of_recipe(asked)
+    swept = method_of_recipe(asked)
     assert isinstance(swept, Sweep)
     for setting in swept.settings:
         one = swept.recipe_of(setting, asked, 0)
-        of_recipe(one).check(plan(one))
+        method_of_recipe(one).check(plan(one))
     assert [setting.name for setting in swept.settings][-3:] == [
         "DARTS, first order",
         "DARTS, second order",

@@ -7,7 +7,7 @@ from typing import Any
 import search_spaces
 from benchmarks.hm_nas.tables import RECIPE, STAGES, VARIANTS, importances, random_architecture, rival_rows, stage_rows
 from raynas.recipe.recipe import Recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from search_spaces.cell.genotype import Genotype
 from tests.support.small_spaces import cells
 from tuners.hm_nas.method import HmNas
@@ -15,7 +15,7 @@ from tuners.hm_nas.method import HmNas
 
 def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> None:
     for changes in VARIANTS.values():
-        method = of_recipe(Recipe.read(RECIPE, changes))
+        method = method_of_recipe(Recipe.read(RECIPE, changes))
         assert isinstance(method, HmNas)
         assert (method.rule == "strongest") == bool(changes)
 

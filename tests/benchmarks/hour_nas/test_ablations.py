@@ -4,17 +4,17 @@ import pandas as pd
 
 from benchmarks.hour_nas.ablations import RECIPE, rows, sweep_rows, variants
 from raynas.recipe.recipe import Recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from tuners.hour_nas.method import HourNas
 
 
 def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> None:
     recipe = Recipe.read(RECIPE)
-    given = of_recipe(recipe)
+    given = method_of_recipe(recipe)
     assert isinstance(given, HourNas)
     changed = {}
     for name, method in variants(recipe).items():
-        one = of_recipe(Recipe.read(RECIPE, [f"method.{key}={value}" for key, value in method.items()]))
+        one = method_of_recipe(Recipe.read(RECIPE, [f"method.{key}={value}" for key, value in method.items()]))
         assert isinstance(one, HourNas)
         changed[name] = {key for key, value in given if value != getattr(one, key)}
         stages = [one.epochs, one.vital_epochs] if one.vital_first else [one.epochs]

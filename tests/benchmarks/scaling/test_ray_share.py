@@ -16,7 +16,7 @@ def test_the_oracle_answers_the_same_again() -> None:
 
 @pytest.mark.slow
 def test_the_parts_make_up_the_whole() -> None:
-    with ray_session.connected():
+    with ray_session.connect():
         (timing,) = timings(1, TimedNsga2(population=4, generations=3))
     assert 0.0 < timing.search < timing.generations < timing.whole
     assert timing.whole == pytest.approx(timing.start + timing.generations + timing.end)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import search_spaces
-from benchmarks.common.actor_oracles import FreeOracle
-from benchmarks.common.sleeping_oracle import SleepingOracle
+from benchmarks.common.actor_oracles import FreeOracle, SleepingOracle
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.__main__ import (
     ACTORS,
@@ -182,7 +181,7 @@ def test_every_number_of_actors_and_workers_is_drawn() -> None:
 @pytest.mark.slow
 def test_a_real_search_sleeps_where_it_is_simulated_to() -> None:
     """Every architecture is slept for on the actor that it is simulated on, before its generation is over."""
-    with ray_session.connected():
+    with ray_session.connect():
         real = searched(2, 2, TimedNsga2(population=4, generations=3), 0.01)
     assert [len(island) for island in real.generations] == [3, 3]
     generations = [one for island in real.generations for one in island]

@@ -12,7 +12,7 @@ import search_spaces
 from benchmarks.speed import evaluation
 from benchmarks.speed import search as searching
 from raynas.data import DataSettings, Images, batch, open_images, prepare
-from raynas.recipe.recipe import EvaluationSettings, Racing
+from raynas.recipe.settings import EvaluationSettings, RacingSettings
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 
@@ -72,7 +72,7 @@ def test_a_raced_search_is_measured_again_on_all_images(
     setting = searching.Setting(tmp_path, space, images.prepared, population=6, generations=2, seed=0)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=BATCH, recalibration_images=BATCH, recalibration_batch_size=BATCH)
-    raced = exact.model_copy(update={"precision": "bfloat16", "racing": Racing()})
+    raced = exact.model_copy(update={"precision": "bfloat16", "racing": RacingSettings()})
     judge = setting.local(exact)
     areas = [
         searching.front_area(setting, searching.search(setting, one, setting.local(one)), judge)

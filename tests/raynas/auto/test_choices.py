@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from raynas.auto.choices import (
-    Images,
+    ImageFolderSummary,
     Machine,
     batch_size_of,
     epochs_of,
@@ -20,14 +20,14 @@ from raynas.auto.choices import (
     strides_of,
     width_of,
 )
-from raynas.auto.pipeline import auto, middling_step_seconds
+from raynas.auto.pipeline import auto, median_step_seconds
 from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Quiet
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from search_spaces import Budget, UserError, load
 
 LAPTOP, SERVER = Machine(2, 0, "a laptop"), Machine(64, 8, "eight GPUs")
-FLOWERS = Images(classes=17, train=1000, test=300, side=300)
+FLOWERS = ImageFolderSummary(classes=17, train=1000, test=300, side=300)
 
 
 def write_folder(folder: Path, sides: tuple[int, ...] = (40, 50, 60)) -> None:
@@ -42,7 +42,7 @@ def write_folder(folder: Path, sides: tuple[int, ...] = (40, 50, 60)) -> None:
 
 def test_images_are_counted_and_measured(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    assert look_at_images(tmp_path) == Images(classes=2, train=12, test=4, side=50)
+    assert look_at_images(tmp_path) == ImageFolderSummary(classes=2, train=12, test=4, side=50)
 
 
 @pytest.mark.parametrize(("side", "chosen"), [(8, 32), (32, 32), (47, 32), (50, 48), (100, 96), (223, 192), (900, 224)])
@@ -70,7 +70,7 @@ def test_the_last_feature_map_has_four_to_eight_pixels(side: int) -> None:
 )
 def test_the_limits_can_be_met_and_matter(side: int, limits: dict[str, float]) -> None:
     """The space has architectures within the limits, and dearer ones: a search has something to decide."""
-    images = Images(classes=10, train=5000, test=1000, side=side)
+    images = ImageFolderSummary(classes=10, train=5000, test=1000, side=side)
     space = load(**space_of(images, limits), num_classes=10)
     Budget.model_validate({key: {"max": most} for key, most in limits.items()}).check(space.costs())
     bounds = space.costs().bounds()
@@ -102,10 +102,10 @@ def test_batches_leave_twenty_steps_an_epoch(train: int, workers: int, batch: in
 def test_the_recipe_is_one_that_raynas_takes(machine: Machine, minutes: float) -> None:
     content = recipe_of(Path("/flowers"), FLOWERS, machine, {"macs": 50e6}, minutes, 0.5)
     recipe = Recipe.read(content)
-    of_recipe(recipe)
+    method_of_recipe(recipe)
     assert recipe.method["name"] == ("spos" if minutes < 8 else "pad-nas")
     assert recipe.data.augment == "random-resized-crop"
-    assert recipe.scale.train_workers == (8 if machine is SERVER else 1)
+    assert recipe.scale.train.workers == (8 if machine is SERVER else 1)
     assert recipe.scale.gpus == (1 if machine is SERVER else 0)
 
 
@@ -132,7 +132,7 @@ def test_a_step_is_timed_and_the_threads_are_given_back() -> None:
 
     before = torch.get_num_threads()
     space = load("nas-bench-macro", width=0.25, resolution=16)
-    assert 0 < middling_step_seconds(space, 4) < 60
+    assert 0 < median_step_seconds(space, 4) < 60
     assert torch.get_num_threads() == before
 
 

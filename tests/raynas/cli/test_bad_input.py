@@ -132,11 +132,11 @@ def test_more_workers_than_processors_and_then_another_recipe_in_its_folder(tmp_
         arguments = [*command, "--quiet", *(f"--set={change}" for change in changes)]
         return subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
 
-    refused = run("training.batch_size=999", "scale.train_workers=999")
+    refused = run("training.batch_size=999", "scale.train.workers=999")
     assert (refused.returncode, refused.stdout) == (2, "")
     (sentence,) = refused.stderr.splitlines()
     assert "999 processes need 999 CPUs" in sentence
-    assert "lower scale.train_workers" in sentence
+    assert "lower scale.train.workers" in sentence
     assert not list(tmp_path.glob("out/steps/*/weights.safetensors"))
 
     assert run().returncode == 0, "the same folder takes the corrected recipe"

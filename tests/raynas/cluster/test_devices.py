@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from raynas.cluster.devices import autocast_dtype, backend, bundle, in_words
-from raynas.recipe.recipe import ScaleSettings
+from raynas.cluster.devices import autocast_dtype, describe_resources, gradient_backend, resources_per_process
+from raynas.recipe.settings import ScaleSettings
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from raynas.recipe.recipe import ScaleSettings
     ],
 )
 def test_a_process_asks_for_what_it_takes(scale: dict[str, float], cpus: float, asked: dict[str, float]) -> None:
-    assert bundle(ScaleSettings.model_validate(scale), cpus) == asked
+    assert resources_per_process(ScaleSettings.model_validate(scale), cpus) == asked
 
 
 @pytest.mark.parametrize(("gpus", "by"), [(0, "gloo"), (0.5, "gloo"), (1, "nccl"), (2, "nccl")])
 def test_workers_with_gpus_of_their_own_talk_by_nccl(gpus: float, by: str) -> None:
-    assert backend(gpus) == by
+    assert gradient_backend(gpus) == by
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_bfloat16_is_for_gpus_that_have_it(device: str, has_bfloat16: bool, dtyp
     ],
 )
 def test_resources_in_words(resources: dict[str, float], words: str) -> None:
-    assert in_words(resources) == words
+    assert describe_resources(resources) == words

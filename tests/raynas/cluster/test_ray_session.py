@@ -3,8 +3,8 @@
 import pytest
 from ray.util import placement_group_table
 
-from raynas.cluster.ray_session import Cluster, await_room
-from raynas.recipe.recipe import ScaleSettings
+from raynas.cluster.ray_session import Cluster, wait_for_resources
+from raynas.recipe.settings import ScaleSettings
 from search_spaces.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -13,15 +13,15 @@ WANTED = r"999 processes need 999 CPUs, and there are 1 node with \d+ CPUs?"
 
 def test_on_one_machine_at_once() -> None:
     said: list[str] = []
-    with pytest.raises(UserError, match=f"This machine is too small: {WANTED}; lower scale.train_workers"):
-        await_room(Cluster(ours=True), ScaleSettings(wait_minutes=0.001), 999, 1, said.append)
+    with pytest.raises(UserError, match=f"This machine is too small: {WANTED}; lower scale.train.workers"):
+        wait_for_resources(Cluster(ours=True), ScaleSettings(wait_minutes=0.001), 999, 1, said.append)
     assert said == [], "it did not wait"
 
 
 def test_on_a_cluster_that_may_grow_after_the_minutes_of_the_recipe() -> None:
     said: list[str] = []
     with pytest.raises(UserError, match=rf"The cluster stayed too small for 0\.001 minutes: {WANTED}\."):
-        await_room(Cluster(ours=False), ScaleSettings(wait_minutes=0.001), 999, 1, said.append)
+        wait_for_resources(Cluster(ours=False), ScaleSettings(wait_minutes=0.001), 999, 1, said.append)
     (line,) = said
     assert line.startswith("Waiting for the cluster to grow: 999 processes need 999 CPUs")
     assert {one["state"] for one in placement_group_table().values()} <= {"REMOVED"}, "nothing stays asked for"
@@ -30,6 +30,6 @@ def test_on_a_cluster_that_may_grow_after_the_minutes_of_the_recipe() -> None:
 @pytest.mark.parametrize("ours", [True, False])
 def test_what_fits_is_not_waited_for(ours: bool) -> None:
     said: list[str] = []
-    await_room(Cluster(ours=ours), ScaleSettings(), 1, 1, said.append)
-    await_room(Cluster(ours=ours), ScaleSettings(), 999, 0, said.append)
+    wait_for_resources(Cluster(ours=ours), ScaleSettings(), 1, 1, said.append)
+    wait_for_resources(Cluster(ours=ours), ScaleSettings(), 999, 0, said.append)
     assert said == []

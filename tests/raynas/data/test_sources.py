@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from raynas.data import DataSettings, Prepared, open_images, prepare
+from raynas.data import DataSettings, PreparedData, open_images, prepare
 from raynas.data.sources import read_source
 from search_spaces.errors import UserError
 
@@ -172,7 +172,7 @@ def test_what_is_wrong_is_said_in_a_sentence(
 
 
 def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
-    def ask(root: Path) -> Prepared:
+    def ask(root: Path) -> PreparedData:
         return prepare(settings("folder", root), 6, 0)
 
     (tmp_path / "half/train").mkdir(parents=True)

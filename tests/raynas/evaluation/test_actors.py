@@ -11,9 +11,11 @@ import ray
 import torch
 
 from raynas.data import DataSettings, open_images, prepare
-from raynas.evaluation.actors import NAMESPACE, Pool, evaluators
-from raynas.evaluation.evaluator import Evaluator, Question
-from raynas.recipe.recipe import EvaluationSettings, ScaleSettings
+from raynas.evaluation.actors import EvaluatorPool, start_evaluators
+from raynas.evaluation.evaluator import Evaluator
+from raynas.evaluation.request import EvaluationRequest
+from raynas.recipe.settings import EvaluationSettings, ScaleSettings
+from raynas.runtime.process import NAMESPACE
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget, load
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @contextmanager
-def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[Pool, list[Any]]]:
+def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[EvaluatorPool, list[Any]]]:
     """A pool of actors that hold one supernet's weights, and the actors."""
     torch.manual_seed(0)
     RunFolder(folder).write_tensors("w.safetensors", SPACE.supernet().state_dict(), {})
@@ -37,11 +39,11 @@ def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[Pool, list[Any]
         "part": "validation",
         "recalibrate": True,
     }
-    question = Question(
-        answers="raynas.evaluation.evaluator:SupernetAnswers", arguments=arguments, weights="w.safetensors"
+    question = EvaluationRequest(
+        answers="raynas.evaluation.one_shot:SupernetOracle", arguments=arguments, weights="w.safetensors"
     )
-    with evaluators(str(folder), step, 1, question, ScaleSettings(evaluators=actors)) as names:
-        yield Pool(names, SPACE.costs(), Budget({})), [ray.get_actor(name, NAMESPACE) for name in names]
+    with start_evaluators(str(folder), step, 1, question, ScaleSettings(evaluate=EvaluateScale(actors=actors))) as names:
+        yield EvaluatorPool(names, SPACE.costs(), Budget({})), [ray.get_actor(name, NAMESPACE) for name in names]
 
 
 def test_each_question_is_answered_once_and_again_after_a_death(tmp_path: Path) -> None:

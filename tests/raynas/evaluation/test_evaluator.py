@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from raynas.data import DataSettings, Images, batch, open_images, prepare
-from raynas.evaluation.evaluator import Evaluator, SupernetAnswers
-from raynas.recipe.recipe import EvaluationSettings
+from raynas.evaluation.evaluator import Evaluator
+from raynas.evaluation.one_shot import SupernetOracle
+from raynas.recipe.settings import EvaluationSettings
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Architecture, load
 from search_spaces.supernet import Supernet
@@ -125,7 +126,7 @@ def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Im
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
     asked = architectures(2)
-    answers = SupernetAnswers(
+    answers = SupernetOracle(
         run=folder.uri,
         space=SPACE.specification(),
         data=images.prepared.model_dump(mode="json"),
@@ -145,7 +146,7 @@ def test_a_pruned_supernet_takes_its_weights_from_its_parents(
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
     architecture = architectures(1)[0]
-    answers = SupernetAnswers(
+    answers = SupernetOracle(
         run=folder.uri,
         space=SPACE.only(architecture).specification(),
         data=images.prepared.model_dump(mode="json"),
@@ -163,7 +164,7 @@ def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
     (tmp_path / "breaking.py").write_text(BREAKING)
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
-    answers = SupernetAnswers(
+    answers = SupernetOracle(
         run=folder.uri,
         space=SpaceFile.read(tmp_path / "breaking.py").space(num_classes=3).specification(),
         data=images.prepared.model_dump(mode="json"),

@@ -12,12 +12,14 @@ import pytest
 from raynas.interfaces.searcher import Evaluation
 from raynas.networks.export import export
 from raynas.networks.fit import fit_architecture, fit_run
-from raynas.networks.trained_network import trained
+from raynas.networks.trained_network import find_trained
+from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.fit_result import correlations, networks, trained_alone, with_standalone
-from raynas.results.outcome import EvaluationTable, Outcome, load
+from raynas.results.outcome import Outcome, load
 from raynas.storage.progress import Quiet
 from raynas.storage.run_folder import RunFolder
-from raynas.study.steps import Steps, names
+from raynas.storage.step_records import names
+from raynas.study.steps import Steps
 from search_spaces import Architecture, UserError
 from search_spaces import load as load_space
 
@@ -99,11 +101,11 @@ def test_a_network_is_trained_once_and_found_under_each_of_its_texts(fitted_run:
     assert load(run).table.set_index("architecture")["standalone_top1"][evaluated].max() >= first["top1"]
     told = {one["architecture"]: one["isomorphic"] for one in networks(RunFolder(run))}
     assert evaluated in told[written]
-    assert trained(run, evaluated).figures["top1"] == trained(run, written).figures["top1"] >= first["top1"]
+    assert find_trained(run, evaluated).figures["top1"] == find_trained(run, written).figures["top1"] >= first["top1"]
     card = export(str(run), evaluated, "safetensors", str(tmp_path / "net.safetensors"))
     assert SPACE.canonical(SPACE.parse(card["architecture"])) == SPACE.canonical(SPACE.parse(evaluated))
     with pytest.raises(UserError, match="was never"):
-        trained(run, FIRST)
+        find_trained(run, FIRST)
 
 
 @pytest.mark.slow

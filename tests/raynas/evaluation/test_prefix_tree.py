@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 import search_spaces
 from raynas.evaluation import prefix_tree
+from raynas.evaluation.batch_norm_recalibration import StatisticsCache, recalibrate_tree
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.supernet import ChainSupernet, layer_key
-from search_spaces.supernet import Stage, State, Supernet
+from search_spaces.supernet import Segment, State, Supernet
 from tests.support.small_spaces import awake
 
 SPACES: dict[str, dict[str, Any]] = {
@@ -78,14 +79,14 @@ def by_tree(
     supernet: Supernet,
     groups: Sequence[Sequence[Architecture]],
     recalibrate: bool,
-    memory: prefix_tree.Memory,
+    memory: StatisticsCache,
 ) -> Iterator[Tensor]:
     """The logits of architectures that are asked for in groups, one after the other."""
     for group in groups:
         root = prefix_tree.grow(supernet, group)
         if recalibrate:
             memory.recall(root)
-            prefix_tree.calibrate(root, batches(space, 3))
+            recalibrate_tree(root, batches(space, 3))
             memory.keep(root)
         found: list[list[Tensor]] = [[] for _ in group]
         measured = [(images, torch.zeros(BATCH)) for images in batches(space, 4)]
@@ -104,12 +105,12 @@ def test_every_network_gives_what_it_gives_alone_however_they_are_grouped(
 ) -> None:
     supernet, architectures = awake(space).eval(), related(space)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
-    together = list(by_tree(space, supernet, [architectures], recalibrate, prefix_tree.Memory()))
+    together = list(by_tree(space, supernet, [architectures], recalibrate, StatisticsCache()))
     for architecture, logits in zip(architectures, together, strict=True):
         torch.testing.assert_close(logits, alone(space, supernet, architecture, recalibrate), atol=2e-4, rtol=1e-4)
-    remembering = prefix_tree.Memory()
+    remembering = StatisticsCache()
     for groups in ([[one] for one in architectures], [architectures[4:], architectures[:4]]):
-        for memory in (prefix_tree.Memory(), remembering, prefix_tree.Memory(most_bytes=1)):
+        for memory in (StatisticsCache(), remembering, StatisticsCache(most_bytes=1)):
             found = list(by_tree(space, supernet, groups, recalibrate, memory))
             order = [architectures.index(one) for group in groups for one in group]
             assert all(torch.equal(logits, together[place]) for place, logits in zip(order, found, strict=True))
@@ -131,11 +132,11 @@ def test_each_prefix_is_run_once_a_batch() -> None:
     for name, module in supernet.named_modules():
         if (name.count(".") == 2 and name.startswith("blocks.")) or name in ("stem", "head"):
             module.register_forward_hook(partial(count, calls, name))
-    root, memory = prefix_tree.grow(supernet, architectures), prefix_tree.Memory()
+    root, memory = prefix_tree.grow(supernet, architectures), StatisticsCache()
     assert sum(1 for _ in root) == 1 + 1 + len(prefixes) + len(set(architectures))
     with torch.inference_mode():
         memory.recall(root)
-        prefix_tree.calibrate(root, batches(space, 3, 2))
+        recalibrate_tree(root, batches(space, 3, 2))
         memory.keep(root)
         assert calls.pop("stem") == 2
         assert calls.pop("head") == 2 * len(set(architectures))
@@ -149,7 +150,7 @@ def test_each_prefix_is_run_once_a_batch() -> None:
         calls.clear()
         again = prefix_tree.grow(supernet, architectures)
         memory.recall(again)
-        prefix_tree.calibrate(again, batches(space, 3, 2))
+        recalibrate_tree(again, batches(space, 3, 2))
         assert not calls, "with the same weights nothing is calibrated twice"
         prefix_tree.measure(again, [(images, images) for images in batches(space, 4, 3)], lambda *_: None)
     assert calls.total() == 3 * (1 + len(prefixes) + len(set(architectures)))
@@ -171,7 +172,7 @@ def test_features_of_one_path_at_a_time_are_held(branches: int, most: int) -> No
         children: dict[Hashable, prefix_tree.Node] = (
             {branch: below(depth - 1) for branch in range(branches)} if depth else {}
         )
-        return prefix_tree.Node((), Stage(None, run, ()), children)
+        return prefix_tree.Node((), Segment(None, run, ()), children)
 
     root = below(6)
     prefix_tree.walk(root, (torch.zeros(1),), lambda node: None, lambda node, state: None, {id(node) for node in root})

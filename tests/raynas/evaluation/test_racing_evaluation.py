@@ -12,12 +12,13 @@ from scipy.stats import hypergeom
 
 import raynas
 import search_spaces
-from raynas.evaluation.actors import Pool, evaluators
-from raynas.evaluation.evaluator import Question
+from raynas.evaluation.actors import EvaluatorPool, start_evaluators
 from raynas.evaluation.racing_evaluation import Race, accuracy_bounds
-from raynas.recipe.recipe import EvaluationSettings, Racing, Recipe, ScaleSettings
+from raynas.evaluation.request import EvaluationRequest
+from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import EvaluationSettings, RacingSettings, ScaleSettings
 from raynas.reporting.compare import hypervolume
-from raynas.results.outcome import pareto_front
+from raynas.results.pareto import pareto_front
 from search_spaces import Budget, UserError
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
@@ -43,13 +44,13 @@ def test_exact_bounds_are_the_tighter_ones_and_close_on_all_images() -> None:
 
 
 def test_rounds_double() -> None:
-    assert Race(images=1000, first=250, racing=Racing()).ends() == [250, 500, 1000]
-    assert Race(images=1001, first=250, racing=Racing()).ends() == [250, 500, 1000, 1001]
-    assert Race(images=100, first=250, racing=Racing()).ends() == [100]
+    assert Race(images=1000, first=250, racing=RacingSettings()).ends() == [250, 500, 1000]
+    assert Race(images=1001, first=250, racing=RacingSettings()).ends() == [250, 500, 1000, 1001]
+    assert Race(images=100, first=250, racing=RacingSettings()).ends() == [100]
 
 
 def test_true_stands_for_the_defaults() -> None:
-    assert EvaluationSettings.model_validate({"racing": True}).racing == Racing()
+    assert EvaluationSettings.model_validate({"racing": True}).racing == RacingSettings()
     assert EvaluationSettings.model_validate({"racing": False}).racing is None
     with pytest.raises(UserError, match="risk"):
         Recipe.read(RECIPE, ["evaluation.racing.risk=0"])
@@ -63,19 +64,21 @@ RECIPE: dict[str, Any] = {
     "training": {"batch_size": 64},
     "search": {"population": 10, "generations": 5},
     "evaluation": {"batch_size": 48, "recalibration_images": 64, "recalibration_batch_size": 64},
-    "scale": {"evaluators": 1},
+    "scale": {"evaluate": {"actors": 1}},
 }
 
 
 def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
     """Every evaluation of a search by so many actors."""
-    question = Question(answers="tests.support.pseudo_images:PseudoImages", arguments={"images": IMAGES}, weights=None)
+    question = EvaluationRequest(
+        answers="tests.support.pseudo_images:PseudoImages", arguments={"images": IMAGES}, weights=None
+    )
     space = search_spaces.load("nas-bench-macro")
     costs, budget = space.costs(), Budget({})
     search = ConstrainedNsga2(population=32, generations=12).begin(space, costs, budget, seed=0)
     rows = []
-    with evaluators(str(folder), "race", 1, question, ScaleSettings(evaluators=actors)) as names:
-        pool = Pool(names, costs, budget)
+    with start_evaluators(str(folder), "race", 1, question, ScaleSettings(evaluate=EvaluateScale(actors=actors))) as names:
+        pool = EvaluatorPool(names, costs, budget)
         while asked := search.ask():
             evaluations = pool.measure(asked) if race is None else race.run(pool, asked, search)
             search.tell(evaluations)
@@ -86,7 +89,7 @@ def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
 @pytest.mark.usefixtures("cluster")
 def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
     whole = searched(None, tmp_path / "whole", 1)
-    race = Race(images=IMAGES, first=250, racing=Racing())
+    race = Race(images=IMAGES, first=250, racing=RacingSettings())
     raced, by_two = (searched(race, tmp_path / str(actors), actors) for actors in (1, 2))
     figures = ["architecture", "top1", "loss", "images"]
     assert raced[figures].equals(by_two[figures]), "in the same rounds, whoever answers"
@@ -105,7 +108,7 @@ def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
 def test_real_architectures_race_in_rounds(tmp_path: Path) -> None:
     """Who is dropped changes nothing for the others, and figures on all images are those without a race."""
     whole = raynas.run(RECIPE, tmp_path / "whole").table
-    raced = raynas.run(RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluators=2"]).table
+    raced = raynas.run(RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluate.actors=2"]).table
     assert raced["architecture"].equals(whole["architecture"])
     to_the_end = raced["images"] == whole["images"]
     assert to_the_end.mean() > 0.5

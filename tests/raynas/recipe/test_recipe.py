@@ -175,7 +175,7 @@ def test_a_methods_settings_are_checked_by_the_method(settings: dict[str, object
 def test_what_cannot_change_results_is_not_part_of_a_recipes_identity() -> None:
     read = Recipe.read(LEAST)
     free = [
-        "scale.evaluators=5",
+        "scale.evaluate.actors=5",
         "scale.max_failures=9",
         "data.path=null",
         "training.checkpoint_minutes=2",
@@ -183,7 +183,7 @@ def test_what_cannot_change_results_is_not_part_of_a_recipes_identity() -> None:
     ]
     assert Recipe.read(LEAST, free).identity() == read.identity()
     assert list(difference(read.json_value(), Recipe.read(LEAST, free).json_value())) == []
-    for decisive in ("seed=1", "scale.train_workers=2", "training.batch_size=8", "method.stages=4", "scale.threads=2"):
+    for decisive in ("seed=1", "scale.train.workers=2", "training.batch_size=8", "method.stages=4", "scale.threads=2"):
         assert Recipe.read(LEAST, [decisive]).identity() != read.identity()
 
 

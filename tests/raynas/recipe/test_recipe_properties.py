@@ -58,7 +58,7 @@ VALID: list[dict[str, Any]] = [
         "search": {"population": 8, "generations": 2},
         "fit": {"epochs": 2, "teacher": {"model": "resnet18", "share": 0.3}},
         "evaluation": {"recalibration_images": 64},
-        "scale": {"evaluators": 1},
+        "scale": {"evaluate": {"actors": 1}},
         "notes": ["small"],
     },
     {

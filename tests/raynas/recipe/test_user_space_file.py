@@ -14,7 +14,7 @@ import yaml
 import raynas
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run_plan import begin_folder, default_folder, plan, refuse_strangers
+from raynas.study.run_plan import begin_run_folder, check_run_folder, default_folder, plan
 from search_spaces import UserError, from_specification
 from tests.faults.runs import Command
 
@@ -58,7 +58,7 @@ TINY: dict[str, Any] = {
     "search": {"population": 4, "generations": 2},
     "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 32},
     "fit": {"epochs": 1, "batch_size": 32, "learning_rate": 0.01},
-    "scale": {"evaluators": 2},
+    "scale": {"evaluate": {"actors": 2}},
 }
 
 
@@ -78,7 +78,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def begun(recipe: Recipe, out: Path) -> RunFolder:
     """The folder of a run that has begun a step."""
     folder = RunFolder(out)
-    begin_folder(folder, plan(recipe, out))
+    begin_run_folder(folder, plan(recipe, out))
     folder.write_json("study.json", {"steps": [{"name": "supernet"}]})
     return folder
 
@@ -103,7 +103,7 @@ def test_a_recipe_that_runs_knows_what_the_file_held_and_not_where_it_lay(own: P
 def test_a_run_goes_on_from_its_copy_and_refuses_a_changed_file(own: Path, name: str) -> None:
     given, out = recipe(name), own / "out"
     folder = begun(given, out)
-    refuse_strangers(folder)
+    check_run_folder(folder)
     copy = f"space{Path(name).suffix}"
     assert (out / copy).read_text() == FILES[name]
     kept = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")))
@@ -111,7 +111,7 @@ def test_a_run_goes_on_from_its_copy_and_refuses_a_changed_file(own: Path, name:
     (own / name).unlink()
     for again in (given, kept):
         planned = plan(again, out)
-        begin_folder(folder, planned)
+        begin_run_folder(folder, planned)
         assert planned.recipe == kept
         assert from_specification(planned.space.specification()).choices == planned.space.choices
     with pytest.raises(UserError, match=rf"There is no file {name} in {own}\."):
@@ -119,8 +119,8 @@ def test_a_run_goes_on_from_its_copy_and_refuses_a_changed_file(own: Path, name:
 
     (own / name).write_text(FILES[name] + "\n# changed")
     with pytest.raises(UserError, match=rf"{name} has changed since the run in {out} began: change it back"):
-        begin_folder(folder, plan(given, out))
-    begin_folder(folder, plan(kept, out))
+        begin_run_folder(folder, plan(given, out))
+    begin_run_folder(folder, plan(kept, out))
     (out / copy).write_text("changed")
     with pytest.raises(UserError, match=rf"{out}/{copy} is not what the run began with"):
         plan(kept, out)
@@ -132,7 +132,7 @@ def test_a_folder_with_a_users_own_file_is_not_taken_for_a_run(own: Path) -> Non
     (own / "out").mkdir()
     (own / "out" / "space.py").write_text(PYTHON)
     with pytest.raises(UserError, match="is not empty and is not the folder of a run"):
-        refuse_strangers(RunFolder(own / "out"))
+        check_run_folder(RunFolder(own / "out"))
 
 
 def test_a_function_that_does_not_take_the_number_of_classes(own: Path) -> None:

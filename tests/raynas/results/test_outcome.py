@@ -8,18 +8,11 @@ import pandas as pd
 import pytest
 
 from raynas.interfaces.searcher import Evaluation
-from raynas.results.outcome import (
-    COLUMNS,
-    EvaluationTable,
-    Found,
-    Outcome,
-    json_rows,
-    load,
-    non_domination_ranks,
-    pareto_front,
-)
+from raynas.results.evaluation_table import COLUMNS, EvaluationTable, SearchResult
+from raynas.results.outcome import Outcome, json_rows, load
+from raynas.results.pareto import non_domination_ranks, pareto_front
 from raynas.storage.progress import Quiet
-from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.study.steps import Steps
 from search_spaces import UserError
 from search_spaces import load as load_space
@@ -82,14 +75,14 @@ def test_a_damaged_file_of_the_table_is_said_to_be_so(tmp_path: Path) -> None:
     table.write("final", 0, 0, [evaluation("01201201", 10.0, 10)], ABOUT)
     file = next((tmp_path / "evaluations").iterdir())
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(Damaged, match=file.name):
+    with pytest.raises(DamagedFile, match=file.name):
         table.read()
 
 
 def test_found_has_the_architectures_of_its_rows(tmp_path: Path) -> None:
     asked = [evaluation("01201201", 10.0, 10), evaluation("22222222", 20.0, 20)]
     EvaluationTable(RunFolder(tmp_path)).write("final", 0, 0, asked, ABOUT)
-    assert Found.read(RunFolder(tmp_path), "final", SPACE).architectures == [one.architecture for one in asked]
+    assert SearchResult.read(RunFolder(tmp_path), "final", SPACE).architectures == [one.architecture for one in asked]
 
 
 @pytest.fixture

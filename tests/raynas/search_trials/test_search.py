@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.scaling.ray_share import NO_WEIGHTS, QUESTION, recipe
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run import opened
+from raynas.study.run import open_study
 from raynas.study.run_plan import plan
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 def searched(folder: Path, islands: int) -> pd.DataFrame:
     searcher = ConstrainedNsga2(population=8, generations=3, islands=islands)
-    with opened(plan(recipe()), RunFolder(folder)) as study:
+    with open_study(plan(recipe()), RunFolder(folder)) as study:
         return study.search("search", study.space, NO_WEIGHTS, searcher, QUESTION).table
 
 

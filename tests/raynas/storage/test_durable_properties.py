@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import search_spaces
 from raynas.interfaces.searcher import Evaluation, Search
 from raynas.storage.progress import Quiet
-from raynas.storage.run_folder import Damaged, RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.study.steps import Steps
 from search_spaces import Architecture, Budget
 from tuners.search_algorithms.evolution import SposEvolution
@@ -114,7 +114,7 @@ def test_a_file_reads_back_as_it_was_written_and_harmed_so_or_not_at_all(kind: s
             folder.write("file", harmed)
             try:
                 read = READERS[kind](folder)
-            except Damaged:
+            except DamagedFile:
                 continue
             SAME[kind](read, written)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from raynas.storage.run_folder import Damaged, NotWritten, RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder, WriteFailed
 from tests.support.full_disk import full_disk
 
 
@@ -75,7 +75,7 @@ def test_damage_is_seen(folder: RunFolder, kind: str, harm: str) -> None:
     else:
         content[len(content) // 2 if kind != "json" else content.index(b"long")] ^= 1
     folder.write("file", bytes(content))
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedFile):
         read("file")
 
 
@@ -87,7 +87,7 @@ def test_what_a_killed_writer_left_aside_is_not_there(folder: RunFolder) -> None
 
 def test_what_cannot_be_written_leaves_what_was_there(folder: RunFolder) -> None:
     folder.write("file", b"before")
-    with full_disk(), pytest.raises(NotWritten, match=r"file could not be written: File too large\."):
+    with full_disk(), pytest.raises(WriteFailed, match=r"file could not be written: File too large\."):
         folder.write("file", b"after")
     assert folder.read("file") == b"before"
     assert os.listdir(folder.uri) == ["file"], "nothing is left aside"

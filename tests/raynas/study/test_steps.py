@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from raynas.storage.errors import StepFailed
 from raynas.storage.progress import Quiet
-from raynas.storage.run_folder import Damaged, NotWritten, RunFolder
-from raynas.study.steps import StepFailed, Steps
+from raynas.storage.run_folder import DamagedFile, RunFolder, WriteFailed
+from raynas.study.steps import Steps
 from search_spaces.errors import UserError
 from tests.support.full_disk import full_disk
 
@@ -85,7 +86,7 @@ def test_a_damaged_study_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{")
     assert steps(tmp_path).records == before, "it is written twice"
     (tmp_path / "study-before.json").write_text("{")
-    with pytest.raises(Damaged, match=r"study\.json"):
+    with pytest.raises(DamagedFile, match=r"study\.json"):
         steps(tmp_path)
 
 
@@ -127,7 +128,7 @@ def test_what_a_step_goes_on_from_stays_until_its_result_is_written_down(tmp_pat
             stack.enter_context(full_disk())
             return {}
 
-        with pytest.raises(NotWritten):
+        with pytest.raises(WriteFailed):
             steps(tmp_path).do("supernet", "", ARGUMENTS, 1, work)
     folder = RunFolder(tmp_path / "steps" / "01-supernet")
     assert folder.names("checkpoints") == ["epoch-1.json"]

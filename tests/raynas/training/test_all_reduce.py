@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raynas.interfaces.objective import WEIGHTS, MicroBatch, Step, UniformPath
-from raynas.recipe.recipe import TrainingSettings
+from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
+from raynas.recipe.settings import TrainingSettings
 from raynas.training.all_reduce import add_over_workers, from_first_worker
-from raynas.training.update import carry_out, optimizer_of
+from raynas.training.update import apply_update, make_optimizer
 from search_spaces import load
 from tests.support import two_workers
 
@@ -82,10 +82,10 @@ def reduced_in_a_step(rank: int) -> dict[str, Any]:
     supernet = SPACE.supernet()
     (update,) = UniformPath().begin(SPACE, SPACE.costs(), 0).passes(0)[0]
     half = MicroBatch(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]), 0.5)
-    optimizer = optimizer_of(supernet.parameters(), TrainingSettings())
-    step = Step(SPACE, supernet, [half], np.random.default_rng(5), functional.cross_entropy)
+    optimizer = make_optimizer(supernet.parameters(), TrainingSettings())
+    step = TrainingStep(SPACE, supernet, [half], np.random.default_rng(5), functional.cross_entropy)
     with torch.profiler.profile(record_shapes=True) as profile:
-        (path,) = carry_out(update, {WEIGHTS: optimizer}, 0.1, step).paths
+        (path,) = apply_update(update, {WEIGHTS: optimizer}, 0.1, step).paths
     shapes = [event.input_shapes for event in profile.events() if event.name == "gloo:all_reduce"]
     on_path = sum(weight.numel() for module in supernet.path_modules(path) for weight in module.parameters())
     held = optimizer.param_groups[0]["params"]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from raynas.interfaces.objective import UniformPath
-from raynas.storage.run_folder import NotWritten, RunFolder
+from raynas.storage.run_folder import RunFolder, WriteFailed
 from raynas.training import checkpoints
 from search_spaces import load
 from search_spaces.supernet import Supernet
@@ -97,7 +97,7 @@ def test_none_is_removed_before_the_one_in_its_place_is_safe(tmp_path: Path) -> 
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
     for file in files:
         training.save(folder, file)
-    with full_disk(), pytest.raises(NotWritten):
+    with full_disk(), pytest.raises(WriteFailed):
         training.save(folder, checkpoints.name(3, 0, 1))
     assert folder.names("checkpoints") == files
     assert checkpoints.newest(folder) == (files[1], [])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from raynas.training.divergence import Divergence, Watch, refuse_broken
+from raynas.training.divergence import Divergence, LossMonitor, check_weights_finite
 from search_spaces import load
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
@@ -24,7 +24,7 @@ GUESSING = math.log(3)
     ],
 )
 def test_a_loss_that_diverged_is_named_with_its_epoch_and_its_architecture(name: str, value: float) -> None:
-    watch = Watch(classes=3)
+    watch = LossMonitor(classes=3)
     watch.add({"loss": torch.tensor(1.0)}, [])
     watch.add({name: torch.tensor(value)}, [PATH])
     shown = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3, of {PATH}"
@@ -35,7 +35,7 @@ def test_a_loss_that_diverged_is_named_with_its_epoch_and_its_architecture(name:
 
 
 def test_what_is_no_loss_and_what_is_merely_high_goes_on() -> None:
-    watch = Watch(classes=3)
+    watch = LossMonitor(classes=3)
     watch.add({"loss": torch.tensor(999 * GUESSING), "top1": torch.tensor(math.nan)}, [PATH])
     watch.add({"latency_loss": torch.tensor(1e9)}, [PATH])
     watch.look(0)
@@ -43,8 +43,8 @@ def test_what_is_no_loss_and_what_is_merely_high_goes_on() -> None:
 
 def test_a_weight_that_is_no_number_is_found() -> None:
     weights = [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(3))]
-    refuse_broken(weights, 0)
+    check_weights_finite(weights, 0)
     for wrong in (math.nan, math.inf):
         weights[1].data[2] = wrong
         with pytest.raises(Divergence, match="A weight was not a number in epoch 5"):
-            refuse_broken(weights, 4)
+            check_weights_finite(weights, 4)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raynas.recipe.recipe import TrainingSettings
+from raynas.recipe.settings import TrainingSettings
 from raynas.training.learning_rate import epoch_batches, learning_rate
 
 

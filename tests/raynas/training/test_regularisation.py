@@ -13,9 +13,9 @@ from torch.nn import functional
 
 import search_spaces
 from raynas.data import DataSettings, Images, open_images, prepare, training_batch
-from raynas.interfaces.objective import MicroBatch, Step
-from raynas.recipe.recipe import FitSettings, TeacherSettings
-from raynas.training.standalone_settings import refuse_unfit, stand_alone
+from raynas.interfaces.objective import MicroBatch, TrainingStep
+from raynas.recipe.settings import FitSettings, TeacherSettings
+from raynas.training.standalone_settings import check_standalone_settings, standalone_objective
 from raynas.training.teacher import Teacher
 from raynas.training.trainer import moving_average
 from search_spaces import SearchSpace, UserError
@@ -39,8 +39,8 @@ def gradients(
     images = torch.randn(IMAGES, 3, space.resolution, space.resolution, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(IMAGES) % 3
     batches = [MicroBatch(images[a:b], labels[a:b], (b - a) / IMAGES, a) for a, b in pairwise(shares)]
-    step = Step(space, supernet, batches, np.random.default_rng(3), functional.cross_entropy)
-    ((update,),) = stand_alone(settings, digits.prepared).begin(space, space.costs(), 0).passes(0)
+    step = TrainingStep(space, supernet, batches, np.random.default_rng(3), functional.cross_entropy)
+    ((update,),) = standalone_objective(settings, digits.prepared).begin(space, space.costs(), 0).passes(0)
     supernet.zero_grad()
     update.accumulate(step)
     return torch.cat([weight.grad.flatten() for weight in supernet.parameters() if weight.grad is not None])
@@ -88,8 +88,8 @@ def test_stochastic_depth_is_the_same_however_the_batch_is_shared_out(kind: str,
 
 def test_depth_is_for_blocks_and_paths_for_cells() -> None:
     with pytest.raises(UserError, match=r"set fit\.drop_path"):
-        refuse_unfit(search_spaces.load("nats-bench"), FitSettings(stochastic_depth=0.2))
-    refuse_unfit(CHAIN, FitSettings(stochastic_depth=0.2))
+        check_standalone_settings(search_spaces.load("nats-bench"), FitSettings(stochastic_depth=0.2))
+    check_standalone_settings(CHAIN, FitSettings(stochastic_depth=0.2))
 
 
 def saved_teacher(folder: Path, classes: int) -> Path:
@@ -128,7 +128,7 @@ def test_a_teacher_changes_the_gradients_and_is_in_no_checkpoint(tmp_path: Path,
     supernet = fixed.supernet().eval()
     teacher = TeacherSettings(model="squeezenet1_1", weights=str(saved_teacher(tmp_path, 3)))
     settings = FitSettings(teacher=teacher)
-    learner = stand_alone(settings, digits.prepared).begin(fixed, fixed.costs(), 0)
+    learner = standalone_objective(settings, digits.prepared).begin(fixed, fixed.costs(), 0)
     assert not learner.state_dict()
     assert not list(learner.own_weights())
     large = search_spaces.load("nas-bench-macro", width=0.25, resolution=32, num_classes=3)  # squeezenet's least

@@ -14,12 +14,12 @@ from torch.nn import functional
 
 import search_spaces
 from raynas.data import DataSettings, prepare
-from raynas.interfaces.objective import WEIGHTS, Gradients, MicroBatch, Step, UniformPath
-from raynas.recipe.recipe import FitSettings
+from raynas.interfaces.objective import WEIGHTS, Gradients, MicroBatch, TrainingStep, UniformPath
+from raynas.recipe.settings import FitSettings
 from raynas.storage.run_folder import RunFolder
 from raynas.training import checkpoints
-from raynas.training.standalone_settings import refuse_unfit, stand_alone
-from raynas.training.update import carry_out, optimizer_of
+from raynas.training.standalone_settings import check_standalone_settings, standalone_objective
+from raynas.training.update import apply_update, make_optimizer
 from search_spaces.cell.auxiliary import DropPath, auxiliary_head
 from search_spaces.cell.supernet import Cell, CellSupernet
 from search_spaces.errors import UserError
@@ -46,13 +46,15 @@ class Bench:
         self.space = space.only(space.parse(DARTS_V2))
         self.supernet = self.space.supernet().eval()
         self.learner = (
-            stand_alone(settings, prepare(DataSettings(), 8, 0)).begin(self.space, self.space.costs(), 0).eval()
+            standalone_objective(settings, prepare(DataSettings(), 8, 0))
+            .begin(self.space, self.space.costs(), 0)
+            .eval()
         )
         ((self.update,),) = self.learner.passes(epoch)
         self.weights = [*self.supernet.parameters(), *self.learner.own_weights()]
-        self.sgd = optimizer_of(self.weights, settings)
+        self.sgd = make_optimizer(self.weights, settings)
 
-    def step(self, parts: int = 1, share: slice = slice(IMAGES)) -> Step:
+    def step(self, parts: int = 1, share: slice = slice(IMAGES)) -> TrainingStep:
         """A step on this share of its images, in so many micro-batches."""
         generator = torch.Generator().manual_seed(1)
         images, labels = torch.randn(IMAGES, 3, 8, 8, generator=generator), torch.arange(IMAGES) % 3
@@ -61,7 +63,7 @@ class Bench:
             MicroBatch(images[begin:end], labels[begin:end], (end - begin) / IMAGES, begin)
             for begin, end in pairwise(bounds)
         ]
-        return Step(self.space, self.supernet, batches, np.random.default_rng(3), functional.cross_entropy)
+        return TrainingStep(self.space, self.supernet, batches, np.random.default_rng(3), functional.cross_entropy)
 
     def accumulate(self, parts: int = 1) -> Gradients:
         return self.update.accumulate(self.step(parts))
@@ -152,7 +154,7 @@ def test_the_network_is_the_same_with_and_without_a_head() -> None:
 
 
 def test_nothing_asked_for_is_a_path_as_any_other() -> None:
-    assert stand_alone(FitSettings(), prepare(DataSettings(), 8, 0)) == UniformPath()
+    assert standalone_objective(FitSettings(), prepare(DataSettings(), 8, 0)) == UniformPath()
 
 
 def test_images_drop_out_as_often_as_they_should_and_the_mean_stays() -> None:
@@ -221,7 +223,7 @@ def test_the_head_moves_and_is_kept_as_the_network_is(tmp_path: Path) -> None:
     """Momentum, weight decay and rate are its, too, and a checkpoint brings it back."""
 
     def move(bench: Bench) -> Tensor:
-        carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(), BOTH.clip_norm)
+        apply_update(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(), BOTH.clip_norm)
         return bench.values()
 
     unbroken, resumed = Bench(BOTH, epoch=2), Bench(BOTH, epoch=2)
@@ -241,7 +243,7 @@ def test_gradients_are_clipped_to_their_norm_together(clip_norm: float | None) -
     bench = Bench(FitSettings(auxiliary_weight=0.4, momentum=0, weight_decay=0))
     before, gradients = bench.values(), bench.gradients()
     bench.sgd.zero_grad()
-    carry_out(bench.update, {WEIGHTS: bench.sgd}, 1.0, bench.step(), clip_norm)
+    apply_update(bench.update, {WEIGHTS: bench.sgd}, 1.0, bench.step(), clip_norm)
     factor = 1 if clip_norm is None else min(1, clip_norm / (float(gradients.double().norm()) + 1e-6))
     torch.testing.assert_close(before - bench.values(), factor * gradients, atol=1e-6, rtol=1e-5)
 
@@ -250,7 +252,7 @@ def one_of_two(rank: int) -> dict[str, Any]:
     bench = Bench(BOTH, epoch=2)
     share = (slice(3), slice(3, IMAGES))[rank]  # shares need not be equal
     for _ in range(2):
-        done = carry_out(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
+        done = apply_update(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
     return {"values": bench.values(), "loss": done.metrics["loss"]}
 
 
@@ -258,7 +260,7 @@ def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
     """What is clipped is the norm of the workers' sum."""
     alone = Bench(BOTH, epoch=2)
     for _ in range(2):
-        done = carry_out(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
+        done = apply_update(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
     first, second = two_workers.run(one_of_two, tmp_path)
     assert torch.equal(first["values"], second["values"])
     torch.testing.assert_close(first["values"], alone.values(), atol=1e-6, rtol=1e-5)
@@ -267,8 +269,8 @@ def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
 
 def test_networks_without_cells_are_refused() -> None:
     chain = search_spaces.load("proxylessnas")
-    refuse_unfit(chain, FitSettings())
-    refuse_unfit(cells("nats-bench", {}), BOTH)
+    check_standalone_settings(chain, FitSettings())
+    check_standalone_settings(cells("nats-bench", {}), BOTH)
     for settings in (FitSettings(auxiliary_weight=0.4), FitSettings(drop_path=0.2)):
         with pytest.raises(UserError, match=r"for networks of cells, not of proxylessnas: leave them out"):
-            refuse_unfit(chain, settings)
+            check_standalone_settings(chain, settings)

@@ -9,10 +9,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import UserError
-from search_spaces.chain.blocks import ACTIVATIONS, Basic, MBConv, Place, Residual, Skip, Style, parse
-from search_spaces.chain.supernet import initialise
+from search_spaces.chain.blocks import Basic, MBConv, Skip, Style, parse
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.cost import Counting
+from search_spaces.layers.convolutions import ACTIVATIONS, Place, Residual
+from search_spaces.layers.cost import CountingRules
+from search_spaces.layers.initialise import initialise
 
 RELU6 = Style()
 HOURNAS = Style("relu", keep_expand=True)
@@ -106,7 +107,7 @@ def test_two_groups_halve_both_1x1_convolutions_and_papers_count_them_whole() ->
     cost = parse("k3g2").cost(place, RELU6)
     assert cost.macs == 64 * (16 * 16 // 2 + 9 * 16 + 16 * 24 // 2)
     dense = parse("k3e1").cost(place, replace(RELU6, keep_expand=True))
-    counted = Counting(dense=True)
+    counted = CountingRules(dense=True)
     assert (counted.macs(cost), counted.params(cost)) == (dense.macs, dense.params)
 
 

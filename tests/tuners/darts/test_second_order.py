@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import MicroBatch, Step
+from raynas.interfaces.objective import MicroBatch, TrainingStep
 from search_spaces.supernet import Mixed, Supernet
 from tuners.darts.second_order import unrolled_gradient
 from tuners.darts.weighted_mixture import run_mixture
@@ -71,7 +71,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_
     mixture = torch.softmax(torch.randn(6, 5), dim=1)
     train, search = batch(6), batch(4)
     micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
-    step = Step(SPACE, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
+    step = TrainingStep(SPACE, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
     for _ in range(steps_before):
         run_mixture(step, step.beside, mixture)
         sgd.step()

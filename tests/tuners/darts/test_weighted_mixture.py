@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step, Update
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep, Update
+from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from tests.support import two_workers
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner, discrete, nodes, strongest
@@ -52,16 +52,16 @@ class Bench:
         (updates,) = self.learner.passes(epoch)
         return {update.parameters: update for update in updates}
 
-    def step(self, update: Update, generator: Any = None) -> Step:
+    def step(self, update: Update, generator: Any = None) -> TrainingStep:
         beside = self.streams[update.beside] if update.beside else []
         generator = generator or np.random.default_rng(0)
         batches = self.streams[update.stream]
         weights = self.optimizers[WEIGHTS]
-        return Step(self.space, self.supernet, batches, generator, functional.cross_entropy, beside, weights)
+        return TrainingStep(self.space, self.supernet, batches, generator, functional.cross_entropy, beside, weights)
 
     def move(self, group: str, epoch: int = 0) -> dict[str, Tensor]:
         update = self.updates(epoch)[group]
-        return carry_out(update, self.optimizers, 0.1, self.step(update)).metrics
+        return apply_update(update, self.optimizers, 0.1, self.step(update)).metrics
 
 
 def test_the_weights_are_those_of_equations_1_and_2(space: SearchSpace) -> None:
@@ -159,7 +159,7 @@ def test_a_step_left_out_changes_nothing(space: SearchSpace) -> None:
     bench = Bench(space, Mixture(trigger_epochs=100))
     update = bench.updates(99)[ARCHITECTURE]
     before = bench.learner.alpha.clone()
-    assert carry_out(update, bench.optimizers, 0.1, bench.step(update)).metrics == {}
+    assert apply_update(update, bench.optimizers, 0.1, bench.step(update)).metrics == {}
     assert torch.equal(bench.learner.alpha, before)
 
 
@@ -184,7 +184,7 @@ def test_a_node_keeps_its_two_strongest_inputs_and_each_edge_its_strongest_opera
 def test_where_edges_take_subsets_a_node_keeps_two_as_well() -> None:
     space = search_spaces.load("darts", cells=3, channels=2, resolution=8)
     learner = Mixture(edges="softmax").begin(space, space.costs(), 3)
-    taken = [choice.taken(value) for choice, value in zip(space.choices, learner.likeliest().indices, strict=True)]
+    taken = [choice.taken(value) for choice, value in zip(space.choices, learner.most_probable().indices, strict=True)]
     assert [sum(len(taken[edge]) for edge in edges) for edges in nodes(space)] == [2, 2, 2, 2]
     assert {len(options) for options in taken} == {0, 1}
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep
 from raynas.training.all_reduce import sum_over_workers
-from raynas.training.update import carry_out
+from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests.support import two_workers
@@ -59,7 +59,7 @@ class Bench:
                 MicroBatch(self.images[at : at + share], self.labels[at : at + share], share / 8)
                 for at in range(0, 8, share)
             ]
-            step = Step(
+            step = TrainingStep(
                 self.space,
                 self.supernet,
                 batches,
@@ -69,7 +69,7 @@ class Bench:
                 workers=self.workers,
                 sum_over_workers=sum_over_workers,
             )
-            found[update.parameters] = carry_out(update, self.optimizers, 0.1, step).metrics
+            found[update.parameters] = apply_update(update, self.optimizers, 0.1, step).metrics
         return found
 
     def state(self) -> dict[str, Tensor]:
@@ -126,7 +126,7 @@ def test_it_becomes_joint_at_theta_without_any_probability_changing() -> None:
     learner = bench.learner
     every = torch.tensor([bench.space.sample(np.random.default_rng(seed)).indices for seed in range(50)])
     before = learner.factors.log_probability(learner.logits[learner.kind], every)
-    likeliest = learner.likeliest()
+    most_probable = learner.most_probable()
     bench.step(epoch=2)
     assert learner.kind == "joint"
     moments = bench.optimizers[ARCHITECTURE].state[learner.logits["joint"]]
@@ -136,7 +136,7 @@ def test_it_becomes_joint_at_theta_without_any_probability_changing() -> None:
     fresh.learner.passes(2)
     after = fresh.learner.factors.log_probability(fresh.learner.logits["joint"], every)
     torch.testing.assert_close(after, before)
-    assert fresh.learner.likeliest() == likeliest
+    assert fresh.learner.most_probable() == most_probable
 
 
 def test_micro_batches_give_the_losses_of_networks_on_the_whole_batch() -> None:

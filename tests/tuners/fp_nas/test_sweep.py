@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import raynas
 from raynas.recipe.recipe import Recipe
-from raynas.study.method import of_recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from search_spaces import UserError
 from tuners.fp_nas.sample_count import EntropySamples, FixedSamples
@@ -34,7 +34,7 @@ CHANGES = (
     "data.classes=3",
     "data.fraction=0.5",
     "training.batch_size=8",
-    "scale.train_workers=1",
+    "scale.train.workers=1",
 )
 
 
@@ -54,7 +54,7 @@ def test_what_a_schedule_cannot_do_is_said_before_any_is_trained(change: dict[st
     method = {**METHOD, "sweep": [*SWEEP, {"name": "wrong", **change}]}
     recipe = Recipe.read("fp-nas-digits", [f"method={json.dumps(method)}"])
     with pytest.raises(UserError, match=said):
-        of_recipe(recipe).check(plan(recipe))
+        method_of_recipe(recipe).check(plan(recipe))
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 
 import search_spaces
 from search_spaces import Budget, SearchSpace, UserError
-from tuners.darts.method import refuse_budget, refuse_edges_that_stay, refuse_without_edges
+from tuners.darts.method import check_edges_can_be_removed, check_no_budget, check_space_has_cells
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
 from tuners.ftso.method import Ftso
 from tuners.ftso.topologies import CellTopologies, LayerTopologies, Topologies
@@ -39,10 +39,10 @@ def test_on_nats_bench_the_replaced_cells_are_the_three_that_two_inputs_allow(na
     topologies = CellTopologies(nats, ["skip_connect"], None)
     found = set()
     for seed in range(20):
-        likeliest = learner_of(topologies, seed).likeliest()
-        kept = topologies.kept(likeliest, torch.zeros(6, 5))
-        assert topologies.pruned(kept, likeliest) == likeliest
-        assert set(topologies.pruned(kept, likeliest).indices) == {0, 1}
+        most_probable = learner_of(topologies, seed).most_probable()
+        kept = topologies.kept(most_probable, torch.zeros(6, 5))
+        assert topologies.pruned(kept, most_probable) == most_probable
+        assert set(topologies.pruned(kept, most_probable).indices) == {0, 1}
         found.add(str(topologies.replaced(kept)))
     conv = "nor_conv_3x3"
     assert found == {f"nats-bench: |{conv}~0|+|{conv}~0|{conv}~1|+|{node_3}|" for node_3 in NODE_3}
@@ -55,7 +55,7 @@ def test_a_topology_is_ranked_by_its_edges_alone(nats: SearchSpace) -> None:
     with torch.no_grad():
         learner.beta[3:] = torch.tensor([0.0, 0.1, 0.2])
         learner.alpha[3, 1] = 9
-    assert topologies.kept(learner.likeliest(), learner.alpha) == {0, 1, 2, 4, 5}
+    assert topologies.kept(learner.most_probable(), learner.alpha) == {0, 1, 2, 4, 5}
 
 
 def test_only_beta_is_learnt_with_one_operator_and_none_takes_no_share(nats: SearchSpace) -> None:
@@ -70,15 +70,15 @@ def test_operators_are_searched_on_the_edges_that_are_left(nats: SearchSpace) ->
     topologies = CellTopologies(nats, ["skip_connect"], None)
     remaining = topologies.remaining(frozenset({0, 1, 2, 4, 5}))
     assert [len(options) for options in remaining.surviving] == [5, 5, 5, 1, 5, 5]
-    found = Mixture(edges="softmax").begin(remaining, remaining.costs(), 0).likeliest()
+    found = Mixture(edges="softmax").begin(remaining, remaining.costs(), 0).most_probable()
     assert [index > 0 for index in found.indices] == [True, True, True, False, True, True]
 
 
 def test_cells_whose_edges_take_subsets_are_searched_as_well() -> None:
     space = search_spaces.load("darts", cells=3, channels=2, resolution=8)
     topologies = CellTopologies(space, ["skip_connect"], None)
-    likeliest = learner_of(topologies).likeliest()
-    replaced = topologies.replaced(topologies.kept(likeliest, torch.zeros(14, 7)))
+    most_probable = learner_of(topologies).most_probable()
+    replaced = topologies.replaced(topologies.kept(most_probable, torch.zeros(14, 7)))
     words = [choice.write(value) for choice, value in zip(space.choices, replaced.indices, strict=True)]
     assert sorted(words) == ["none"] * 6 + ["sep_conv_3x3"] * 8
     assert len(topologies.remaining(frozenset({0, 1})).surviving[5]) == 0
@@ -136,16 +136,16 @@ def test_edges_that_no_node_can_leave_out(settings: dict[str, Any]) -> None:
     space = search_spaces.load("darts", cells=3, channels=2, resolution=8, **settings)
     if settings == {"subset": False}:
         with pytest.raises(UserError, match=r"node3\.0 of darts cannot be left out: put none among its operations"):
-            refuse_edges_that_stay(space, 2)
-        refuse_edges_that_stay(space, None)
+            check_edges_can_be_removed(space, 2)
+        check_edges_can_be_removed(space, None)
     else:
-        refuse_edges_that_stay(space, 2)
+        check_edges_can_be_removed(space, 2)
 
 
 def test_what_a_search_of_cells_refuses(layers: SearchSpace, nats: SearchSpace) -> None:
     with pytest.raises(UserError, match="nas-bench-macro has no cells with edges for the method darts"):
-        refuse_without_edges(layers, "darts")
-    refuse_without_edges(nats, "darts")
+        check_space_has_cells(layers, "darts")
+    check_space_has_cells(nats, "darts")
     with pytest.raises(UserError, match="The method pc-darts honours no budget"):
-        refuse_budget(Budget.model_validate({"macs": {"max": 1}}), "pc-darts")
-    refuse_budget(Budget({}), "pc-darts")
+        check_no_budget(Budget.model_validate({"macs": {"max": 1}}), "pc-darts")
+    check_no_budget(Budget({}), "pc-darts")

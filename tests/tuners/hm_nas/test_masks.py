@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, Step
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingStep
+from raynas.training.update import apply_update
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
@@ -60,11 +60,11 @@ def move(
     ((update,),) = learner.passes(epoch)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     optimizers = {WEIGHTS: sgd, **learner.groups()}
-    return carry_out(
+    return apply_update(
         update,
         optimizers,
         0.1,
-        Step(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy, weights=sgd),
+        TrainingStep(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy, weights=sgd),
     ).metrics
 
 
@@ -154,7 +154,7 @@ def test_micro_batches_come_to_what_the_batch_does(space: CellSpace) -> None:
         ((update,),) = learner.passes(0)
         images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
         batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
-        update.accumulate(Step(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy))
+        update.accumulate(TrainingStep(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy))
         assert set(groups) == {MASKS}
         assert learner.operations.grad is not None
         return learner.operations.grad

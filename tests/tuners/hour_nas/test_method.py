@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Step
-from raynas.training.update import carry_out
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep
+from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tuners.hour_nas.method import fix_vital, minimal, targets_of
 from tuners.hour_nas.proposals import target_distance
 from tuners.hour_nas.sampled_path import Proposals, SampledPath
-from tuners.most_probable import likeliest_within
+from tuners.most_probable import most_probable_within
 
 TARGETS = {"macs": 250e3}
 
@@ -46,8 +46,8 @@ class Bench:
 
     def step(self, which: int) -> dict[str, Tensor]:
         (update,) = self.learner.passes(0)[which]
-        step = Step(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
-        return carry_out(update, self.optimizers, 0.1, step).metrics
+        step = TrainingStep(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
+        return apply_update(update, self.optimizers, 0.1, step).metrics
 
 
 def test_the_smallest_supernet_has_the_vital_blocks_and_only_skips_besides(space: SearchSpace) -> None:
@@ -109,7 +109,7 @@ def test_the_architecture_step_moves_theta_and_pi_and_no_weight(space: SearchSpa
 def test_the_distance_is_that_of_the_sampled_path(space: SearchSpace) -> None:
     bench = Bench(space, SampledPath(targets=TARGETS))
     (update,) = bench.learner.passes(0)[1]
-    step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
+    step = TrainingStep(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
     gradients = update.accumulate(step)
     costs = space.costs().as_table()
     expected = abs(costs.cost(gradients.paths)["macs"].item() - 250e3) / costs.bounds()["macs"][1]
@@ -123,7 +123,7 @@ def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> Non
         bench = Bench(space, SampledPath(targets=TARGETS, proposals=2), parts)
         bench.supernet.eval()
         (update,) = bench.learner.passes(0)[1]
-        step = Step(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
+        step = TrainingStep(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
         update.accumulate(step)
         assert bench.learner.theta.grad is not None
         gradients.append(bench.learner.theta.grad)
@@ -144,7 +144,7 @@ def test_the_likeliest_within_the_targets_is_that_of_all_architectures(space: Se
     every = torch.tensor(list(product(range(3), repeat=8)))
     likelihood = torch.log_softmax(theta, dim=-1)[torch.arange(8), every].sum(dim=-1)
     likelihood[~budget.met(costs.total(every))] = -torch.inf
-    chosen = likeliest_within(space, costs, budget, theta)
+    chosen = most_probable_within(space, costs, budget, theta)
     assert chosen.indices == tuple(every[likelihood.argmax()].tolist())
 
 

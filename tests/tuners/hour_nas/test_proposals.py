@@ -8,7 +8,7 @@ from torch import Tensor
 import search_spaces
 from search_spaces.costs import TableCosts
 from tuners.hour_nas.proposals import drawn_distance, entropy, fit, mix, overlap, probabilities, spread, target_distance
-from tuners.hour_nas.sampling import Sampling, sample
+from tuners.hour_nas.sampled_path import Sampling, sample_relaxed
 
 BY_HAND = TableCosts(
     "by-hand",
@@ -96,7 +96,7 @@ def test_spread_and_distance_are_those_of_many_drawn_architectures() -> None:
 def test_gumbel_max_draws_each_option_as_often_as_its_probability() -> None:
     theta = torch.tensor([[0.0, 1.0, 2.0]]).expand(20_000, 3)
     kept = torch.ones(20_000, 3, dtype=torch.bool)
-    rows = sample(theta, 2.0, kept, "gumbel-max", np.random.default_rng(0))
+    rows = sample_relaxed(theta, 2.0, kept, "gumbel-max", np.random.default_rng(0))
     assert ((rows - rows.round()).abs() < 1e-6).all()
     expected = torch.softmax(torch.tensor([0.0, 0.5, 1.0]), dim=0)
     torch.testing.assert_close(rows.mean(dim=0), expected, atol=0.01, rtol=0)
@@ -105,7 +105,7 @@ def test_gumbel_max_draws_each_option_as_often_as_its_probability() -> None:
 @pytest.mark.parametrize("how", ["gumbel-max", "gumbel-softmax", "softmax"])
 def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(how: Sampling) -> None:
     theta = torch.zeros(2, 3, requires_grad=True)
-    rows = sample(theta, 1.0, BY_HAND.kept, how, np.random.default_rng(0))
+    rows = sample_relaxed(theta, 1.0, BY_HAND.kept, how, np.random.default_rng(0))
     torch.testing.assert_close(rows.sum(dim=-1), torch.ones(2))
     assert rows[0, 2] == rows[1, 1] == 0
     torch.autograd.backward(rows[0, 0] + 2 * rows[1, 2])

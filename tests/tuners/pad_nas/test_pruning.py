@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import search_spaces
-from raynas.results.outcome import non_domination_ranks
+from raynas.results.pareto import non_domination_ranks
 from search_spaces import SearchSpace
 from tuners.pad_nas.pruning import operation_frequencies, prune
 

@@ -5,7 +5,7 @@ import pytest
 
 import search_spaces
 from raynas.interfaces.searcher import Evaluation
-from raynas.results.outcome import non_domination_ranks
+from raynas.results.pareto import non_domination_ranks
 from search_spaces import Architecture, Budget, SearchSpace
 from search_spaces.errors import UserError
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2

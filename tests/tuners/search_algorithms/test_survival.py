@@ -6,8 +6,8 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-from raynas.results.outcome import non_domination_ranks
-from tuners.search_algorithms.survival import lost
+from raynas.results.pareto import non_domination_ranks
+from tuners.search_algorithms.nsga2 import lost
 
 
 def test_with_exact_accuracies_nobody_who_survives_is_lost() -> None:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from raynas.interfaces.searcher import Evaluation
 from raynas.recipe.recipe import Recipe
-from raynas.results.outcome import EvaluationTable, Outcome
+from raynas.results.evaluation_table import EvaluationTable
+from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run_plan import begin_folder, plan
+from raynas.study.run_plan import begin_run_folder, plan
 
 RECIPE: dict[str, Any] = {
     "method": {"name": "pad-nas", "stages": 2, "epochs": [1], "learning_rates": [0.1]},
@@ -97,7 +98,7 @@ def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int =
 def begun(folder: Path, name: str = "run") -> RunFolder:
     """A run that has begun and finished nothing."""
     run = RunFolder(folder / name)
-    begin_folder(run, plan(Recipe.read(RECIPE)))
+    begin_run_folder(run, plan(Recipe.read(RECIPE)))
     run.write_json("study.json", {"steps": []})
     return run
 

@@ -65,7 +65,7 @@ VALUES = [
     changed("a schedule without its milestones", "training.schedule=steps", "milestones go together"),
     changed("an unknown tracker", "track=[tensorbord]", "'mlflow' or 'wandb'"),
     changed("micro-batches of no image", "training.accumulate=33", "batch_size = 32 is less than", "33 micro-batches"),
-    changed("workers without an image", "scale.train_workers=33", "batch_size = 32 is less than 33 workers"),
+    changed("workers without an image", "scale.train.workers=33", "batch_size = 32 is less than 33 workers"),
     changed("a batch of more than all images", "training.batch_size=100000", "100000", "training images"),
     changed("a teacher that torchvision has not", "fit.teacher.model=resnet19", "'resnet19'", "'resnet18'"),
     changed("a teacher of other classes", "fit.teacher.model=alexnet", "know 1000 classes, and the data has 10"),

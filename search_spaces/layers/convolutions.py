@@ -1,0 +1,75 @@
+"""Convolutions with batch norm, activations and shortcuts: the parts of every block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+    "silu": nn.SiLU,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands: the channels that it takes and gives, its stride, and its input's height in pixels."""
+
+    in_channels: int
+    out_channels: int
+    stride: int
+    size: int
+
+    @property
+    def out_size(self) -> int:
+        return (self.size - 1) // self.stride + 1
+
+    @property
+    def keeps_shape(self) -> bool:
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+    def part(self, of: int) -> Place:
+        """The same place for one channel in so many."""
+        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
+
+
+def multiple_of_8(channels: float) -> int:
+    """The nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    activation: type[nn.Module] | None = None,
+) -> nn.Module:
+    """Convolution without bias, batch norm and activation; odd kernels are padded so that stride 1 keeps the size."""
+    from torchvision.ops import Conv2dNormActivation  # two seconds to import, and costs need no modules
+
+    return cast(
+        nn.Module,
+        Conv2dNormActivation(in_channels, out_channels, kernel, stride, groups=groups, activation_layer=activation),
+    )
+
+
+class Residual(nn.Sequential):
+    """What its layers make of the input, plus the input."""
+
+    @property
+    def branch(self) -> nn.Module:
+        """The layer whose output is added to the input."""
+        return self[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images
+        for layer in self:
+            features = layer(features)
+        return images + features

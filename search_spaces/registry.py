@@ -1,0 +1,38 @@
+"""The names of the installed search spaces."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    pass
+
+
+GROUP = "raynas.spaces"
+
+
+_SUFFIXES = (".yaml", ".yml", ".py")
+
+
+def names() -> list[str]:
+    """The names of all spaces that are installed, in alphabetical order."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def is_file(name: str) -> bool:
+    """Whether this is the path of a user's own space, not the name of an installed one."""
+    return name.endswith(_SUFFIXES)
+
+
+def check_known_settings(settings: Iterable[str], family: Callable[..., Any], name: str) -> None:
+    """Raises UserError if a family takes no setting of one of these names."""
+    parameters = inspect.signature(family).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for setting in settings:
+            if setting not in parameters:
+                raise UserError(f"{name} has no setting {setting!r}; {nearest(setting, parameters)}")
