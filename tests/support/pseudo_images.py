@@ -1,4 +1,4 @@
-"""Answers on images that are numbers: how hard each is, and each architecture's own luck with it."""
+"""An oracle on images that are numbers: the hardness of each image, and the luck of each architecture with it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from raynas.evaluation.request import Indices, LoadedOracle, Oracle
 
-class PseudoImages:
-    """Larger indices are right more often; every fifth architecture is far worse than that."""
 
-    def __init__(self, images: int) -> None:
-        self._hardness = np.random.default_rng(0).random(images)
+class PseudoImages(Oracle):
+    """Larger option indices are right more often. Every fifth architecture is far worse."""
+
+    number: int
+
+    def load(self) -> LoadedOracle:
+        return _LoadedPseudoImages(self.number)
+
+
+class _LoadedPseudoImages:
+    def __init__(self, number: int) -> None:
+        self._hardness = np.random.default_rng(0).random(number)
 
     def evaluate(
-        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
+        self, architectures: Sequence[Indices], weights: str | None, images: int | None = None
     ) -> list[dict[str, Any]]:
-        return [self._answer(indices, len(self._hardness) if images is None else images) for indices in asked]
+        return [self._figures(indices, len(self._hardness) if images is None else images) for indices in architectures]
 
-    def _answer(self, indices: tuple[int, ...], images: int) -> dict[str, Any]:
+    def _figures(self, indices: tuple[int, ...], images: int) -> dict[str, Any]:
         luck = np.random.default_rng([1, *indices])
         ability = 0.4 + 0.4 * sum(indices) / (2 * len(indices)) - 0.3 * (luck.random() < 0.2)
         noise = luck.normal(0, 0.2, len(self._hardness))

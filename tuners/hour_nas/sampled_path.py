@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.costs import TableCosts
 
+Sampling = Literal["gumbel-max", "gumbel-softmax", "softmax"]
+
 
 class PathSampling(BaseModel):
     """How HourNAS samples and learns: settings of the method as of its objective.
@@ -152,9 +154,6 @@ class Proposals(Learner):
 
     def _architecture(self, rows: Tensor) -> Architecture:
         return self._space.architecture(rows.argmax(dim=-1).tolist())
-
-
-Sampling = Literal["gumbel-max", "gumbel-softmax", "softmax"]
 
 
 def sample_relaxed(

@@ -13,8 +13,9 @@ import torch
 from raynas.data import DataSettings, open_images, prepare
 from raynas.evaluation.actors import EvaluatorPool, start_evaluators
 from raynas.evaluation.evaluator import Evaluator
+from raynas.evaluation.one_shot import SupernetOracle
 from raynas.evaluation.request import EvaluationRequest
-from raynas.recipe.settings import EvaluationSettings, ScaleSettings
+from raynas.recipe.settings import EvaluateScale, EvaluationSettings, ScaleSettings
 from raynas.runtime.process import NAMESPACE
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget, load
@@ -31,18 +32,16 @@ def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[EvaluatorPool, 
     """A pool of actors that hold one supernet's weights, and the actors."""
     torch.manual_seed(0)
     RunFolder(folder).write_tensors("w.safetensors", SPACE.supernet().state_dict(), {})
-    arguments = {
-        "run": str(folder),
-        "space": SPACE.specification(),
-        "data": prepare(DATA, 16, 0).model_dump(mode="json"),
-        "settings": SETTINGS.json_value(),
-        "part": "validation",
-        "recalibrate": True,
-    }
-    question = EvaluationRequest(
-        answers="raynas.evaluation.one_shot:SupernetOracle", arguments=arguments, weights="w.safetensors"
+    oracle = SupernetOracle(
+        run=str(folder),
+        space=SPACE.specification(),
+        data=prepare(DATA, 16, 0),
+        evaluation=SETTINGS,
+        part="validation",
+        recalibrate=True,
     )
-    with start_evaluators(str(folder), step, 1, question, ScaleSettings(evaluate=EvaluateScale(actors=actors))) as names:
+    request, scale = EvaluationRequest(oracle, "w.safetensors"), ScaleSettings(evaluate=EvaluateScale(actors=actors))
+    with start_evaluators(str(folder), step, 1, request, scale) as names:
         yield EvaluatorPool(names, SPACE.costs(), Budget({})), [ray.get_actor(name, NAMESPACE) for name in names]
 
 
@@ -52,7 +51,7 @@ def test_each_question_is_answered_once_and_again_after_a_death(tmp_path: Path) 
     with pool(tmp_path, "two", 2) as (two, actors):
         answers = two.evaluate([*asked, *asked])
         assert answers[:6] == answers[6:], "down to the seconds"
-        counts = ray.get([actor.answered.remote() for actor in actors])
+        counts = ray.get([actor.measured.remote() for actor in actors])
         assert sum(counts) == len(set(asked))
         assert all(counts), "both have answered"
         ray.kill(actors[0], no_restart=False)

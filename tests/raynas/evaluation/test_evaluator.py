@@ -62,7 +62,7 @@ def architectures(count: int) -> list[Architecture]:
     return [SPACE.sample(generator) for _ in range(count)]
 
 
-def test_answers_do_not_depend_on_the_order_of_questions(images: Images, supernet: Supernet) -> None:
+def test_oracle_do_not_depend_on_the_order_of_questions(images: Images, supernet: Supernet) -> None:
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
     asked = architectures(4)
     there = evaluator.one_shot(supernet, asked)
@@ -75,7 +75,7 @@ def test_answers_do_not_depend_on_the_order_of_questions(images: Images, superne
 
 
 def test_isomorphic_architectures_are_measured_each_with_its_own_weights(images: Images, supernet: Supernet) -> None:
-    """Asked together they have other answers, and each the one that it has when asked alone."""
+    """Asked together they have other oracle, and each the one that it has when asked alone."""
     asked = [
         SPACE.parse(f"nas-bench-macro: k3e3 k3e3 | k5e6 {ending} | skip skip skip")
         for ending in ("k3e3 skip", "skip k3e3")
@@ -122,20 +122,20 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: S
     assert answer["top5"] == 100, "there are three classes"
 
 
-def test_answers_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: Supernet) -> None:
+def test_oracle_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: Supernet) -> None:
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
     asked = architectures(2)
-    answers = SupernetOracle(
+    oracle = SupernetOracle(
         run=folder.uri,
         space=SPACE.specification(),
-        data=images.prepared.model_dump(mode="json"),
-        settings=SETTINGS.json_value(),
+        data=images.prepared,
+        evaluation=SETTINGS,
         part="validation",
         recalibrate=True,
-    )
+    ).load()
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    found = answers.evaluate([one.indices for one in asked], "w.safetensors")
+    found = oracle.evaluate([one.indices for one in asked], "w.safetensors")
     for answer, expected in zip(found, evaluator.one_shot(supernet, asked), strict=True):
         assert {**answer, "seconds": 0} == {**expected, "seconds": 0}
 
@@ -146,16 +146,16 @@ def test_a_pruned_supernet_takes_its_weights_from_its_parents(
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
     architecture = architectures(1)[0]
-    answers = SupernetOracle(
+    oracle = SupernetOracle(
         run=folder.uri,
         space=SPACE.only(architecture).specification(),
-        data=images.prepared.model_dump(mode="json"),
-        settings=SETTINGS.json_value(),
+        data=images.prepared,
+        evaluation=SETTINGS,
         part="validation",
         recalibrate=True,
-    )
+    ).load()
     (expected,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
-    assert answers.evaluate([architecture.indices], "w.safetensors")[0]["loss"] == expected["loss"]
+    assert oracle.evaluate([architecture.indices], "w.safetensors")[0]["loss"] == expected["loss"]
 
 
 def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
@@ -164,17 +164,17 @@ def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
     (tmp_path / "breaking.py").write_text(BREAKING)
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
-    answers = SupernetOracle(
+    oracle = SupernetOracle(
         run=folder.uri,
         space=SpaceFile.read(tmp_path / "breaking.py").space(num_classes=3).specification(),
-        data=images.prepared.model_dump(mode="json"),
-        settings=SETTINGS.json_value(),
+        data=images.prepared,
+        evaluation=SETTINGS,
         part="validation",
         recalibrate=True,
-    )
+    ).load()
     asked = [(first, *architectures(1)[0].indices[1:]) for first in (0, 1, 2)]
-    before, broken, after = answers.evaluate(asked, "w.safetensors")
-    assert broken["failed"] == "RuntimeError: this block breaks"
+    before, broken, after = oracle.evaluate(asked, "w.safetensors")
+    assert broken["failure"] == "RuntimeError: this block breaks"
     assert (broken["top1"], broken["images"]) == (0, 0)
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
     expected = evaluator.one_shot(supernet, [SPACE.architecture(asked[place]) for place in (0, 2)])

@@ -16,10 +16,11 @@ from raynas.evaluation.actors import EvaluatorPool, start_evaluators
 from raynas.evaluation.racing_evaluation import Race, accuracy_bounds
 from raynas.evaluation.request import EvaluationRequest
 from raynas.recipe.recipe import Recipe
-from raynas.recipe.settings import EvaluationSettings, RacingSettings, ScaleSettings
+from raynas.recipe.settings import EvaluateScale, EvaluationSettings, RacingSettings, ScaleSettings
 from raynas.reporting.compare import hypervolume
 from raynas.results.pareto import pareto_front
 from search_spaces import Budget, UserError
+from tests.support.pseudo_images import PseudoImages
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 
@@ -70,14 +71,13 @@ RECIPE: dict[str, Any] = {
 
 def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
     """Every evaluation of a search by so many actors."""
-    question = EvaluationRequest(
-        answers="tests.support.pseudo_images:PseudoImages", arguments={"images": IMAGES}, weights=None
-    )
+    request = EvaluationRequest(PseudoImages(number=IMAGES), None)
     space = search_spaces.load("nas-bench-macro")
     costs, budget = space.costs(), Budget({})
     search = ConstrainedNsga2(population=32, generations=12).begin(space, costs, budget, seed=0)
     rows = []
-    with start_evaluators(str(folder), "race", 1, question, ScaleSettings(evaluate=EvaluateScale(actors=actors))) as names:
+    scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
+    with start_evaluators(str(folder), "race", 1, request, scale) as names:
         pool = EvaluatorPool(names, costs, budget)
         while asked := search.ask():
             evaluations = pool.measure(asked) if race is None else race.run(pool, asked, search)
@@ -108,7 +108,9 @@ def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
 def test_real_architectures_race_in_rounds(tmp_path: Path) -> None:
     """Who is dropped changes nothing for the others, and figures on all images are those without a race."""
     whole = raynas.run(RECIPE, tmp_path / "whole").table
-    raced = raynas.run(RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluate.actors=2"]).table
+    raced = raynas.run(
+        RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluate.actors=2"]
+    ).table
     assert raced["architecture"].equals(whole["architecture"])
     to_the_end = raced["images"] == whole["images"]
     assert to_the_end.mean() > 0.5

@@ -18,7 +18,7 @@ from search_spaces import UserError
 from search_spaces import load as load_space
 
 SPACE = load_space("nas-bench-macro")
-ABOUT = {"study": "abc", "weights": "supernet:3", "seed": 5}
+SHARED = {"recipe_hash": "abc", "part": "validation", "weights_version": "supernet:3", "seed": 5}
 
 
 def evaluation(indices: str, top1: float, macs: int, feasible: bool = True) -> Evaluation:
@@ -29,9 +29,9 @@ def evaluation(indices: str, top1: float, macs: int, feasible: bool = True) -> E
 
 def table_of(folder: Path) -> EvaluationTable:
     """The table of a run that has had two searches."""
-    run = Steps(RunFolder(folder), 1, 0, Quiet())
+    run = Steps(RunFolder(folder), 1, Quiet())
     for step in ("search-2", "final"):
-        run.do(step, "", {}, 1, lambda _: {})
+        run.do(step, "search", "", {}, lambda _: {})
     return EvaluationTable(RunFolder(folder))
 
 
@@ -52,8 +52,8 @@ def test_a_front_holds_each_architecture_once_the_cheapest_first() -> None:
 def test_the_table_comes_back_in_the_order_of_the_run(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     for trial, iteration in ((1, 0), (0, 10), (0, 9)):
-        table.write("final", trial, iteration, [evaluation("01201201", 50.0, 10**12 + iteration)], ABOUT)
-    table.write("search-2", 0, 0, [evaluation("00000000", 40.0, 7)], ABOUT)
+        table.write("final", trial, iteration, [evaluation("01201201", 50.0, 10**12 + iteration)], SHARED)
+    table.write("search-2", 0, 0, [evaluation("00000000", 40.0, 7)], SHARED)
     read = table.read("final")
     assert list(read.columns) == COLUMNS
     assert read[["trial", "iteration"]].to_numpy().tolist() == [[0, 9], [0, 10], [1, 0]]
@@ -66,13 +66,13 @@ def test_the_table_comes_back_in_the_order_of_the_run(tmp_path: Path) -> None:
 def test_a_generation_done_again_overwrites_itself(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     for top1 in (10.0, 20.0):
-        table.write("final", 0, 3, [evaluation("01201201", top1, 10)], ABOUT)
+        table.write("final", 0, 3, [evaluation("01201201", top1, 10)], SHARED)
     assert table.read()["top1"].tolist() == [20.0]
 
 
 def test_a_damaged_file_of_the_table_is_said_to_be_so(tmp_path: Path) -> None:
     table = table_of(tmp_path)
-    table.write("final", 0, 0, [evaluation("01201201", 10.0, 10)], ABOUT)
+    table.write("final", 0, 0, [evaluation("01201201", 10.0, 10)], SHARED)
     file = next((tmp_path / "evaluations").iterdir())
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(DamagedFile, match=file.name):
@@ -81,7 +81,7 @@ def test_a_damaged_file_of_the_table_is_said_to_be_so(tmp_path: Path) -> None:
 
 def test_found_has_the_architectures_of_its_rows(tmp_path: Path) -> None:
     asked = [evaluation("01201201", 10.0, 10), evaluation("22222222", 20.0, 20)]
-    EvaluationTable(RunFolder(tmp_path)).write("final", 0, 0, asked, ABOUT)
+    EvaluationTable(RunFolder(tmp_path)).write("final", 0, 0, asked, SHARED)
     assert SearchResult.read(RunFolder(tmp_path), "final", SPACE).architectures == [one.architecture for one in asked]
 
 
@@ -89,9 +89,9 @@ def test_found_has_the_architectures_of_its_rows(tmp_path: Path) -> None:
 def outcome(tmp_path: Path) -> Outcome:
     folder = RunFolder(tmp_path)
     table = table_of(tmp_path)
-    table.write("search-2", 0, 0, [evaluation("00000000", 100.0, 1)], ABOUT)
+    table.write("search-2", 0, 0, [evaluation("00000000", 100.0, 1)], SHARED)
     asked = [evaluation("01201201", 80.0, 10), evaluation("22222222", 90.0, 20), evaluation("11111111", 85.0, 30)]
-    table.write("final", 0, 0, asked, ABOUT)
+    table.write("final", 0, 0, asked, SHARED)
     folder.write("recipe.yaml", b"method: pad-nas")
     return Outcome(str(tmp_path), "pad-nas", SPACE.specification(), table.read(), "final", "macs", "w.safetensors")
 

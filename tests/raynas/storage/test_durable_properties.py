@@ -139,7 +139,7 @@ def test_a_run_that_is_stopped_anywhere_does_each_step_once(
     done: list[str] = []
 
     def attempt(number: int, folder: RunFolder, stop: tuple[int, str] | None) -> list[dict[str, Any]]:
-        run, results = Steps(folder, number, 0, Quiet()), []
+        run, results = Steps(folder, number, Quiet()), []
         for position, (name, arguments, _) in enumerate(wanted):
             if stop == (position, "before"):
                 raise Stopped
@@ -152,7 +152,7 @@ def test_a_run_that_is_stopped_anywhere_does_each_step_once(
                 done.append(name)
                 return result
 
-            results.append(run.do(name, "", arguments, 1, work))
+            results.append(run.do(name, "training", "", arguments, work))
             if stop == (position, "after"):
                 raise Stopped
         return results
@@ -166,7 +166,7 @@ def test_a_run_that_is_stopped_anywhere_does_each_step_once(
         expected = [result for _, _, result in wanted]
         assert attempt(last, folder, None) == attempt(last + 1, folder, None) == expected
         assert done == [name for name, _, _ in wanted]
-        records = Steps(folder, last, 0, Quiet()).records
+        records = Steps(folder, last, Quiet()).records
         assert [(record["name"], record["state"]) for record in records] == [(name, "finished") for name in done]
         assert [record["result"] for record in records] == expected
 
