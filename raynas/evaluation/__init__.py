@@ -1,1 +1,1 @@
-"""One-shot accuracy: the evaluator (pure torch) and the supernet actors that share it out over a cluster."""
+"""One-shot accuracy: the evaluator in plain torch, and the Ray actors that share the work over a cluster."""

@@ -1,4 +1,4 @@
-"""One-shot accuracy of sub-networks with a supernet's weights: pure torch, nothing of Ray."""
+"""One-shot accuracy of sub-networks with a supernet's weights, in plain torch without Ray."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from search_spaces import Architecture, SearchSpace
 from search_spaces.supernet import Supernet
 
 Measured = TypeVar("Measured")
-_KEPT_BYTES = 1 << 30
+_CACHED_BYTES = 1 << 30
 
 
 @dataclass
 class ImageBatches:
-    """Normalised batches of some images, in a fixed order; kept in memory where they are few."""
+    """Normalised batches of some images in a fixed order. Up to 1 GiB of images stay in memory."""
 
     images: Images
     indices: NDArray[np.int64]
     batch_size: int
     device: torch.device
-    _kept: prefix_tree.Batch | None = None
+    _cached: prefix_tree.Batch | None = None
 
     def __iter__(self) -> Iterator[prefix_tree.Batch]:
         return self.between(0, len(self.indices))
 
     def between(self, first: int, end: int) -> Iterator[prefix_tree.Batch]:
-        """Those of the images from `first` to before `end`, by their places in the order."""
-        few = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _KEPT_BYTES
-        if self._kept is None and few:
-            self._kept = self._read(slice(None))
+        """Yield the batches of the images from place `first` to before place `end`."""
+        fits = len(self.indices) * 3 * self.images.prepared.resolution**2 * 4 <= _CACHED_BYTES
+        if self._cached is None and fits:
+            self._cached = self._read(slice(None))
         for start in range(first, end, self.batch_size):
             rows = slice(start, min(start + self.batch_size, end))
-            yield self._read(rows) if self._kept is None else (self._kept[0][rows], self._kept[1][rows])
+            yield self._read(rows) if self._cached is None else (self._cached[0][rows], self._cached[1][rows])
 
     def halved(self) -> ImageBatches:
-        """The same images, half as many at once."""
+        """Return the same images in batches of half the size."""
         return replace(self, batch_size=max(self.batch_size // 2, 1))
 
     def _read(self, rows: slice) -> prefix_tree.Batch:
@@ -61,7 +61,7 @@ class ImageBatches:
 
 @dataclass
 class AccuracySums:
-    """Sums over images, from which an architecture's figures follow, and what counting took."""
+    """Sums over images from which the figures of an architecture follow, and the seconds of the measurement."""
 
     top1: int = 0
     top5: int = 0
@@ -79,18 +79,18 @@ class AccuracySums:
         self.images += len(labels)
 
     def figures(self) -> dict[str, Any]:
-        """What `Oracle.evaluate` says of an architecture."""
-        shares = {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
-        return {**asdict(self), **shares, "loss": self.loss / self.images}
+        """Return the figures of `LoadedOracle.evaluate`."""
+        accuracy = {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
+        return {**asdict(self), **accuracy, "loss": self.loss / self.images}
 
 
 class Evaluator:
-    """Measures sub-networks of a supernet on one part of the data, all that are asked for together.
+    """Measures sub-networks of a supernet on one part of the images.
 
-    Batch norm's statistics are recomputed for every architecture on the same training images before it is measured, as
-    the running statistics of a supernet are those of no sub-network (SPOS; PAD-NAS, reference 6.8). What architectures
-    have in common is computed once (`raynas.evaluation.prefix_tree`). The boundaries of all batches come from the
-    settings, so that the same question has the same answer wherever, and beside whatever, it is asked.
+    Batch norm is recalibrated for every architecture on the same training images: the running statistics of a supernet
+    are the statistics of no sub-network (SPOS; PAD-NAS, reference 6.8). Blocks that several architectures share are
+    computed once (`raynas.evaluation.prefix_tree`). The boundaries of all batches come from the settings, so an
+    architecture has the same figures on every evaluator and in every group.
     """
 
     def __init__(
@@ -103,26 +103,28 @@ class Evaluator:
     ) -> None:
         self.space = space
         rows = images.rows(part)
-        if settings.racing is not None:  # what comes first has to be a fair sample
+        if settings.racing is not None:  # the first images must be a fair sample
             rows = np.random.default_rng(images.prepared.seed).permutation(rows)
-        self._measured = ImageBatches(images, rows, settings.batch_size, device)
+        self._batches = ImageBatches(images, rows, settings.batch_size, device)
         recalibration = images.recalibration(settings.recalibration_images)
         whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
         recalibration = recalibration[: whole_batches or None]
         self._recalibration = ImageBatches(images, recalibration, settings.recalibration_batch_size, device)
-        lower = settings.precision != "float32"
+        is_lower = settings.precision != "float32"
         self._onednn = True
-        self._arithmetic = partial(torch.autocast, device.type, getattr(torch, settings.precision), enabled=lower)
+        self._autocast = partial(torch.autocast, device.type, getattr(torch, settings.precision), enabled=is_lower)
 
     def one_shot(
         self, supernet: Supernet, architectures: Sequence[Architecture], recalibrate: bool = True
     ) -> list[dict[str, Any]]:
-        """The accuracy of each architecture with the supernet's weights; its batch-norm statistics stay as they are.
+        """Measure each architecture with the supernet's weights. The supernet's batch-norm statistics stay unchanged.
+
+        If memory runs out, this and all later batches have half the size.
 
         Returns:
-            What `Oracle.evaluate` does. Where memory runs out, half as many images are measured at once, from then on.
+            The figures of `LoadedOracle.evaluate`.
         """
-        return [one.figures() for one in self.count(supernet, architectures, recalibrate)]
+        return [sums.figures() for sums in self.count(supernet, architectures, recalibrate)]
 
     @torch.inference_mode()
     def count(
@@ -130,77 +132,79 @@ class Evaluator:
         supernet: Supernet,
         architectures: Sequence[Architecture],
         recalibrate: bool = True,
-        memory: StatisticsCache | None = None,
-        begun: Sequence[AccuracySums] = (),
+        statistics: StatisticsCache | None = None,
+        sums: Sequence[AccuracySums] = (),
         images: int | None = None,
     ) -> list[AccuracySums]:
-        """As `one_shot`, of some of the images.
+        """Sum the figures of each architecture over the images.
 
         Args:
-            memory: what is known of the statistics with these weights; grows.
-            begun: of each architecture what has been counted so far, of all of them on as many images.
-            images: on how many to measure, the first ones, with those that have been counted; on all without.
+            statistics: batch-norm statistics for these weights, from earlier calls; grows.
+            sums: the sums so far of each architecture, all of them over equally many images.
+            images: the number of images in all, the first ones; None for all images.
         """
         start = time.perf_counter()
         supernet.eval()
         root = prefix_tree.grow(supernet, architectures)
         if recalibrate:
-            self._recalibrate(root, StatisticsCache() if memory is None else memory)
-        begun = begun or [AccuracySums()] * len(architectures)
-        end = len(self._measured.indices) if images is None else images
+            self._recalibrate(root, StatisticsCache() if statistics is None else statistics)
+        begun = sums or [AccuracySums()] * len(architectures)
+        end = len(self._batches.indices) if images is None else images
 
         def measure() -> list[AccuracySums]:
-            counts = [replace(one, batch_size=self._measured.batch_size) for one in begun]
-            batches = self._measured.between(begun[0].images, end)
-            prefix_tree.measure(root, batches, lambda number, logits, labels: counts[number].add(logits, labels))
-            return counts
+            added = [replace(one, batch_size=self._batches.batch_size) for one in begun]
+            batches = self._batches.between(begun[0].images, end)
+            prefix_tree.measure(root, batches, lambda number, logits, labels: added[number].add(logits, labels))
+            return added
 
-        counts = self._halving(measure)
-        share = (time.perf_counter() - start) / len(architectures)
-        return [replace(one, seconds=one.seconds + share) for one in counts]
+        measured = self._halving_batches(measure)
+        seconds = (time.perf_counter() - start) / len(architectures)
+        return [replace(one, seconds=one.seconds + seconds) for one in measured]
 
     @torch.inference_mode()
     def of_mixture(self, supernet: Supernet, mixture: Tensor) -> dict[str, Any]:
-        """The accuracy of the mixture of all options by these weights, with its own statistics."""
+        """Measure the mixture of all options with these weights, with the mixture's own batch-norm statistics."""
         start = time.perf_counter()
         supernet.eval()
 
         def measure() -> AccuracySums:
-            counts = AccuracySums(batch_size=self._measured.batch_size)
-            for inputs, labels in self._measured:
-                counts.add(supernet.mixed(inputs, mixture), labels)
-            return counts
+            sums = AccuracySums(batch_size=self._batches.batch_size)
+            for inputs, labels in self._batches:
+                sums.add(supernet.mixed(inputs, mixture), labels)
+            return sums
 
-        counts = self._halving(measure)
-        return replace(counts, seconds=time.perf_counter() - start).figures()
+        sums = self._halving_batches(measure)
+        return replace(sums, seconds=time.perf_counter() - start).figures()
 
-    def _halving(self, measure: Callable[[], Measured]) -> Measured:
-        """What is measured on all images; while memory runs out, with half as many at once.
+    def _halving_batches(self, measure: Callable[[], Measured]) -> Measured:
+        """Measure, and halve the batches as long as memory runs out.
 
-        Once oneDNN could not create a convolution it may be unable to create any: torch's own are used from then on.
+        Once oneDNN could not create a convolution, it may be unable to create any. From then on torch's own
+        convolutions are used.
         """
         while True:
             try:
-                with self._arithmetic(), nullcontext() if self._onednn else torch.backends.mkldnn.flags(enabled=False):
+                with self._autocast(), nullcontext() if self._onednn else torch.backends.mkldnn.flags(enabled=False):
                     return measure()
             except (RuntimeError, MemoryError) as error:
-                if not ran_out_of_memory(error) or self._measured.batch_size == 1:
+                if not ran_out_of_memory(error) or self._batches.batch_size == 1:
                     raise
                 self._onednn = self._onednn and not is_onednn_failure(error)
-            gc.collect()  # what failed may still hold features, in a circle of frames
-            self._measured = self._measured.halved()
+            gc.collect()  # a circle of frames may still hold features of the failed batch
+            self._batches = self._batches.halved()
 
-    def _recalibrate(self, root: prefix_tree.Node, memory: StatisticsCache) -> None:
-        """Give every node of the tree its batch-norm statistics: their means over the recalibration batches."""
-        memory.recall(root)
+    def _recalibrate(self, root: prefix_tree.Node, statistics: StatisticsCache) -> None:
+        """Give every node of the tree its batch-norm statistics: means over the recalibration batches."""
+        statistics.recall(root)
         try:
-            with self._arithmetic():
+            with self._autocast():
                 recalibrate_tree(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
             raise RuntimeError(
                 f"memory ran out with {self._recalibration.batch_size} images at once: lower "
-                "evaluation.recalibration_batch_size (it is never lowered unasked: it changes batch norm's statistics)"
+                "evaluation.recalibration_batch_size (raynas does not lower it, because it changes the batch-norm "
+                "statistics)"
             ) from error
-        memory.keep(root)
+        statistics.keep(root)

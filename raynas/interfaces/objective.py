@@ -1,10 +1,10 @@
-"""What supernet training optimises: a method's objective, seen by a loop that knows no method.
+"""An objective: what supernet training optimises. The training loop knows objectives, but no method.
 
-An `Objective` holds settings alone; `begin` gives a `Learner`, which holds what is learnt besides the supernet's
-weights (architecture parameters, masks, a temperature). An epoch is a sequence of passes, a pass a sequence of steps, a
-step a sequence of updates. Each update names the parameters that it moves and the stream of images that it reads, and
-accumulates gradients over the micro-batches that the loop hands it. The loop alone draws batches, reduces gradients
-over the workers, steps optimizers, watches for NaN and writes checkpoints.
+An `Objective` holds settings alone. `begin` returns a `Learner`, which holds what is learned besides the supernet's
+weights: architecture parameters, masks, a temperature. An epoch is a sequence of passes, a pass a sequence of training
+steps, a training step a sequence of updates. Each update names the parameters that it moves and the stream of images
+that it reads, and accumulates gradients over micro-batches. The loop alone draws batches, reduces gradients over the
+workers, steps optimizers, watches for NaN and writes checkpoints.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from search_spaces.supernet import Supernet
 
 WEIGHTS, ARCHITECTURE = "weights", "architecture"
-"""Groups that an update moves: the supernet's own parameters, and those of the architecture."""
+"""Parameter groups that an update moves: the supernet's own parameters, and those of the architecture."""
 STREAMS: Mapping[str, DataPart] = {"train": "train", "search": "validation"}
-"""Where training images move the weights and validation images the architecture."""
+"""The streams of methods that learn weights on training images and the architecture on validation images."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A part of this worker's share of a step.
+    """A part of a worker's share of a batch.
 
     Attributes:
         images, labels: shapes (n, 3, H, W) and (n,).
         share: n over the global batch size.
-        first: the place of its first image in the global batch.
+        first: the place of the first image in the global batch.
     """
 
     images: Tensor
@@ -54,11 +54,12 @@ class TrainingStep:
     """What an update may use.
 
     Attributes:
-        generator: seeded by (seed, epoch, step), so that all workers draw the same; a step's updates share it.
-        rank, workers: which of how many workers this is.
-        sum_over_workers: adds up a tensor of one shape over the workers; all of them must call it.
-        beside: the micro-batches of the update's second stream, where it names one.
-        weights: the optimizer of the supernet's weights, at this step's learning rate.
+        generator: seeded by (seed, epoch, training step), so all workers make the same draws. The updates of a training
+            step share it.
+        rank, workers: the number of this worker, and the number of workers.
+        sum_over_workers: sums tensors of one shape over the workers. All workers must call it.
+        beside: the micro-batches of the update's second stream.
+        weights: the optimizer of the supernet's weights, at the learning rate of this training step.
     """
 
     space: SearchSpace
@@ -75,11 +76,11 @@ class TrainingStep:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What an update did: the paths whose parameters now have gradients, and this worker's share of its metrics.
+    """The result of an update: the paths whose parameters have gradients now, and this worker's share of the metrics.
 
-    A metric is a sum over micro-batches of a mean times the micro-batch's share, so that adding up over workers gives
-    the mean over the global batch. There are always `loss`, which the loop watches, and `top1` in per cent; an update
-    that leaves out its turn has neither gradients nor metrics.
+    A metric is a sum over micro-batches of a mean times the micro-batch's share, so the sum over the workers is the
+    mean over the global batch. The metrics always hold `loss`, which the loop watches, and `top1` in per cent. An
+    update that skips its turn has neither gradients nor metrics.
     """
 
     paths: Sequence[Architecture]
@@ -88,12 +89,12 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Update:
-    """One move of one group of parameters (`weights`), from one stream of images (`train`, `search`).
+    """One move of one group of parameters (`weights`), with images of one stream (`train`, `search`).
 
     Attributes:
-        beside: a second stream, where the move also depends on the step that the weights would take on its batch.
-        spread: each worker is given all images of the batch, not its share of them, and leaves gradients of what it
-            has run: workers share the work in another way.
+        accumulate: computes gradients, with as many backward passes as it needs.
+        beside: a second stream, if the move depends on the next step of the weights on a batch of that stream.
+        spread: whether every worker gets all images of the batch, and the workers share the work in another way.
     """
 
     parameters: str
@@ -104,41 +105,42 @@ class Update:
 
 
 class Learner(nn.Module, ABC):
-    """An objective at work. Its parameters and buffers are checkpointed with the supernet's."""
+    """An objective at work. Checkpoints hold its parameters and buffers beside the supernet's."""
 
     @abstractmethod
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
-        """The passes of epoch `epoch`, counted from 0, each as the updates of one of its steps, in order.
+        """Return the passes of an epoch, counted from 0; each as the updates of one of its training steps, in order.
 
-        A pass has as many steps as a stream has batches: that of the update that moves the weights or, where none does,
-        of the first. A shorter stream begins again. It is called again when an epoch goes on from a checkpoint.
+        A pass has as many training steps as a stream has batches: the stream of the update that moves the weights, or
+        of the first update if none moves the weights. A shorter stream begins again. When training goes on from a
+        checkpoint inside an epoch, this is called again.
         """
 
     def groups(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimizer of each group of parameters that this learner holds; `weights` are the loop's."""
+        """Return the optimizer of each parameter group that this learner holds. The loop holds `weights`."""
         return {}
 
     def own_weights(self) -> Iterable[nn.Parameter]:
-        """Those of this learner's parameters that move with the supernet's weights, in their group."""
+        """Return the learner's parameters that belong to the group of the supernet's weights."""
         return ()
 
     def networks(self, epoch: int) -> int | None:
-        """How many networks the workers share in the next step, one of epoch `epoch`; None where they share images.
+        """Return how many networks the workers share in the next training step; None if they share images.
 
-        More workers than that are given back to the cluster.
+        Surplus workers go back to the cluster.
         """
         return None
 
     def most_probable(self) -> Architecture | None:
-        """The architecture that the learner would now choose, where it would choose one."""
+        """Return the architecture that the learner would choose now; None if it chooses none."""
         return None
 
     def probabilities(self) -> Tensor | None:
-        """How much the learner holds of each option, shape (choices, options), where it weighs them; for reports."""
+        """Return the weight of each option, shape (choices, options), for reports; None if options have no weights."""
         return None
 
     def notes(self) -> dict[str, Any]:
-        """Columns of its own that the learner adds to the evaluation table's row of `most_probable`."""
+        """Return the learner's own columns of the evaluation table, for the row of `most_probable`."""
         return {}
 
 
@@ -150,21 +152,21 @@ class Objective(Portable):
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        """A learner at its beginning; the same on every worker."""
+        """Return a new learner, equal on every worker."""
 
 
 class UniformPath(Objective):
-    """Single-path training: each step moves the weights of one uniformly drawn sub-network (PAD-NAS 3.2)."""
+    """Single-path training: each training step moves the weights of one uniformly drawn sub-network (PAD-NAS 3.2)."""
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        return _UniformPath()
+        return _UniformPathLearner()
 
 
-class _UniformPath(Learner):
+class _UniformPathLearner(Learner):
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
-        return [[Update(WEIGHTS, "train", self._one_path)]]
+        return [[Update(WEIGHTS, "train", self._train_one_path)]]
 
-    def _one_path(self, step: TrainingStep) -> Gradients:
+    def _train_one_path(self, step: TrainingStep) -> Gradients:
         path = step.space.sample(step.generator)
         return Gradients([path], add_gradients(step, lambda images: step.supernet(images, path)))
 
@@ -172,14 +174,14 @@ class _UniformPath(Learner):
 def add_gradients(
     step: TrainingStep, logits_of: Callable[[Tensor], Tensor], batches: Sequence[MicroBatch] | None = None
 ) -> dict[str, Tensor]:
-    """Add the gradients of the loss on the micro-batches to all leaves that have one, and none where none has.
+    """Add the gradients of the loss on micro-batches to all leaf tensors that require gradients.
 
     Args:
         logits_of: a network, images to logits.
-        batches: the step's own micro-batches, where no others are given.
+        batches: the micro-batches; None for those of the training step.
 
     Returns:
-        `loss` and `top1` in per cent, as `Gradients` has them.
+        `loss` and `top1` in per cent, as in `Gradients`.
     """
     metrics: dict[str, Any] = {"loss": 0.0, "top1": 0.0}
     for batch in step.micro_batches if batches is None else batches:

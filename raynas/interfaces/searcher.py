@@ -1,7 +1,7 @@
-"""What a search is to the engine: something that asks for architectures and is told what they are worth.
+"""A search, as the engine sees it: something that asks for architectures and is told their evaluations.
 
-A `Searcher` holds settings alone (JSON, so that it can cross a process border); `begin` gives a `Search`, which holds
-the state. The loop that drives it knows no algorithm: ask, evaluate, tell, until `ask` returns nothing.
+A `Searcher` holds settings alone, so it can cross a process border. `begin` returns a `Search`, which holds the state.
+The loop that drives it knows no algorithm: ask, evaluate, tell, until `ask` returns nothing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the supernet actors answer for one architecture, with its cost.
+    """The figures of one architecture.
 
     Attributes:
-        top1: one-shot top-1 accuracy in per cent.
-        top5: one-shot top-5 accuracy in per cent.
+        top1, top5: one-shot accuracy in per cent.
         loss: mean cross-entropy in nats.
-        images: the number of images that the three rest on.
-        costs: `macs`, `params` and, where the run has a latency table, `latency_ms`.
-        seconds: what answering took.
+        images: the number of images behind `top1`, `top5` and `loss`.
+        costs: `macs`, `params`, and `latency_ms` if the run has a latency table.
+        seconds: the time of the measurement.
         feasible: whether the architecture meets the run's budget.
-        batch_size: how many images were measured at once: fewer than asked for where memory ran out.
-        failure: why it could not be measured; its accuracy counts as 0 then.
+        batch_size: images in one forward pass; below `evaluation.batch_size` if memory ran out.
+        failure: why the architecture could not be measured; its accuracy counts as 0 then.
     """
 
     architecture: Architecture
@@ -50,11 +49,11 @@ class Evaluation:
 
 
 class Search(ABC):
-    """A search under way. `state()` is plain JSON; a new search that is given it goes on draw for draw.
+    """A search under way. `state()` is plain JSON; a new search restored from it makes the same draws.
 
     Attributes:
-        generations: how many times `ask` will be called at the most.
-        note: why the search ended before its last generation, where it did.
+        generations: the greatest number of calls of `ask`.
+        note: why the search ended before its last generation; None if it did not.
     """
 
     generations: int
@@ -62,42 +61,45 @@ class Search(ABC):
 
     @abstractmethod
     def ask(self) -> list[Architecture]:
-        """The architectures to evaluate next; an empty list ends the search."""
+        """Return the next architectures to evaluate. An empty list ends the search."""
 
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Take in what was asked for, in the order asked."""
+        """Take the evaluations of the architectures of the last `ask`, in the same order."""
 
-    def lost(
+    def cannot_survive(
         self, evaluations: Sequence[Evaluation], least: NDArray[np.float64], most: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Which of the architectures asked for cannot be of use any more, so that they need not be measured further.
+        """Return which architectures of the last `ask` need no more images, because they cannot survive.
 
         Args:
-            evaluations: what is known so far, in the order asked.
-            least, most: the bounds of their accuracies in per cent, shape (architectures,) each.
+            evaluations: the figures so far, in the order of `ask`.
+            least, most: bounds of the accuracies in per cent, shape (architectures,) each.
+
+        Returns:
+            Shape (architectures,).
         """
         return np.zeros(len(evaluations), dtype=np.bool_)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as plain JSON. Called after `tell` alone."""
+        """Return everything that `restore` needs, as plain JSON. Only called after `tell`."""
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state that an equal searcher wrote."""
+        """Go on from the state of a search with equal settings."""
 
 
 class Searcher(Portable):
     """The settings of a search.
 
     Attributes:
-        islands: how many searches, each by a seed of its own, share the supernet actors: while one waits for the last
-            answers of a generation, the actors work for the others.
+        islands: the number of searches, each with a seed of its own, that share the evaluators. While one search waits
+            for the last figures of a generation, the evaluators work for the others.
     """
 
     islands: int = Field(default=1, ge=1)
 
     @abstractmethod
     def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
-        """A search of `space` at its beginning. Every architecture that it asks for meets `budget`."""
+        """Begin a search of a space. Every architecture that the search asks for meets the budget."""

@@ -1,1 +1,1 @@
-"""The results of a run as pandas tables: evaluations, Pareto front, best network."""
+"""The results of a run as pandas tables: the evaluation table, Pareto fronts, the outcome, stand-alone networks."""

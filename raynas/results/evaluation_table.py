@@ -28,13 +28,24 @@ COLUMNS = [
 class EvaluationTable:
     """The table in a run folder: one Parquet file for each step, trial and iteration, named after them.
 
-    Columns: `recipe_hash`; `step`, `trial`, `iteration`; `architecture`; `part`, the part of the images that the figures
-    are of (`validation` or `test`); `top1` and `top5` in per cent, `loss` in nats; `images`; `batch_size`, which is
-    below `evaluation.batch_size` if memory ran out; `macs`, `params`, and `latency_ms` if the run has a latency table;
-    `feasible`; `failure`, why an architecture has no figures; `weights_version`, the step and epoch of the weights;
-    `seed`; `reproducible`, false if GPUs ran without `scale.deterministic`; `seconds`, the only column that differs
-    between equal runs. If networks of the run were trained stand-alone: `standalone_top1` and `standalone_top5`, on the
-    test images, in per cent. Methods add columns of their own.
+    Columns:
+        recipe_hash, step, trial, iteration, architecture: where the row comes from.
+        part: the part of the images behind the figures, `validation` or `test`.
+        top1, top5: accuracy in per cent.
+        loss: mean cross-entropy in nats.
+        images: the number of images.
+        batch_size: images in one forward pass; below `evaluation.batch_size` if memory ran out.
+        macs, params, latency_ms: costs; `latency_ms` is empty without a latency table.
+        feasible: whether the architecture meets the budget.
+        failure: why an architecture has no figures.
+        weights_version: the step and epoch of the weights.
+        seed: of the trial.
+        reproducible: false if GPUs ran without `scale.deterministic`.
+        seconds: the time of the measurement, the only column that differs between equal runs.
+        standalone_top1, standalone_top5: accuracy on the test images in per cent, if networks of the run were trained
+            stand-alone.
+
+    Methods add columns of their own.
     """
 
     run: RunFolder

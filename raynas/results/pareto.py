@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    pass
-
 
 def non_domination_ranks(top1: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
-    """The non-domination rank of each architecture; the Pareto front's is 1.
+    """Return the non-domination rank of each architecture, shape (n,). The Pareto front has rank 1.
 
     One architecture dominates another if it is no worse in accuracy and cost, and better in one of them.
 
     Args:
         top1: accuracies in per cent, shape (n,).
-        cost: what the accuracy is paid with, shape (n,).
+        cost: costs, shape (n,).
     """
     from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
@@ -29,12 +24,12 @@ def non_domination_ranks(top1: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
 
 
 def eligible(table: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows are of architectures that meet the budget and could be measured."""
+    """Return a mask of the rows whose architectures meet the budget and have figures."""
     return table["feasible"].astype(bool) & table["top1"].notna()
 
 
 def pareto_front(table: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """The distinct architectures that no other dominates in `top1` and `cost`, the cheapest first."""
+    """Return the Pareto front of a table in `top1` and `cost`: distinct architectures, the cheapest first."""
     distinct = table[eligible(table)].drop_duplicates("architecture")
     if distinct.empty:
         return distinct

@@ -1,7 +1,7 @@
-"""One run at a time on a folder, and no ghosts: processes of a killed run live on for seconds and may still write.
+"""The lock of a run folder: one run at a time, and no writes of a killed run's processes, which may live for seconds.
 
-The driver holds the folder's lock and numbers its attempt; every process that it starts notes itself in the folder. A
-later attempt begins when all that the earlier one noted are gone.
+The driver holds the lock and numbers its attempt. Every process that it starts writes a note into the folder. A later
+attempt begins once all processes of the notes have ended.
 """
 
 from __future__ import annotations
@@ -22,36 +22,38 @@ from search_spaces.errors import UserError
 _LOCK = "lock.json"
 _KERNEL_LOCK = ".lock"
 _PROCESSES = "processes"
-_GHOST_SECONDS = 120
+_WAIT_SECONDS = 120
 
 
 @contextmanager
-def held(folder: RunFolder) -> Iterator[int]:
-    """Hold the run folder; the value is the attempt's number, one more than the attempt before.
+def hold(folder: RunFolder) -> Iterator[int]:
+    """Hold the lock of a run folder. Yields the attempt's number, one more than the attempt before.
 
     Raises:
-        UserError: if a living process holds the folder.
+        UserError: if a living process holds the lock.
     """
     with _exclusive(folder):
         attempt = 1 + _attempts(folder)
-        _wait_for_ghosts(folder)
-        mine = {"attempt": attempt, **_myself()}
-        folder.write_json(_LOCK, {**mine, "state": "held"})
+        _wait_for_earlier_processes(folder)
+        holder = {"attempt": attempt, **_this_process()}
+        folder.write_json(_LOCK, {**holder, "state": "held"})
         try:
             yield attempt
         finally:
-            folder.write_json(_LOCK, {**mine, "state": "released"})
+            folder.write_json(_LOCK, {**holder, "state": "released"})
 
 
 def _attempts(folder: RunFolder) -> int:
-    """How many attempts there have been; of a damaged lock the steps tell it."""
+    """Return the number of attempts so far: from the lock, or from the step records if the lock is damaged."""
     before = _read(folder)
-    return int(before["attempt"]) if before else max((one.get("attempt", 0) for one in records(folder)), default=0)
+    return (
+        int(before["attempt"]) if before else max((record.get("attempt", 0) for record in records(folder)), default=0)
+    )
 
 
 @contextmanager
 def _exclusive(folder: RunFolder) -> Iterator[None]:
-    """One driver at a time: by the kernel's file lock on a local folder, else by what `lock.json` says."""
+    """Admit one driver at a time: by the kernel's file lock on a local folder, otherwise by `lock.json`."""
     if not folder.is_local:
         before = _read(folder)
         if before and before["state"] == "held" and (before["host"] != socket.gethostname() or _lives(before)):
@@ -76,13 +78,13 @@ def _exclusive(folder: RunFolder) -> Iterator[None]:
 def _refusal(folder: RunFolder, holder: dict[str, Any] | None) -> UserError:
     who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
     return UserError(
-        f"{folder.uri} is held by {who}: wait for it to end, or give another folder with --out; "
-        f"if it died with its machine, remove {_LOCK}."
+        f"{folder.uri} is in use by {who}: wait for it to end, or give another folder with --out. "
+        f"If it died with its machine, remove {_LOCK}."
     )
 
 
 def holder(folder: RunFolder) -> dict[str, Any] | None:
-    """Who holds the run folder now (`host`, `pid`, `attempt`), if anybody who lives does."""
+    """Return the living holder of the lock (`host`, `pid`, `attempt`), or None."""
     now = _read(folder)
     if now is None or now["state"] != "held":
         return None
@@ -90,24 +92,24 @@ def holder(folder: RunFolder) -> dict[str, Any] | None:
 
 
 class Superseded(RuntimeError):
-    """A newer attempt has begun on the folder: what an older one has still to write would only be in its way."""
+    """A newer attempt has begun on the folder: this process must not write any more."""
 
 
 def note_process(folder: RunFolder, attempt: int) -> None:
-    """Write down that this process may write into the folder.
+    """Write a note that this process may write into the folder.
 
     Raises:
-        Superseded: if the folder has gone on to a newer attempt.
+        Superseded: if a newer attempt has begun.
     """
     current = _read(folder)
     if current and current["attempt"] != attempt:
         raise Superseded(f"attempt {attempt} has been followed by attempt {current['attempt']}")
-    myself = _myself()
-    folder.write_json(f"{_PROCESSES}/{myself['host']}-{myself['pid']}.json", myself)
+    process = _this_process()
+    folder.write_json(f"{_PROCESSES}/{process['host']}-{process['pid']}.json", process)
 
 
-def _wait_for_ghosts(folder: RunFolder) -> None:
-    deadline = time.monotonic() + _GHOST_SECONDS
+def _wait_for_earlier_processes(folder: RunFolder) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
     for name in folder.names(_PROCESSES):
         process = _read(folder, f"{_PROCESSES}/{name}")
         while process and _lives(process):
@@ -127,18 +129,18 @@ def _read(folder: RunFolder, name: str = _LOCK) -> dict[str, Any] | None:
         return None
 
 
-def _myself() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
 def _lives(process: dict[str, Any]) -> bool:
-    """Whether a noted process still runs; one of another host is taken to be gone with its cluster."""
+    """Return whether a process still runs. A process of another host counts as gone with its cluster."""
     started = _started(process["pid"])
     return bool(process["host"] == socket.gethostname() and started is not None and started == process["started"])
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's clock ticks, so that a reused number is not mistaken for it."""
+    """Return when a process began, in the kernel's clock ticks: a reused process number has another start."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What a run says while it runs: one live line a step, a lasting line for each result, JSON lines for programs."""
+"""The progress of a run: a live line for each step, lasting lines for results, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _WIDTH = 200
 
 
 class Reporter(Protocol):
-    """Where a run's words go. Everything goes to stderr: stdout belongs to the command's result."""
+    """Where progress goes. Everything goes to stderr: stdout is for the command's result."""
 
-    def begin(self, step: str, what: str) -> None:
-        """A step begins."""
+    def begin(self, step: str, description: str) -> None:
+        """Show that a step begins."""
 
     def update(self, done: int, total: int, detail: str = "") -> None:
-        """The step has come so far."""
+        """Show how far the step is."""
 
     def end(self, step: str, seconds: float) -> None:
-        """The step has ended."""
+        """Show that the step has ended."""
 
     def say(self, text: str) -> None:
-        """A lasting line."""
+        """Show a lasting line."""
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """A lasting table."""
+        """Show a lasting table."""
 
 
 def reporter(style: Style) -> Reporter:
-    """The reporter of a style: `live` for people, `quiet` for nobody, `json` for programs."""
+    """Return the reporter of a style: `live` for people, `quiet` for no output, `json` for programs."""
     kinds: dict[Style, type[Reporter]] = {"live": Live, "quiet": Quiet, "json": JsonLines}
     return kinds[style]()
 
 
 def wide_console(stderr: bool = False) -> Console:
-    """A console as wide as its terminal, or wide enough for an architecture where it is none."""
+    """Return a console as wide as its terminal, or wide enough for an architecture if there is no terminal."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
 
 
 def plain_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
-    """A table without lines; only its last column is folded."""
+    """Return a table without lines. Only its last column is folded."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns[:-1]:
         table.add_column(column, no_wrap=True)
@@ -62,9 +62,9 @@ def plain_table(columns: list[str], rows: list[list[str]], title: str | None = N
 
 
 class Quiet:
-    """Says nothing."""
+    """No output."""
 
-    def begin(self, step: str, what: str) -> None: ...
+    def begin(self, step: str, description: str) -> None: ...
 
     def update(self, done: int, total: int, detail: str = "") -> None: ...
 
@@ -76,15 +76,14 @@ class Quiet:
 
 
 class Live:
-    """One line that moves while a step runs and stays when it has ended."""
+    """A line that moves while a step runs, and stays at its end."""
 
     def __init__(self) -> None:
         self._console = wide_console(stderr=True)
         self._line: Progress | None = None
 
-    def begin(self, step: str, what: str) -> None:
-        self._what = what
-        self._console.print(f"[bold]{step}[/bold]  {what}", soft_wrap=True)
+    def begin(self, step: str, description: str) -> None:
+        self._console.print(f"[bold]{step}[/bold]  {description}", soft_wrap=True)
         if not self._console.is_terminal:
             return
         self._line = Progress(
@@ -115,15 +114,15 @@ class Live:
 
 
 class Logged:
-    """Another reporter that also writes every lasting event into the run folder's `log.jsonl`."""
+    """Another reporter, which also writes every lasting event into `log.jsonl` of the run folder."""
 
     def __init__(self, reporter: Reporter, folder: RunFolder) -> None:
         self._reporter, self._folder = reporter, folder
         self._lines = folder.read(_LOG).decode(errors="replace").splitlines() if folder.exists(_LOG) else []
 
-    def begin(self, step: str, what: str) -> None:
-        self._reporter.begin(step, what)
-        self._write(event="begin", step=step, what=what)
+    def begin(self, step: str, description: str) -> None:
+        self._reporter.begin(step, description)
+        self._write(event="begin", step=step, description=description)
 
     def update(self, done: int, total: int, detail: str = "") -> None:
         self._reporter.update(done, total, detail)
@@ -146,11 +145,11 @@ class Logged:
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """JSON lines, one object for each event."""
 
-    def begin(self, step: str, what: str) -> None:
+    def begin(self, step: str, description: str) -> None:
         self._step = step
-        self._print(event="begin", step=step, what=what)
+        self._print(event="begin", step=step, description=description)
 
     def update(self, done: int, total: int, detail: str = "") -> None:
         self._print(event="update", step=self._step, done=done, total=total, detail=detail)

@@ -1,9 +1,8 @@
-"""The run folder: the one place through which a run is written to storage and read back.
+"""The run folder: all files of a run are written and read here.
 
 Every write is whole or absent: locally a file is written aside, synced and renamed; on an object store it is one PUT.
-Every read is verified: JSON carries its own SHA-256, safetensors files carry one of their tensors and of what is said
-about them in the header, and Parquet files one of the whole file in the footer. What fails the check raises `DamagedFile`,
-and the caller falls back to what was there before.
+Every read is verified by a SHA-256: a field of a JSON file, in the header of a safetensors file, in the footer of a
+Parquet file. A file that fails the check raises `DamagedFile`, and the caller falls back to an earlier state.
 """
 
 from __future__ import annotations
@@ -29,26 +28,28 @@ if TYPE_CHECKING:
 
 
 _SEAL, _OPEN = b"raynas-sha256:", b"0" * 64
-"""What a Parquet file's SHA-256 stands behind in its footer, and what stands in its place while it is computed."""
+"""The mark before a Parquet file's SHA-256 in the footer, and the placeholder while the SHA-256 is computed."""
 
 
 class DamagedFile(Exception):
-    """A file is truncated, altered or of another kind than its name says."""
+    """A file is truncated, altered, or of another kind than its name says."""
 
 
 class WriteFailed(OSError):
-    """A file could not be written; what lay in its place still does."""
+    """A file could not be written. The file that was there before is unchanged."""
 
 
 class RunFolder:
-    """A folder on any `pyarrow.fs` file system, named by a local path or a URI such as `s3://bucket/run`."""
+    """A folder on any `pyarrow.fs` file system: a local path or a URI such as `s3://bucket/run`."""
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
         try:
             self._files, self._root = fs.FileSystem.from_uri(self.uri)
         except pa.ArrowInvalid as error:
-            raise UserError(f"{self.uri} names no folder: {error}.") from error
+            raise UserError(
+                f"{self.uri} names no folder: {error}. Give a path, or a URI such as s3://bucket/run."
+            ) from error
         self.is_local = isinstance(self._files, fs.LocalFileSystem)
 
     def __truediv__(self, name: str) -> RunFolder:
@@ -62,7 +63,7 @@ class RunFolder:
         return bool(self._files.get_file_info(self._path(name)).type != fs.FileType.NotFound)
 
     def names(self, folder: str = "") -> list[str]:
-        """The names of the files and folders in `folder`, sorted; none where there is no such folder."""
+        """Return the sorted names of the files and folders in `folder`; none if there is no such folder."""
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
         return sorted(
             info.base_name for info in self._files.get_file_info(selector) if not info.base_name.endswith(".aside")
@@ -88,17 +89,17 @@ class RunFolder:
         _sync_folder(os.path.dirname(path))
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file.
+        """Return the bytes of a file.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: if there is no such file.
         """
         with self._files.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
 
     def is_whole(self, name: str) -> bool:
-        """Whether a JSON, Parquet or safetensors file is there and is what was written."""
+        """Return whether a JSON, Parquet or safetensors file exists and passes its check."""
         readers = {".json": self.read_json, ".parquet": self.read_table, ".safetensors": self.read_tensors}
         try:
             readers[posixpath.splitext(name)[1]](name)
@@ -118,11 +119,11 @@ class RunFolder:
         self.write(name, json.dumps(content, ensure_ascii=False).encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The object that `write_json` wrote.
+        """Return the object that `write_json` wrote.
 
         Raises:
-            FileNotFoundError: if there is none.
-            DamagedFile: if it is not what was written.
+            FileNotFoundError: if there is no such file.
+            DamagedFile: if the file fails its check.
         """
         try:
             value: dict[str, Any] = json.loads(self.read(name))
@@ -142,7 +143,7 @@ class RunFolder:
         self.write(name, before + _file_digest(before, after) + after)
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """The table that `write_table` wrote; raises as `read_json` does."""
+        """Return the table that `write_table` wrote; raises as `read_json`."""
         content = self.read(name)
         before, after = _around_seal(content)
         if content != before + _file_digest(before, after) + after:
@@ -150,17 +151,17 @@ class RunFolder:
         table: pd.DataFrame = pq.read_table(BytesIO(content)).to_pandas()
         return table
 
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        """Write tensors as one safetensors file, with `about` (plain JSON) in its header."""
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Write tensors as one safetensors file, with plain JSON in its header."""
         from safetensors.torch import save
 
         contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        text = json.dumps(about)
-        header = {"about": text, "sha256": _tensor_digest(contiguous, text)}
-        self.write(name, save(contiguous, metadata=header))
+        text = json.dumps(header)
+        metadata = {"header": text, "sha256": _tensor_digest(contiguous, text)}
+        self.write(name, save(contiguous, metadata=metadata))
 
     def read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors and the `about` that `write_tensors` wrote; raises as `read_json` does."""
+        """Return the tensors and the header that `write_tensors` wrote; raises as `read_json`."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -168,23 +169,23 @@ class RunFolder:
         try:
             tensors = load(content)
             length = int.from_bytes(content[:8], "little")
-            header = json.loads(content[8 : 8 + length])["__metadata__"]
-            about: dict[str, Any] = json.loads(header["about"])
-            written = header["sha256"]
+            metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+            header: dict[str, Any] = json.loads(metadata["header"])
+            written = metadata["sha256"]
         except (SafetensorError, ValueError, KeyError) as error:
             raise DamagedFile(f"{name} in {self.uri} cannot be read: {error}.") from error
-        if written != _tensor_digest(tensors, header["about"]):
+        if written != _tensor_digest(tensors, metadata["header"]):
             raise DamagedFile(f"{name} in {self.uri} is not what was written: its checksum differs.")
-        return tensors, about
+        return tensors, header
 
 
 def canonical(value: Any) -> str:
-    """JSON in one fixed form, so that equal values have equal text."""
+    """Return JSON in one fixed form: equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
-    """A short name for a JSON value: equal for equal values."""
+    """Return a short hash of a JSON value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
@@ -193,7 +194,7 @@ def _json_digest(value: Any) -> str:
 
 
 def _around_seal(content: bytes) -> tuple[bytes, bytes]:
-    """What comes before a Parquet file's SHA-256, and what after it."""
+    """Return the bytes before and after a Parquet file's SHA-256."""
     start = content.rfind(_SEAL) + len(_SEAL)
     return content[:start], content[start + len(_OPEN) :]
 
@@ -202,8 +203,8 @@ def _file_digest(before: bytes, after: bytes) -> bytes:
     return hashlib.sha256(before + _OPEN + after).hexdigest().encode()
 
 
-def _tensor_digest(tensors: Mapping[str, Tensor], about: str) -> str:
-    total = hashlib.sha256(about.encode())
+def _tensor_digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    total = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

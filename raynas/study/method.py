@@ -1,4 +1,4 @@
-"""What a method is to the engine: settings, a name in the entry-point group `raynas.methods`, and `run`."""
+"""A method: settings, a name in the entry-point group `raynas.methods`, and `run`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _GROUP = "raynas.methods"
 
 
 class Method(BaseModel, ABC):
-    """A way to search. Its fields are the recipe's `method` settings; a field `search` takes the recipe's `search`.
+    """A way to search. Its fields are the settings under the recipe's key `method`.
+
+    A field `search` holds the settings under the recipe's key `search`.
 
     Attributes:
-        paper: where the method comes from.
-        spaces: which search spaces it works on, in words.
+        paper: the paper of the method.
+        spaces: the search spaces that the method works on, in words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -34,40 +36,40 @@ class Method(BaseModel, ABC):
     spaces: ClassVar[str]
 
     def check(self, plan: Plan) -> None:
-        """Look for what would fail later; called before anything is trained.
+        """Check, before anything is trained, that the method can do what the recipe asks.
 
         Raises:
-            UserError: if the method cannot do what the recipe asks.
+            UserError: if it cannot.
         """
 
     @abstractmethod
     def run(self, study: Study) -> Outcome:
-        """The method, as a sequence of the study's durable steps."""
+        """Carry out the method as a sequence of the study's durable steps."""
 
 
-def check_training_key_unset(recipe: Recipe, setting: str, instead: str) -> None:
-    """Raises UserError if the recipe gives a setting of training that the method has under another name."""
-    if getattr(recipe.training, setting) != type(recipe.training).model_fields[setting].default:
-        raise UserError(f"The method {recipe.method['name']} has {instead}: leave training.{setting} out.")
+def check_training_key_unset(recipe: Recipe, key: str, instead: str) -> None:
+    """Raises UserError if the recipe sets a key of `training` for which the method has keys of its own."""
+    if getattr(recipe.training, key) != type(recipe.training).model_fields[key].default:
+        raise UserError(f"training.{key} has no effect on {recipe.method['name']}: set {instead} instead.")
 
 
 def check_fit_batch_size(plan: Plan) -> None:
-    """Raises UserError if there are too few images for the recipe's `fit`, with which a method's last step trains."""
-    images = plan.data.counts["train"] + plan.data.counts["validation"]
-    if plan.recipe.fit.batch_size > images:
-        raise UserError(f"fit.batch_size = {plan.recipe.fit.batch_size} is more than the {images} training images.")
+    """Raises UserError if a batch of the recipe's `fit` is larger than the training set."""
+    images, batch_size = plan.data.count("all-training"), plan.recipe.fit.batch_size
+    if batch_size > images:
+        raise UserError(f"fit.batch_size is {batch_size}, but there are only {images} training images: lower it.")
 
 
 def names() -> list[str]:
-    """The names of all methods that are installed, in alphabetical order."""
+    """Return the names of all installed methods, in alphabetical order."""
     return sorted(entry_points(group=_GROUP).names)
 
 
 def kind(name: str) -> type[Method]:
-    """The class of a method.
+    """Return the class of a method.
 
     Raises:
-        UserError: if no installed package offers it.
+        UserError: if no installed package has a method of this name.
     """
     found = entry_points(group=_GROUP, name=name)
     if not found:
@@ -77,17 +79,18 @@ def kind(name: str) -> type[Method]:
 
 
 def method_of_recipe(recipe: Recipe) -> Method:
-    """The recipe's method with the recipe's settings.
+    """Return the recipe's method with the recipe's settings.
 
     Raises:
-        UserError: if there is no such method, or it does not know a setting.
+        UserError: if there is no such method, or it has no such setting.
     """
-    chosen = kind(recipe.method["name"])
+    name = recipe.method["name"]
+    chosen = kind(name)
     settings: dict[str, Any] = {key: value for key, value in recipe.method.items() if key != "name"}
     if "search" in settings:
-        raise UserError("The settings of the search stand under the recipe's own key search, not under method.")
+        raise UserError("method.search is not a key: put the settings of the search under the recipe's own key search.")
     if recipe.search:
         if "search" not in chosen.model_fields:
-            raise UserError(f"The method {recipe.method['name']} has no search to set: leave the key search out.")
+            raise UserError(f"The method {name} has no search with settings: leave the key search out.")
         settings["search"] = recipe.search
-    return validated(chosen, settings, f"the method {recipe.method['name']}")
+    return validated(chosen, settings, f"the method {name}")

@@ -20,7 +20,8 @@ from raynas.storage.progress import Logged, Quiet, Reporter
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.study.method import method_of_recipe
 from raynas.study.run_context import RunContext
-from raynas.study.run_plan import Plan, begin_run_folder, check_run_folder, default_folder, plan
+from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
+from raynas.study.run_plan import Plan, plan
 from raynas.study.study import Study
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def open_study(
         early_stop: in a trial of a sweep that stops trainings early, where the decisions are.
     """
     check_run_folder(folder)
-    with lock.held(folder) as attempt, ExitStack() as stack:
+    with lock.hold(folder) as attempt, ExitStack() as stack:
         begin_run_folder(folder, plan)
         cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(ray_session.connect(verbose)))
         yield Study(RunContext(plan, folder, attempt, Logged(reporter or Quiet(), folder), cluster, early_stop))

@@ -1,6 +1,6 @@
 """A sweep: one durable step that carries out a trainable for several settings, as a Ray Tune run.
 
-Each trial has a study of its own, in a folder inside the step's folder, whose steps are as durable as the run's. A trial
+Each trial has a study of its own, in a folder inside the step's folder, with steps as durable as the run's. A trial
 that runs again reads back its finished steps. Trials are never stopped from outside: Ray 2.60 does not give back the
 resources of a Ray Train job in a stopped trial.
 """

@@ -1,6 +1,7 @@
-"""Runs in MLflow and Weights & Biases: searches by Ray's own callbacks, training by its rows of metrics an epoch.
+"""Metrics in MLflow, Weights & Biases and TensorBoard.
 
-Both find their server and their credentials in the environment, as everywhere (`MLFLOW_TRACKING_URI`, `WANDB_MODE`).
+MLflow and Weights & Biases read their server and credentials from the environment (`MLFLOW_TRACKING_URI`,
+`WANDB_MODE`). Searches report through Ray's own callbacks, trainings once they have ended.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ray.tune import Callback
 
 PROJECT = "raynas"
-"""The experiment, or the project, that runs are listed under."""
+"""The experiment or project of all runs."""
 Rows = Iterable[Mapping[str, Any]]
 
 
@@ -31,36 +32,39 @@ def check_trackers_installed(trackers: Sequence[Tracker]) -> None:
 
 
 def search_callbacks(trackers: Sequence[Tracker], run: str, step: str) -> list[Callback]:
-    """Ray's callbacks, which log every generation of a search's or a sweep's trials."""
+    """Return Ray's callbacks, which log every report of a step's trials."""
     if not trackers:
         return []
-    about = {"run": run, "step": step}
+    tags = {"run": run, "step": step}
     kinds: dict[Tracker, Callable[[], Callback]] = {
-        "mlflow": lambda: _mlflow_callback(about),
-        "wandb": lambda: _wandb_callback(about),
+        "mlflow": lambda: _mlflow_callback(tags),
+        "wandb": lambda: _wandb_callback(tags),
     }
     return [kinds[tracker]() for tracker in trackers]
 
 
-def _mlflow_callback(about: dict[str, str]) -> Callback:
-    """Ray's; it is told which server, as left alone it forgets what the environment says."""
+def _mlflow_callback(tags: dict[str, str]) -> Callback:
     import mlflow
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+    # Without explicit addresses, Ray's callback ignores the environment.
     tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    return MLflowLoggerCallback(tracking, registry_uri=registry, experiment_name=PROJECT, tags=about)
+    return MLflowLoggerCallback(tracking, registry_uri=registry, experiment_name=PROJECT, tags=tags)
 
 
-def _wandb_callback(about: dict[str, str]) -> Callback:
-    """Ray's, whose actors are told what this process's environment says, and would write into Ray's own folders."""
+def _wandb_callback(tags: dict[str, str]) -> Callback:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    here: dict[str, Any] = {"dir": os.environ.get("WANDB_DIR", os.getcwd()), "mode": os.environ.get("WANDB_MODE")}
-    return WandbLoggerCallback(project=PROJECT, group=about["run"], excludes=["config"], config=about, **here)
+    # The callback logs from Ray actors: they do not see this process's environment, and would write into Ray's folders.
+    environment: dict[str, Any] = {
+        "dir": os.environ.get("WANDB_DIR", os.getcwd()),
+        "mode": os.environ.get("WANDB_MODE"),
+    }
+    return WandbLoggerCallback(project=PROJECT, group=tags["run"], excludes=["config"], config=tags, **environment)
 
 
 def track_training(trackers: Sequence[Tracker], run: str, step: str, history: Rows) -> None:
-    """Log a training's metrics, epoch by epoch, once it has ended."""
+    """Log the metrics of a finished training, epoch by epoch."""
     kinds: dict[Tracker, Callable[[str, str, Rows], None]] = {"mlflow": _to_mlflow, "wandb": _to_wandb}
     for tracker in trackers:
         kinds[tracker](run, step, history)
@@ -78,14 +82,17 @@ def _to_mlflow(run: str, step: str, history: Rows) -> None:
 def _to_wandb(run: str, step: str, history: Rows) -> None:
     import wandb
 
-    about = {"run": run, "step": step}
-    with wandb.init(project=PROJECT, group=run, name=step, config=about, reinit="create_new") as logged:
+    tags = {"run": run, "step": step}
+    with wandb.init(project=PROJECT, group=run, name=step, config=tags, reinit="create_new") as logged:
         for row in history:
             logged.log(dict(row), step=int(row["epoch"]))
 
 
 def write_curves(folder: RunFolder, step: str, history: Iterable[Mapping[str, Any]]) -> None:
-    """Write each metric of each epoch; only a local run folder has curves, as TensorBoard's writer appends to files."""
+    """Write each metric of each epoch for TensorBoard, under `metrics/` of a local run folder.
+
+    TensorBoard's writer appends to files, so an object store gets no curves.
+    """
     if not folder.is_local:
         return
     from tensorboardX import SummaryWriter

@@ -1,1 +1,1 @@
-"""Supernet and stand-alone training: the loop that each Ray Train worker runs, and its launch."""
+"""Training of supernets and of single networks: Ray Train jobs, and the loop of every worker."""

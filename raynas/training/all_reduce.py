@@ -1,4 +1,4 @@
-"""Adding up over data-parallel workers: the gradients of the sampled paths and the metrics, in one flat buffer."""
+"""Sums over data-parallel workers: gradients of the sampled paths and metrics, in one flat buffer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, distributed, nn
 
 
 def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each gradient by its sum over the workers, and return each metric's sum, in one reduction of both.
+    """Replace each gradient by its sum over the workers, and return the sum of each metric, in one reduction.
 
-    Every worker must hold gradients of the same parameters and metrics of the same names.
+    Every worker must have gradients of the same parameters and metrics of the same names.
     """
     if not several_workers():
         return dict(metrics)
@@ -30,14 +30,14 @@ def add_over_workers(parameters: Iterable[nn.Parameter], metrics: Mapping[str, T
 
 
 def sum_over_workers(tensor: Tensor) -> Tensor:
-    """The sum of one tensor a worker, all of one shape."""
+    """Return the sum over the workers of one tensor each, all of one shape."""
     if several_workers():
         distributed.all_reduce(tensor)
     return tensor
 
 
-def fill_in(parameters: Iterable[nn.Parameter]) -> None:
-    """Give each parameter that has a gradient on some worker one on every worker: zeros where it had none."""
+def add_zero_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every parameter that has a gradient on any worker a gradient on all workers: zeros if it had none."""
     if not several_workers():
         return
     each = list(parameters)
@@ -48,7 +48,7 @@ def fill_in(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def from_first_worker(value: int) -> int:
-    """The first worker's value, on every worker."""
+    """Return the first worker's value on every worker."""
     if not several_workers():
         return value
     shared = torch.tensor(value, device="cuda" if distributed.get_backend() == "nccl" else "cpu")

@@ -1,4 +1,4 @@
-"""Divergence: a loss that is no number any more, or far above that of guessing, ends a training before it is kept."""
+"""Divergence: a loss that is not finite or far above the loss of guessing stops a training before a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from search_spaces import Architecture
 
 _EXPLODED = 1000
-"""How many times the loss of guessing is taken for an explosion."""
+"""A loss above this many times the loss of guessing counts as exploded."""
 _SHOWN_CHARACTERS = 200
 
 
 class Divergence(ArithmeticError):
-    """The loss or a weight is not a number any more, or the loss has exploded."""
+    """The loss or a weight is not finite, or the loss has exploded."""
 
 
 class LossMonitor:
-    """Keeps the losses of the latest steps on their device, so that no step waits for the one before."""
+    """Keeps the latest losses on their device, so no training step waits for the one before."""
 
     def __init__(self, classes: int) -> None:
         self._limit = _EXPLODED * math.log(max(classes, 2))
         self._latest: list[tuple[str, Tensor, Sequence[Architecture]]] = []
 
     def add(self, metrics: Mapping[str, Tensor], paths: Sequence[Architecture]) -> None:
-        """Take down a step's losses and the architectures that they are of."""
+        """Add the losses of a training step, and its architectures."""
         self._latest += [(name, value.detach(), paths) for name, value in metrics.items() if name.endswith("loss")]
 
-    def look(self, epoch: int) -> None:
-        """See that all losses since the last look are numbers, and none has exploded.
+    def check(self, epoch: int) -> None:
+        """Check the losses since the last check.
 
         Raises:
-            Divergence: if one is not; it names the epoch and the architecture.
+            Divergence: if a loss is not finite or has exploded; it names the epoch and the architectures.
         """
         latest, self._latest = self._latest, []
         if not latest:
@@ -54,10 +54,10 @@ class LossMonitor:
 
 
 def check_weights_finite(parameters: Iterable[nn.Parameter], epoch: int) -> None:
-    """See that all weights are numbers before they are kept.
+    """Check that all weights are finite before a checkpoint.
 
     Raises:
-        Divergence: if one is not.
+        Divergence: if a weight is not.
     """
     if not bool(torch.stack([parameter.isfinite().all() for parameter in parameters]).all()):
-        raise Divergence(f"A weight was not a number in epoch {epoch + 1}")
+        raise Divergence(f"A weight was not finite in epoch {epoch + 1}")

@@ -1,4 +1,4 @@
-"""How an epoch walks through a learner's passes: which updates a step makes, and on which batch of each stream."""
+"""The schedule of an epoch: which updates each training step makes, and with which batch of each stream."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from raynas.interfaces.objective import WEIGHTS, Update
 
 EpochBatches = Mapping[str, NDArray[np.int64]]
-"""For each stream an epoch's images, shape (batches, batch_size)."""
+"""The rows of an epoch's images by stream, shape (batches, batch_size)."""
 
 
 class EpochSchedule:
-    """The steps of an epoch, pass after pass.
+    """The training steps of an epoch, pass after pass.
 
     Attributes:
-        steps: how many there are in all.
-        weight_steps: how many of them move the supernet's weights.
+        steps: the number of training steps.
+        weight_steps: the number of training steps that move the supernet's weights.
     """
 
     def __init__(self, passes: Sequence[Sequence[Update]], batches: EpochBatches, most: int | None = None) -> None:
-        """`most` is how many steps a pass has at most."""
+        """`most` is the greatest number of training steps of a pass."""
         self._passes = passes
         self._batches = batches
         moving = [[update for update in updates if update.parameters == WEIGHTS] for updates in passes]
@@ -38,16 +38,19 @@ class EpochSchedule:
         self.weight_steps = self._moves[-1]
 
     def at(self, step: int) -> list[tuple[Update, NDArray[np.int64], NDArray[np.int64] | None]]:
-        """The updates of a step, each with the images of its batch and of that beside it, shape (batch_size,)."""
+        """Return the updates of a training step, each with the rows of its batch and of its second batch.
+
+        The rows have shape (batch_size,); None if the update has no second stream.
+        """
         number, place = self._place(step)
-        batches = {stream: _round(self._batches[stream], place) for stream in self._batches}
+        batches = {stream: _repeat(self._batches[stream], place) for stream in self._batches}
         return [
             (update, batches[update.stream], batches[update.beside] if update.beside else None)
             for update in self._passes[number]
         ]
 
     def weight_step(self, step: int) -> int:
-        """How many steps of the epoch have moved the weights before this one."""
+        """Return how many training steps of the epoch moved the weights before this step."""
         number, place = self._place(step)
         return min(self._moves[number] + place, self._moves[number + 1])
 
@@ -56,6 +59,6 @@ class EpochSchedule:
         return number, step - self._starts[number]
 
 
-def _round(batches: NDArray[np.int64], place: int) -> NDArray[np.int64]:
+def _repeat(batches: NDArray[np.int64], place: int) -> NDArray[np.int64]:
     rows: NDArray[np.int64] = batches[place % len(batches)]
     return rows

@@ -1,4 +1,4 @@
-"""The training job: all that a training worker needs, as plain JSON; and the files of a training in its step's folder."""
+"""The training job: all that a training worker needs, as plain JSON. Also the names of a training's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launching a training job as a Ray Train `TorchTrainer`: data-parallel workers that are restarted when they die."""
+"""Launch a training job as a Ray Train `TorchTrainer`: data-parallel workers that Ray restarts when they die."""
 
 from __future__ import annotations
 
@@ -23,47 +23,51 @@ if TYPE_CHECKING:
     from raynas.training.job import TrainingJob
 
 _PROCESS_GROUP_SECONDS = 1800
-_DIVERGENCES = "divergences.json"
-_LOWERED = 0.1
-_MOST_DIVERGENCES = 5
+_DIVERGENCES_FILE = "divergences.json"
+_RATE_FACTOR = 0.1
+"""The factor of the learning rate after each divergence."""
+_MAX_DIVERGENCES = 5
 _POLL_SECONDS = 0.5
 _CLUSTER_SECONDS = 5.0
 
 
 def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[dict[str, Any]]:
-    """Run a training job to its end; returns one row of metrics an epoch. The weights lie in the step's folder.
+    """Run a training job to its end. The weights lie in the step's folder then.
 
     Args:
-        reporter: is told how far training is, and what has gone wrong and been mended.
+        reporter: shows the progress, and what went wrong and was repaired.
+
+    Returns:
+        One row of metrics an epoch.
 
     Raises:
         StepFailed: if the loss diverged, memory ran out, or the workers died more often than `scale.max_failures`.
     """
     folder = RunFolder(job.run) / job.folder
-    for said in (FAILURE_FILE, UNREADABLE_FILE):
-        folder.delete(said)
+    for file in (FAILURE_FILE, UNREADABLE_FILE):
+        folder.delete(file)
     with _polling(_ProgressPoller(folder, scale, reporter)), _interruptible():
         while True:
-            workers = _workers(folder, scale.train.workers)
-            attempt = job.changed(rate_factor=_LOWERED ** _divergences(folder))
+            workers = _worker_count(folder, scale.train.workers)
+            attempt = job.changed(rate_factor=_RATE_FACTOR ** _divergences(folder))
             _train(attempt, scale, workers, folder)
             if folder.exists(FAILURE_FILE):
-                _lower_the_rate(job, folder, reporter)
-            elif workers == _workers(folder, scale.train.workers):
+                _lower_learning_rate(job, folder, reporter)
+            elif workers == _worker_count(folder, scale.train.workers):
                 break
     return read_history(folder)
 
 
 def _divergences(folder: RunFolder) -> int:
-    """How often this training has gone on at a lower rate."""
-    return int(folder.read_json(_DIVERGENCES)["times"]) if folder.exists(_DIVERGENCES) else 0
+    """Return how often this training has gone on with a lower learning rate."""
+    return int(folder.read_json(_DIVERGENCES_FILE)["times"]) if folder.exists(_DIVERGENCES_FILE) else 0
 
 
-def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> None:
-    """After a divergence, go back to the end of the last epoch, if that is what is wanted.
+def _lower_learning_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> None:
+    """After a divergence, return to the end of the last epoch, if `on_divergence` is `lower-lr`.
 
     Raises:
-        StepFailed: if it is not, if it has been of no use, or if it was not a divergence.
+        StepFailed: if it is `stop`, if lower rates did not help, or if the failure was not a divergence.
     """
     from raynas.training.checkpoints import return_to_end_of_epoch
 
@@ -71,22 +75,23 @@ def _lower_the_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter) -> 
     if failure["kind"] != "divergence":
         raise StepFailed(failure["message"])
     times = _divergences(folder) + 1
-    if job.training.on_divergence == "stop" or times > _MOST_DIVERGENCES:
+    if job.training.on_divergence == "stop" or times > _MAX_DIVERGENCES:
         raise StepFailed(
-            f"{failure['message']}, in the step {job.name}: its last good checkpoint is kept; set "
-            "on_divergence: lower-lr, or a lower learning_rate, in another folder (--out)."
+            f"{failure['message']}, in the step {job.name}. Its last good checkpoint is kept: set on_divergence: "
+            "lower-lr, or a lower learning_rate, in another folder (--out)."
         )
-    folder.write_json(_DIVERGENCES, {"times": times})
+    folder.write_json(_DIVERGENCES_FILE, {"times": times})
     return_to_end_of_epoch(folder)
     folder.delete(FAILURE_FILE)
     reporter.say(
-        f"{failure['message']}: training goes on from the end of the epoch before, with {_LOWERED**times:g} of its rate"
+        f"{failure['message']}: training goes on from the end of the epoch before, with {_RATE_FACTOR**times:g} of its "
+        "learning rate"
     )
 
 
-def _workers(folder: RunFolder, asked: int) -> int:
-    """How many workers to go on with: as many as asked for, until that was too many."""
-    return min(asked, folder.read_json(WORKERS_FILE)["workers"]) if folder.exists(WORKERS_FILE) else asked
+def _worker_count(folder: RunFolder, wanted: int) -> int:
+    """Return the number of workers to go on with: the wanted number, until fewer workers were enough."""
+    return min(wanted, folder.read_json(WORKERS_FILE)["workers"]) if folder.exists(WORKERS_FILE) else wanted
 
 
 def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
@@ -124,7 +129,7 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
 
 
 def _callbacks(job: TrainingJob) -> list[Any]:
-    """How the controller leaves; and what passes on to the Tune trial around a training what the training reports."""
+    """Return Ray Train's callbacks: the controller's exit, and the reports to the Tune trial around the training."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
     from raynas.runtime.controller_exit import ExitWithPython
@@ -134,16 +139,16 @@ def _callbacks(job: TrainingJob) -> list[Any]:
 
 
 @contextmanager
-def _polling(watcher: _ProgressPoller) -> Iterator[None]:
-    """While training runs, let a watcher look now and then, and once more at the end."""
+def _polling(poller: _ProgressPoller) -> Iterator[None]:
+    """While training runs, let the poller look every half second, and once more at the end."""
     ended = threading.Event()
 
-    def watch() -> None:
+    def poll() -> None:
         while not ended.wait(_POLL_SECONDS):
-            watcher.look()
-        watcher.look()
+            poller.look()
+        poller.look()
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
@@ -153,36 +158,36 @@ def _polling(watcher: _ProgressPoller) -> Iterator[None]:
 
 
 class _ProgressPoller:
-    """Tells what the first worker writes down, and when the cluster holds the workers no more."""
+    """Shows the progress that the first worker writes, and says when the cluster is too small for the workers."""
 
     def __init__(self, folder: RunFolder, scale: ScaleSettings, reporter: Reporter) -> None:
         self._folder, self._scale, self._reporter = folder, scale, reporter
-        self._passed_over: list[str] = []
+        self._unreadable: list[str] = []
         self._missing = ""
         self._looked = 0.0
 
     def look(self) -> None:
-        now = _read(self._folder, PROGRESS_FILE)
-        if now is not None:
-            chosen = now["most_probable_top1"]
-            best = "" if chosen is None else f", one-shot accuracy of the most probable {chosen:.2f} %"
-            self._reporter.update(now["done"], now["total"], f"steps, training loss {now['loss']:.3f}{best}")
-        self._look_for_damage()
+        progress = _read(self._folder, PROGRESS_FILE)
+        if progress is not None:
+            top1 = progress["most_probable_top1"]
+            accuracy = "" if top1 is None else f", one-shot accuracy of the most probable architecture {top1:.2f} %"
+            detail = f"training steps, training loss {progress['loss']:.3f}{accuracy}"
+            self._reporter.update(progress["done"], progress["total"], detail)
+        self._look_for_unreadable_checkpoints()
         if time.monotonic() - self._looked > _CLUSTER_SECONDS:
             self._looked = time.monotonic()
-            self._look_for_room()
+            self._look_for_missing_resources()
 
-    def _look_for_damage(self) -> None:
-        found = _read(self._folder, UNREADABLE_FILE)
-        if found is not None and found["files"] != self._passed_over:
-            self._passed_over = found["files"]
-            instead = found["instead"] or "the beginning"
-            self._reporter.say(f"{', '.join(found['files'])} cannot be read: training goes on from {instead}")
+    def _look_for_unreadable_checkpoints(self) -> None:
+        unreadable = _read(self._folder, UNREADABLE_FILE)
+        if unreadable is not None and unreadable["files"] != self._unreadable:
+            self._unreadable = unreadable["files"]
+            instead = unreadable["instead"] or "the beginning"
+            self._reporter.say(f"{', '.join(unreadable['files'])} cannot be read: training goes on from {instead}")
 
-    def _look_for_room(self) -> None:
-        missing = missing_resources(
-            _workers(self._folder, self._scale.train.workers), resources_per_process(self._scale.train)
-        )
+    def _look_for_missing_resources(self) -> None:
+        workers = _worker_count(self._folder, self._scale.train.workers)
+        missing = missing_resources(workers, resources_per_process(self._scale.train))
         if missing and missing != self._missing:
             self._reporter.say(f"The cluster has become too small, and training waits: {missing}.")
         self._missing = missing
@@ -197,7 +202,7 @@ def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ray Train answers Ctrl-C by ending the process as if all were well; here it stays an interrupt."""
+    """Keep Ctrl-C an interrupt: Ray Train 2.60 would end the process as if training had finished."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The means of an epoch's metrics, as they grow step by step; what has been added up goes into a checkpoint."""
+"""The means of an epoch's metrics so far. Checkpoints hold the sums."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class MetricMeans:
-    """Sums and counts, on the device where the metrics are, so that adding waits for nothing."""
+    """Sums and counts on the device of the metrics, so that adding does not wait for the device."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
-        """Add one step's metrics."""
+        """Add the metrics of one training step."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -25,7 +25,7 @@ class MetricMeans:
         return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
 
     def state(self) -> dict[str, tuple[float, int]]:
-        """Plain JSON, from which `restore` goes on."""
+        """Return the sums and counts as plain JSON, for `restore`."""
         return {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
 
     @classmethod

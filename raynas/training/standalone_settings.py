@@ -1,4 +1,4 @@
-"""One network, trained alone: what it may have in training that it has not in use."""
+"""Stand-alone training of one network: the objective, with regularisation that the network does not keep."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from raynas.interfaces.objective import (
     add_gradients,
 )
 from raynas.recipe.settings import TeacherSettings
-from raynas.training.teacher import Teacher
+from raynas.training.teacher import Teacher, check_teacher
 from search_spaces.cell.auxiliary import DropPath
 from search_spaces.cell.space import CellSpace
 from search_spaces.cell.supernet import CellSupernet
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def standalone_objective(settings: FitSettings, data: PreparedData) -> Objective:
-    """How one network is trained alone."""
+    """Return the objective that trains one network by the settings of `fit`."""
     if not (settings.auxiliary_weight or settings.drop_path or settings.stochastic_depth or settings.teacher):
         return UniformPath()
     return StandaloneTraining(
@@ -51,32 +51,33 @@ def standalone_objective(settings: FitSettings, data: PreparedData) -> Objective
 
 
 def check_standalone_settings(space: SearchSpace, settings: FitSettings) -> None:
-    """Raises UserError if a network of this space cannot be trained as the settings ask."""
+    """Raises UserError if a network of this space cannot be trained with the settings of `fit`."""
     if settings.teacher is not None:
-        Teacher.refuse_unfit(settings.teacher, space.num_classes)
-    cells = isinstance(space, CellSpace)
-    if (settings.auxiliary_weight or settings.drop_path) and not cells:
+        check_teacher(settings.teacher, space.num_classes)
+    has_cells = isinstance(space, CellSpace)
+    if (settings.auxiliary_weight or settings.drop_path) and not has_cells:
         raise UserError(
-            f"fit.auxiliary_weight and fit.drop_path are for networks of cells, not of {space.name}: leave them out."
+            f"fit.auxiliary_weight and fit.drop_path are for networks of cells, and {space.name} has none: leave them "
+            "out."
         )
-    if settings.stochastic_depth and cells:
+    if settings.stochastic_depth and has_cells:
         raise UserError(
-            f"fit.stochastic_depth is for networks of blocks, not of cells as {space.name}'s are: set fit.drop_path."
+            f"fit.stochastic_depth is for networks of blocks, but {space.name} has cells: set fit.drop_path instead."
         )
 
 
 class StandaloneTraining(Objective):
-    """A network with what regularises it. The loss is that of both classifiers, where there are two.
+    """Training of one network with regularisation. With a second classifier, the loss is that of both.
 
     Attributes:
-        auxiliary_weight: of the loss of a classifier behind the last reduction, which the network in use has not.
-        drop_path: with which probability, after the last epoch, an operation but the identity would give an image
-            nothing; it rises linearly from 0 in the first.
-        stochastic_depth: with which probability the last block that adds its input adds an image nothing to it; of the
-            one at place i of n it is i/n of that.
-        teacher: whose answers are learnt beside the labels.
-        mean, std: of the images' channels (0..1), as they are normalised.
-        epochs: of the training.
+        auxiliary_weight: the weight of the loss of a second classifier behind the last reduction.
+        drop_path: the probability with which an operation other than the identity outputs zeros for an image, after
+            the last epoch. It rises linearly from 0 in the first epoch.
+        stochastic_depth: the probability with which the last residual block outputs only its input for an image. For
+            block i of n it is i/n of that.
+        teacher: a network whose answers are learned beside the labels.
+        mean, std: of the images' channels (0..1), as the images are normalised.
+        epochs: the number of epochs of the training.
     """
 
     auxiliary_weight: float = Field(ge=0)
@@ -88,10 +89,10 @@ class StandaloneTraining(Objective):
     epochs: int
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        """Weights of the auxiliary head are drawn from torch's global generator, as the network's are."""
+        """Begin; the weights of the second classifier are drawn from torch's global generator, as the network's are."""
         head = None
         if self.auxiliary_weight:
-            assert isinstance(space, CellSpace), "the plan has refused others"
+            assert isinstance(space, CellSpace), "the plan refuses other spaces"
             head = space.auxiliary_head().to(memory_format=torch.channels_last)
         teacher = None
         if self.teacher is not None:
@@ -111,23 +112,23 @@ class _StandaloneLearner(Learner):
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         drop_path = self._settings.drop_path * epoch / self._settings.epochs
-        return [[Update(WEIGHTS, "train", lambda step: self._one_network(step, drop_path))]]
+        return [[Update(WEIGHTS, "train", lambda step: self._train_network(step, drop_path))]]
 
-    def _one_network(self, step: TrainingStep, drop_path: float) -> Gradients:
+    def _train_network(self, step: TrainingStep, drop_path: float) -> Gradients:
         path = step.space.sample(step.generator)
         seed = int(step.generator.integers(2**62))
         metrics: dict[str, Tensor] = {}
         for batch in step.micro_batches:
-            whole = round(len(batch.images) / batch.share)
+            batch_size = round(len(batch.images) / batch.share)
 
-            def drop(probability: float, place: int = 0, whole: int = whole, first: int = batch.first) -> DropPath:
+            def drop(probability: float, place: int = 0, whole: int = batch_size, first: int = batch.first) -> DropPath:
                 return DropPath(probability, seed + place, whole, first)
 
             if isinstance(step.supernet, CellSupernet):
-                told = self._run_cells(step, batch, path, drop(drop_path) if drop_path else None)
+                added = self._run_cells(step, batch, path, drop(drop_path) if drop_path else None)
             else:
-                told = self._run_blocks(step, batch, path, drop)
-            for key, value in told.items():
+                added = self._run_blocks(step, batch, path, drop)
+            for key, value in added.items():
                 metrics[key] = metrics[key] + value if key in metrics else value
         return Gradients([path], metrics)
 
@@ -136,7 +137,7 @@ class _StandaloneLearner(Learner):
     ) -> dict[str, Tensor]:
         assert isinstance(step.supernet, CellSupernet)
         logits, features = step.supernet.trained(batch.images, path, drop)
-        taught = self._taught(step, batch)
+        taught = self._with_teacher(step, batch)
         if self.head is None:
             return add_gradients(taught, lambda images: logits, [batch])
         auxiliary = self._settings.auxiliary_weight * step.loss(self.head(features), batch.labels)
@@ -150,21 +151,20 @@ class _StandaloneLearner(Learner):
         rates = [self._settings.stochastic_depth * place / len(branches) for place in range(1, len(branches) + 1)]
         drops = [drop(rate, place) for place, rate in enumerate(rates)]
         with _dropping(branches, drops):
-            return add_gradients(self._taught(step, batch), lambda images: step.supernet(images, path), [batch])
+            return add_gradients(self._with_teacher(step, batch), lambda images: step.supernet(images, path), [batch])
 
-    def _taught(self, step: TrainingStep, batch: MicroBatch) -> TrainingStep:
-        """The step with the teacher's share in its loss on this micro-batch."""
+    def _with_teacher(self, step: TrainingStep, batch: MicroBatch) -> TrainingStep:
+        """Return the training step with the teacher's share in its loss on this micro-batch."""
         if self._teacher is None:
             return step
-        loss = self._teacher.loss(batch.images, step.loss)
-        return replace(step, loss=loss)
+        return replace(step, loss=self._teacher.loss(batch.images, step.loss))
 
 
 @contextmanager
 def _dropping(branches: Sequence[nn.Module], drops: Sequence[DropPath]) -> Iterator[None]:
-    """While it lasts, what a branch gives is dropped for some images."""
+    """Drop the output of each branch for some images, while the context lasts."""
     with ExitStack() as stack:
         for branch, drop in zip(branches, drops, strict=True):
-            hook = branch.register_forward_hook(lambda module, given, output, drop=drop: drop(output))
+            hook = branch.register_forward_hook(lambda module, inputs, output, drop=drop: drop(output))
             stack.callback(hook.remove)
         yield

@@ -1,7 +1,7 @@
-"""The loop that every Ray Train worker runs: it draws batches, adds up gradients and keeps checkpoints.
+"""The training loop of every Ray Train worker: batches, gradients, checkpoints. It knows objectives, but no method.
 
-It knows no method, only an objective. Every draw is seeded by (seed, epoch, step) and never by worker, so that workers
-agree on paths and batches without talking, and a step done again after a crash is the same step.
+Every draw is seeded by (seed, epoch, training step) and never by worker. So workers agree on paths and batches without
+messages, and a training step that is repeated after a crash is the same step.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ray import train
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 import search_spaces
 from raynas.data import Images, open_images, training_batch
@@ -44,17 +43,18 @@ from raynas.training.job import (
 from raynas.training.learning_rate import epoch_batches, learning_rate
 from raynas.training.metric_means import MetricMeans
 from raynas.training.update import apply_update, make_optimizer
+from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 
 _PROGRESS_SECONDS = 1.0
-_WATCH_STEPS = 50
-_SHUFFLE, _VALIDATION = 1, 2
-"""What sets these streams of random numbers apart from that of (seed, epoch, step)."""
+_STEPS_BETWEEN_CHECKS = 50
+_SHUFFLE_STREAM, _VALIDATION_STREAM = 1, 2
+"""Last words of seeds: they separate these random numbers from those of (seed, epoch, training step)."""
 
 
 class TooManyWorkers(Exception):
-    """The steps to come keep fewer workers busy; the training goes on with them from its checkpoint."""
+    """The next training steps keep fewer workers busy. Training goes on with them from its checkpoint."""
 
     def __init__(self, enough: int) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class TooManyWorkers(Exception):
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """Train to the end of the job, from its newest checkpoint; the first worker writes what comes of it."""
+    """Train from the newest checkpoint to the end of the job. The first worker writes the results."""
     job = TrainingJob.model_validate(config)
     prepare_process(job.threads, job.deterministic)
     lock.note_process(RunFolder(job.run), job.attempt)
     folder = RunFolder(job.run) / job.folder
-    if folder.exists(FAILURE_FILE):  # a worker before this one has said why starting again is no use
+    if folder.exists(FAILURE_FILE):  # an earlier worker wrote why a restart does not help
         return
     trainer = Trainer(job)
     try:
@@ -83,14 +83,14 @@ def train_worker(config: dict[str, Any]) -> None:
             folder.write_json(WORKERS_FILE, {"workers": end.enough})
     except Exception as fault:
         if ran_out_of_memory(fault):
-            folder.write_json(FAILURE_FILE, {"kind": "memory", "message": trainer.out_of_memory()})
+            folder.write_json(FAILURE_FILE, {"kind": "memory", "message": trainer.out_of_memory_message()})
         raise
     else:
-        trainer.finish()
+        trainer.write_results()
 
 
 class Trainer:
-    """One worker's side of a training job."""
+    """One worker's part of a training job."""
 
     def __init__(self, job: TrainingJob) -> None:
         self.job = job
@@ -108,21 +108,20 @@ class Trainer:
             own = self.supernet.state_dict()
             self.supernet.load_state_dict({key: start.get(key, value) for key, value in own.items()})
         self.supernet.to(self.device).to(memory_format=torch.channels_last)
-        objective = Objective.restore(job.objective)
         self.costs = costs_of(self.space, job.latency)
-        self.learner = objective.begin(self.space, self.costs, job.seed).to(self.device)
+        self.learner = Objective.restore(job.objective).begin(self.space, self.costs, job.seed).to(self.device)
         weights = [*self.supernet.parameters(), *self.learner.own_weights()]
         self.optimizers = {WEIGHTS: make_optimizer(weights, job.training), **self.learner.groups()}
         self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
-        self.watch = LossMonitor(self.space.num_classes)
+        self.losses = LossMonitor(self.space.num_classes)
         self.history: list[dict[str, Any]] = []
         self.most_probable_top1: float | None = None
 
     def epochs(self) -> Iterator[dict[str, Any]]:
-        """Train epoch after epoch; yields each one's row of metrics once its checkpoint is safe.
+        """Train epoch after epoch. Yields each epoch's row of metrics once its checkpoint is written.
 
-        Begins with the row of the last epoch before, where it goes on from that one's end.
+        If training goes on from the end of an epoch, the row of that epoch comes first.
         """
         first_epoch, first_step, means = self._resume()
         if self.history and not first_step:
@@ -133,11 +132,11 @@ class Trainer:
             if networks is not None and networks < self.workers:
                 raise TooManyWorkers(networks)
             begun = time.monotonic()
-            walk = EpochSchedule(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
+            schedule = EpochSchedule(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
             self.supernet.train()
-            for step in range(first_step, walk.steps):
-                self._one_step(epoch, step, walk, means)
-                self._between_steps(epoch, step, walk.steps, means)
+            for step in range(first_step, schedule.steps):
+                self._train_step(epoch, step, schedule, means)
+                self._between_steps(epoch, step, schedule.steps, means)
             row = {**self._epoch_row(epoch, means), "workers": self.workers, "seconds": time.monotonic() - begun}
             self.history.append(row)
             means, first_step = MetricMeans(), 0
@@ -145,8 +144,7 @@ class Trainer:
             self._evaluate_most_probable(epoch)
             yield row
 
-    def out_of_memory(self) -> str:
-        """What to say when there was not enough memory for a step."""
+    def out_of_memory_message(self) -> str:
         training = self.job.training
         images = math.ceil(training.batch_size / self.workers / training.accumulate)
         return (
@@ -157,90 +155,94 @@ class Trainer:
         )
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether the training may end with this epoch, which has been reported."""
+        """Return whether training may stop early after an epoch that was reported."""
         if self.job.early_stop is None:
             return False
-        enough = self.job.early_stop.should_stop(self.job.name, epoch) if self.is_first else False
-        return bool(from_first_worker(int(enough)))
+        stop = self.job.early_stop.should_stop(self.job.name, epoch) if self.is_first else False
+        return bool(from_first_worker(int(stop)))
 
-    def finish(self) -> None:
-        """Write what was trained and the epochs' metrics: what the study reads when all workers have ended."""
-        if self.is_first:
-            about = {"epochs": len(self.history), "space": self.job.space}
-            self.folder.write_tensors(LEARNER_FILE, self.learner.state_dict(), about)
-            trained = self.supernet if self.average is None else self.average.module
-            self.folder.write_tensors(WEIGHTS_FILE, trained.state_dict(), about)
-            write_history(self.folder, self.history)
-            if (learnt := self.learner.probabilities()) is not None:
-                self.folder.write_json(PROBABILITIES_FILE, {"space": self.job.space, "options": learnt.tolist()})
+    def write_results(self) -> None:
+        """Write the weights, the learner's state and the history of a finished training."""
+        if not self.is_first:
+            return
+        header = {"epochs": len(self.history), "space": self.job.space}
+        self.folder.write_tensors(LEARNER_FILE, self.learner.state_dict(), header)
+        trained = self.supernet if self.average is None else self.average.module
+        self.folder.write_tensors(WEIGHTS_FILE, trained.state_dict(), header)
+        write_history(self.folder, self.history)
+        if (probabilities := self.learner.probabilities()) is not None:
+            self.folder.write_json(PROBABILITIES_FILE, {"space": self.job.space, "options": probabilities.tolist()})
 
     def _resume(self) -> tuple[int, int, MetricMeans]:
-        """Load the newest checkpoint that the first worker can read: the epoch, step and means to go on with."""
-        file, damaged = checkpoints.newest(self.folder) if self.is_first else (None, [])
-        if damaged:
-            self.folder.write_json(UNREADABLE_FILE, {"files": damaged, "instead": file})
+        """Load the newest checkpoint that the first worker can read. Returns its epoch, training step and means."""
+        file, unreadable = checkpoints.newest(self.folder) if self.is_first else (None, [])
+        if unreadable:
+            self.folder.write_json(UNREADABLE_FILE, {"files": unreadable, "instead": file})
         epoch, step, attempt = map(from_first_worker, checkpoints.written_at(file) if file else (0, 0, 0))
         if attempt == 0:
             return 0, 0, MetricMeans()
         file = checkpoints.name(epoch, step, attempt)
-        about = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner, self.average)
-        self.history = about["history"]
+        state = checkpoints.restore(self.folder, file, self.supernet, self.optimizers, self.learner, self.average)
+        self.history = state["history"]
         self.file = file
         if epoch and not step:
             self._evaluate_most_probable(epoch - 1)
-        return epoch, step, MetricMeans.restore(about["means"], self.device)
+        return epoch, step, MetricMeans.restore(state["means"], self.device)
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
         return {
             stream: epoch_batches(
-                self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number, _SHUFFLE]
+                self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number, _SHUFFLE_STREAM]
             )
             for number, (stream, part) in enumerate(self.job.parts.items())
         }
 
-    def _one_step(self, epoch: int, step: int, walk: EpochSchedule, means: MetricMeans) -> None:
+    def _train_step(self, epoch: int, step: int, schedule: EpochSchedule, means: MetricMeans) -> None:
         training = self.job.training
+        weight_steps = schedule.weight_steps
         rate = learning_rate(
-            training, epoch * walk.weight_steps + walk.weight_step(step), training.epochs * walk.weight_steps
+            training, epoch * weight_steps + schedule.weight_step(step), training.epochs * weight_steps
         )
         generator = np.random.default_rng([self.job.seed, epoch, step])
-        for update, rows, beside in walk.at(step):
-            batches = list(self._micro_batches(rows, (epoch, step), update.spread))
-            others = [] if beside is None else list(self._micro_batches(beside, (epoch, step), update.spread))
-            given = TrainingStep(
-                self.space,
-                self.supernet,
-                batches,
-                generator,
-                self.loss,
-                others,
-                self.optimizers[WEIGHTS],
-                self.rank,
-                self.workers,
-                sum_over_workers,
+        for update, rows, beside in schedule.at(step):
+            training_step = TrainingStep(
+                space=self.space,
+                supernet=self.supernet,
+                micro_batches=list(self._micro_batches(rows, (epoch, step), update.spread)),
+                generator=generator,
+                loss=self.loss,
+                beside=[] if beside is None else list(self._micro_batches(beside, (epoch, step), update.spread)),
+                weights=self.optimizers[WEIGHTS],
+                rank=self.rank,
+                workers=self.workers,
+                sum_over_workers=sum_over_workers,
             )
-            done = apply_update(update, self.optimizers, rate * self.job.rate_factor, given, training.clip_norm)
+            gradients = apply_update(
+                update, self.optimizers, rate * self.job.rate_factor, training_step, training.clip_norm
+            )
             if self.average is not None and update.parameters == WEIGHTS:
                 self.average.update_parameters(self.supernet)
-            leads = update.parameters == WEIGHTS or not walk.weight_steps
-            metrics = {key if leads else f"{update.parameters}_{key}": value for key, value in done.metrics.items()}
+            is_main = update.parameters == WEIGHTS or not weight_steps
+            metrics = {
+                key if is_main else f"{update.parameters}_{key}": value for key, value in gradients.metrics.items()
+            }
             means.add(metrics)
-            self.watch.add(metrics, done.paths)
+            self.losses.add(metrics, gradients.paths)
 
-    def _micro_batches(self, row: NDArray[np.int64], at: tuple[int, int], whole: bool) -> Iterator[MicroBatch]:
-        """This worker's share of a global batch, or the whole of it, in `accumulate` parts.
+    def _micro_batches(self, rows: NDArray[np.int64], at: tuple[int, int], whole: bool) -> Iterator[MicroBatch]:
+        """Yield this worker's share of a global batch, or the whole batch, in `accumulate` parts.
 
-        They are augmented the same whoever computes them.
+        The augmentation of an image does not depend on the worker that computes it.
         """
-        shares = np.linspace(0, len(row), self.workers + 1).astype(int)
-        first, last = (0, len(row)) if whole else shares[self.rank :][:2]
-        bounds = np.linspace(first, last, self.job.training.accumulate + 1).astype(int)
+        shares = np.linspace(0, len(rows), self.workers + 1).astype(int)
+        first, last = (0, len(rows)) if whole else shares[self.rank :][:2]
+        training = self.job.training
+        bounds = np.linspace(first, last, training.accumulate + 1).astype(int)
         for begin, end in pairwise(bounds):
             if begin < end:
-                training = self.job.training
                 images, labels = training_batch(
                     self.images,
-                    row,
+                    rows,
                     self.job.seed,
                     *at,
                     slice(begin, end),
@@ -248,18 +250,18 @@ class Trainer:
                     training.cutout,
                     training.policy,
                 )
-                yield MicroBatch(images, labels, (end - begin) / len(row), int(begin))
+                yield MicroBatch(images, labels, (end - begin) / len(rows), int(begin))
 
     def _between_steps(self, epoch: int, step: int, steps: int, means: MetricMeans) -> None:
-        """Watch the loss; by the clock, say how far training is, and write the checkpoints asked for by the minute."""
-        if (step + 1) % _WATCH_STEPS == 0:
-            self.watch.look(epoch)
+        """Check the losses now and then. By the clock, write the progress and checkpoints."""
+        if (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
+            self.losses.check(epoch)
         now = time.monotonic()
         if self.is_first and now - self.reported > _PROGRESS_SECONDS:
             self.reported = now
-            done = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
-            told = {"loss": means.values()["loss"], "most_probable_top1": self.most_probable_top1}
-            self.folder.write_json(PROGRESS_FILE, {**done, **told})
+            progress = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
+            figures = {"loss": means.values()["loss"], "most_probable_top1": self.most_probable_top1}
+            self.folder.write_json(PROGRESS_FILE, {**progress, **figures})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, means)
@@ -271,27 +273,28 @@ class Trainer:
         return row
 
     def _validate(self, epoch: int) -> float:
-        """Mean one-shot accuracy in per cent of uniformly drawn sub-networks on the validation images."""
+        """Return the mean one-shot accuracy in per cent of uniformly drawn sub-networks on the validation images."""
         from raynas.evaluation.evaluator import Evaluator
 
         if not self.is_first:
             return math.nan
-        generator = np.random.default_rng([self.job.seed, epoch, 0, _VALIDATION])
+        generator = np.random.default_rng([self.job.seed, epoch, 0, _VALIDATION_STREAM])
         paths = [self.space.sample(generator) for _ in range(self.job.training.validation_paths)]
         evaluator = Evaluator(self.space, self.images, self.job.evaluation, self.device)
-        return float(np.mean([answer["top1"] for answer in evaluator.one_shot(self.supernet, paths)]))
+        return float(np.mean([figures["top1"] for figures in evaluator.one_shot(self.supernet, paths)]))
 
     def _checkpoint(self, epoch: int, step: int, means: MetricMeans) -> None:
-        self.watch.look(epoch if step else epoch - 1)
-        check_weights_finite([*self.supernet.parameters(), *self.learner.parameters()], epoch if step else epoch - 1)
+        trained_epoch = epoch if step else epoch - 1
+        self.losses.check(trained_epoch)
+        check_weights_finite([*self.supernet.parameters(), *self.learner.parameters()], trained_epoch)
         self.checkpointed = time.monotonic()
         if self.is_first:
-            about = {"history": self.history, "means": means.state()}
+            state = {"history": self.history, "means": means.state()}
             self.file = checkpoints.name(epoch, step, self.job.attempt)
-            checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, about, self.average)
+            checkpoints.save(self.folder, self.file, self.supernet, self.optimizers, self.learner, state, self.average)
 
     def _evaluate_most_probable(self, epoch: int) -> None:
-        """Write down what the supernet actors, with the newest checkpoint's weights, say of the learner's choice."""
+        """Let the evaluators measure the most probable architecture, with the weights of the newest checkpoint."""
         most_probable = self.learner.most_probable()
         if not (self.is_first and self.job.actors and most_probable):
             return
@@ -300,25 +303,13 @@ class Trainer:
         pool = EvaluatorPool(self.job.actors, self.costs, self.job.budget)
         weights = f"{self.job.folder}/{checkpoints.path(self.file)}"
         evaluations = pool.evaluate([most_probable], weights)
-        about = {**self.job.shared_columns, "weights_version": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
+        version = {"weights_version": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}
         notes = self.learner.notes()
         if self.learner.networks(epoch) is not None:
             notes["workers"] = self.history[-1]["workers"]
-        EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, {**about, **notes})
+        shared = {**self.job.shared_columns, **version, **notes}
+        EvaluationTable(RunFolder(self.job.run)).write(self.job.name, 0, epoch, evaluations, shared)
         self.most_probable_top1 = None if evaluations[0].failure else evaluations[0].top1
-
-
-def moving_average(network: nn.Module, kept: float) -> AveragedModel:
-    """An exponential moving average of all weights and statistics, of which each step leaves the share `kept`.
-
-    After n steps it leaves (1 + n) / (10 + n) where that is less, or the first weights would count for too long.
-    """
-
-    def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        left = min(kept, (1 + int(steps)) / (10 + int(steps)))
-        return left * averaged + (1 - left) * current
-
-    return AveragedModel(network, avg_fn=average, use_buffers=True)
 
 
 def _device() -> torch.device:

@@ -1,4 +1,4 @@
-"""One update of one group of parameters: gradients, their sum over the workers, the optimizer's step."""
+"""One update of one parameter group: gradients, their sum over the workers, the optimizer's step."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch import nn
 from raynas.cluster.devices import autocast_dtype
 from raynas.interfaces.objective import WEIGHTS, Gradients, TrainingStep, Update
 from raynas.recipe.settings import TrainingSettings
-from raynas.training.all_reduce import add_over_workers, fill_in
+from raynas.training.all_reduce import add_over_workers, add_zero_gradients
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
-"""The optimizer of each group of parameters; `weights` are the supernet's."""
+"""The optimizer of each parameter group; `weights` are the supernet's."""
 
 
 def apply_update(
     update: Update, optimizers: Optimizers, rate: float, step: TrainingStep, clip_norm: float | None = None
 ) -> Gradients:
-    """Move one group of parameters once; returns the paths, and the metrics summed over the workers.
+    """Move one parameter group once. Returns the paths, and the metrics summed over the workers.
 
-    Parameters off the sampled paths have no gradients: they cost nothing, and neither momentum nor weight decay moves
-    them. Other groups stand still, and no gradient is worked out for them.
+    Parameters off the sampled paths have no gradients. They cost nothing, and neither momentum nor weight decay moves
+    them. The other groups are frozen: no gradient is computed for them.
 
     Args:
-        rate: the learning rate of the supernet's weights; other groups keep their own.
-        clip_norm: to which the gradients of the supernet's weights are clipped, summed over the workers.
+        rate: the learning rate of the supernet's weights; other groups keep their own rates.
+        clip_norm: the greatest norm of the gradients of the supernet's weights, after their sum over the workers.
     """
     optimizer = optimizers[update.parameters]
     for group in optimizers[WEIGHTS].param_groups:
         group["lr"] = rate
-    others = [one for name, one in optimizers.items() if name != update.parameters]
+    others = [other for name, other in optimizers.items() if name != update.parameters]
     with _frozen(others), _autocast(step.micro_batches[0].images.device):
         gradients = update.accumulate(step)
     if update.spread:
-        fill_in(_parameters(optimizer))
+        add_zero_gradients(_parameters(optimizer))
     with _only_moved(optimizer) as moved:
         metrics = add_over_workers(moved, gradients.metrics)
         if clip_norm is not None and update.parameters == WEIGHTS:
@@ -48,7 +48,7 @@ def apply_update(
 
 
 def make_optimizer(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of weights that the settings ask for."""
+    """Return the optimizer of the settings for these weights."""
     rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(weights, rate, momentum, weight_decay=decay, foreach=True)
@@ -69,7 +69,7 @@ def _frozen(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
 
 @contextmanager
 def _only_moved(optimizer: torch.optim.Optimizer) -> Iterator[list[nn.Parameter]]:
-    """The optimizer's parameters that have gradients; while it lasts it has no others, and looks at no others."""
+    """Yield the parameters with gradients. Meanwhile the optimizer holds only them, and looks at no others."""
     everything = [group["params"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
         group["params"] = [parameter for parameter in group["params"] if parameter.grad is not None]

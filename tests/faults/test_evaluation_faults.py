@@ -42,7 +42,7 @@ evaluator = Evaluator(space, images, settings, torch.device("cpu"))
 torch.manual_seed(0)
 supernet = space.supernet()
 architecture = space.architecture([2] * len(space.choices))
-list(evaluator._measured), list(evaluator._recalibration)
+list(evaluator._batches), list(evaluator._recalibration)
 if sys.argv[1] != "whole":
     pages = int(open("/proc/self/statm").read().split()[0])
     limit = pages * resource.getpagesize() + int(sys.argv[1])

@@ -99,7 +99,7 @@ def test_one_evaluator_does_as_two_and_a_second_run_on_its_folder_is_refused(
         with reaped(second):
             out, err = second.communicate(timeout=120)
         assert (second.returncode, out, len(err.splitlines())) == (2, "", 1)
-        assert f"held by process {process.pid}" in err
+        assert f"in use by process {process.pid}" in err
         said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     Result.of(run.out).must_equal(undisturbed)

@@ -90,7 +90,7 @@ class _ConstrainedNsga2(GenerationalSearch):
         merged = Population.new(X=np.array(candidates), F=worths * [-1.0, 1.0])
         self.parents = self.survival.do(self.problem, merged, n_survive=self.population, random_state=self.random)
 
-    def lost(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
+    def cannot_survive(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
         """Those that even at their best are behind as many parents and other children as survive."""
         known = [self.known[gene] for gene in self._competitors() if gene in self.known]
         exact = np.array([worth.top1 for worth in known])

@@ -175,6 +175,6 @@ def test_features_of_one_path_at_a_time_are_held(branches: int, most: int) -> No
         return prefix_tree.Node((), Segment(None, run, ()), children)
 
     root = below(6)
-    prefix_tree.walk(root, (torch.zeros(1),), lambda node: None, lambda node, state: None, {id(node) for node in root})
+    prefix_tree.run_tree(root, (torch.zeros(1),), lambda node: None, lambda node, state: None, {id(node) for node in root})
     assert len(held) == sum(branches**depth for depth in range(7))
     assert max(held) <= most

@@ -24,21 +24,21 @@ GUESSING = math.log(3)
     ],
 )
 def test_a_loss_that_diverged_is_named_with_its_epoch_and_its_architecture(name: str, value: float) -> None:
-    watch = LossMonitor(classes=3)
-    watch.add({"loss": torch.tensor(1.0)}, [])
-    watch.add({name: torch.tensor(value)}, [PATH])
+    monitor = LossMonitor(classes=3)
+    monitor.add({"loss": torch.tensor(1.0)}, [])
+    monitor.add({name: torch.tensor(value)}, [PATH])
     shown = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3, of {PATH}"
     with pytest.raises(Divergence) as fault:
-        watch.look(2)
+        monitor.check(2)
     assert str(fault.value) == shown
-    watch.look(2)  # what has been told is not told again
+    monitor.check(2)  # losses are checked once
 
 
 def test_what_is_no_loss_and_what_is_merely_high_goes_on() -> None:
-    watch = LossMonitor(classes=3)
-    watch.add({"loss": torch.tensor(999 * GUESSING), "top1": torch.tensor(math.nan)}, [PATH])
-    watch.add({"latency_loss": torch.tensor(1e9)}, [PATH])
-    watch.look(0)
+    monitor = LossMonitor(classes=3)
+    monitor.add({"loss": torch.tensor(999 * GUESSING), "top1": torch.tensor(math.nan)}, [PATH])
+    monitor.add({"latency_loss": torch.tensor(1e9)}, [PATH])
+    monitor.check(0)
 
 
 def test_a_weight_that_is_no_number_is_found() -> None:
@@ -46,5 +46,5 @@ def test_a_weight_that_is_no_number_is_found() -> None:
     check_weights_finite(weights, 0)
     for wrong in (math.nan, math.inf):
         weights[1].data[2] = wrong
-        with pytest.raises(Divergence, match="A weight was not a number in epoch 5"):
+        with pytest.raises(Divergence, match="A weight was not finite in epoch 5"):
             check_weights_finite(weights, 4)

@@ -16,8 +16,8 @@ from raynas.data import DataSettings, Images, open_images, prepare, training_bat
 from raynas.interfaces.objective import MicroBatch, TrainingStep
 from raynas.recipe.settings import FitSettings, TeacherSettings
 from raynas.training.standalone_settings import check_standalone_settings, standalone_objective
-from raynas.training.teacher import Teacher
-from raynas.training.trainer import moving_average
+from raynas.training.teacher import Teacher, check_teacher
+from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests.support.small_spaces import sliced
@@ -144,13 +144,13 @@ def test_a_teacher_changes_the_gradients_and_is_in_no_checkpoint(tmp_path: Path,
         ({"model": "resnet17"}, "no classification model 'resnet17'; the nearest is 'resnet18'"),
         ({"weights": "nowhere.pth"}, "nowhere.pth cannot be read"),
         ({"model": "squeezenet1_0"}, "not those of a squeezenet1_0 of 3 classes"),
-        ({"weights": "DEFAULT"}, "know 1000 classes, and the data has 3"),
+        ({"weights": "DEFAULT"}, "have 1000 classes, but the data has 3"),
     ],
 )
 def test_a_teacher_that_cannot_be_had_is_refused(changes: dict[str, str], sentence: str, tmp_path: Path) -> None:
     given = {"model": "squeezenet1_1", "weights": str(saved_teacher(tmp_path, 3)), **changes}
     with pytest.raises(UserError, match=sentence):
-        Teacher.refuse_unfit(TeacherSettings.model_validate(given), 3)
+        check_teacher(TeacherSettings.model_validate(given), 3)
 
 
 def test_the_average_of_weights_is_that_of_its_formula() -> None:
