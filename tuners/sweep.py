@@ -18,7 +18,8 @@ from raynas.storage.step_records import training_histories
 from raynas.storage.weights import Weights
 from raynas.study import run_plan
 from raynas.study.method import Method, method_of_recipe
-from raynas.study.sweep import SweepTrial, Trainable, sweep
+from raynas.study.sweep import sweep
+from raynas.study.trainable import SweepTrial, Trainable
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from raynas.storage import lock
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
-from raynas.study.sweep import SweepJob, Trainable
+from raynas.study.trainable import SweepJob, Trainable
 from raynas.training.early_stop import EarlyStop, EarlyStopClient, start_decisions
 
 if TYPE_CHECKING:

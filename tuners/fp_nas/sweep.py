@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from raynas.results.evaluation_table import EvaluationTable
-from raynas.study.sweep import SweepTrial, Trainable
+from raynas.study.trainable import SweepTrial, Trainable
 from raynas.training.early_stop import EarlyStop
 from search_spaces import Budget
 from tuners.fp_nas.drawn_paths import Schedule

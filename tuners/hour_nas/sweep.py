@@ -11,7 +11,7 @@ from pydantic import Field
 
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.storage.weights import Weights
-from raynas.study.sweep import Trainable
+from raynas.study.trainable import Trainable
 from search_spaces import Budget, from_specification
 from tuners.hour_nas.method import HourNas, targets_of
 from tuners.hour_nas.proposals import probabilities
