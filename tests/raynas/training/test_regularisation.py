@@ -143,7 +143,7 @@ def test_a_teacher_changes_the_gradients_and_is_in_no_checkpoint(tmp_path: Path,
     [
         ({"model": "resnet17"}, "no classification model 'resnet17'; the nearest is 'resnet18'"),
         ({"weights": "nowhere.pth"}, "nowhere.pth cannot be read"),
-        ({"model": "squeezenet1_0"}, "not those of a squeezenet1_0 of 3 classes"),
+        ({"model": "squeezenet1_0"}, "not the weights of a squeezenet1_0 with 3 classes"),
         ({"weights": "DEFAULT"}, "have 1000 classes, but the data has 3"),
     ],
 )

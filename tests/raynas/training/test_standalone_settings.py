@@ -272,5 +272,5 @@ def test_networks_without_cells_are_refused() -> None:
     check_standalone_settings(chain, FitSettings())
     check_standalone_settings(cells("nats-bench", {}), BOTH)
     for settings in (FitSettings(auxiliary_weight=0.4), FitSettings(drop_path=0.2)):
-        with pytest.raises(UserError, match=r"for networks of cells, not of proxylessnas: leave them out"):
+        with pytest.raises(UserError, match=r"for networks of cells, and proxylessnas has none: leave them out"):
             check_standalone_settings(chain, settings)
