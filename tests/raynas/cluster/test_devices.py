@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from raynas.cluster.devices import autocast_dtype, describe_resources, gradient_backend, resources_per_process
-from raynas.recipe.settings import ScaleSettings
+from raynas.recipe.settings import ProcessScale
 
 
 @pytest.mark.parametrize(
-    ("scale", "cpus", "asked"),
+    ("scale", "resources"),
     [
-        ({}, 1, {"CPU": 1}),
-        ({}, 0, {}),
-        ({"gpus": 1}, 1, {"CPU": 1, "GPU": 1}),
-        ({"gpus": 0.25, "memory_gib": 1.5}, 0, {"GPU": 0.25, "memory": 1_610_612_736}),
+        ({"cpus": 1}, {"CPU": 1}),
+        ({}, {}),
+        ({"gpus": 1, "cpus": 1}, {"CPU": 1, "GPU": 1}),
+        ({"gpus": 0.25, "memory_gib": 1.5}, {"GPU": 0.25, "memory": 1_610_612_736}),
     ],
 )
-def test_a_process_asks_for_what_it_takes(scale: dict[str, float], cpus: float, asked: dict[str, float]) -> None:
-    assert resources_per_process(ScaleSettings.model_validate(scale), cpus) == asked
+def test_a_process_reserves_its_settings_without_zeros(scale: dict[str, float], resources: dict[str, float]) -> None:
+    assert resources_per_process(ProcessScale.model_validate(scale)) == resources
 
 
 @pytest.mark.parametrize(("gpus", "by"), [(0, "gloo"), (0.5, "gloo"), (1, "nccl"), (2, "nccl")])

@@ -15,7 +15,7 @@ LEAVE = """
 import atexit
 import threading
 atexit.register(threading.Event().wait)
-from raynas.runtime.controller_exit import Leaving
+from raynas.runtime.controller_exit import ExitWithPython
 {leave}
 print("ended", flush=True)
 """
@@ -37,7 +37,7 @@ def ends(leave: str, within_seconds: float) -> bool:
 
 
 def test_nothing_that_would_wait_keeps_a_controller() -> None:
-    assert ends("Leaving().after_controller_start(None)", within_seconds=60)
+    assert ends("ExitWithPython().after_controller_start(None)", within_seconds=60)
     assert not ends("", within_seconds=1)
 
 
