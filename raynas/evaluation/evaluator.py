@@ -21,7 +21,7 @@ from raynas.data.images import DataPart
 from raynas.evaluation import prefix_tree
 from raynas.evaluation.batch_norm_recalibration import StatisticsCache, recalibrate_tree
 from raynas.recipe.settings import EvaluationSettings
-from raynas.runtime.process import is_onednn_failure, ran_out_of_memory
+from raynas.runtime.process import is_onednn_failure, is_out_of_memory
 from search_spaces import Architecture, SearchSpace
 from search_spaces.supernet import Supernet
 
@@ -184,7 +184,7 @@ class Evaluator:
                 with self._arithmetic(), nullcontext() if self._onednn else torch.backends.mkldnn.flags(enabled=False):
                     return measure()
             except (RuntimeError, MemoryError) as error:
-                if not ran_out_of_memory(error) or self._measured.batch_size == 1:
+                if not is_out_of_memory(error) or self._measured.batch_size == 1:
                     raise
                 self._onednn = self._onednn and not is_onednn_failure(error)
             gc.collect()  # what failed may still hold features, in a circle of frames
@@ -197,7 +197,7 @@ class Evaluator:
             with self._arithmetic():
                 recalibrate_tree(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise RuntimeError(
                 f"memory ran out with {self._recalibration.batch_size} images at once: lower "

@@ -127,10 +127,10 @@ def _callbacks(job: TrainingJob) -> list[Any]:
     """How the controller leaves; and what passes on to the Tune trial around a training what the training reports."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    from raynas.runtime.controller_exit import ExitWithPython
+    from raynas.runtime.controller_exit import ImmediateExit
 
     to_tune: Callable[[], Any] = TuneReportCallback
-    return [ExitWithPython(), *([to_tune()] if job.early_stop else [])]
+    return [ImmediateExit(), *([to_tune()] if job.early_stop else [])]
 
 
 @contextmanager

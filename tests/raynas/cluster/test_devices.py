@@ -1,4 +1,4 @@
-"""What is decided about GPUs and memory, on a machine that need not have them."""
+"""Test the choices for GPUs and memory from plain values; the machine needs no GPU."""
 
 import pytest
 import torch
@@ -20,16 +20,16 @@ def test_a_process_reserves_its_settings_without_zeros(scale: dict[str, float], 
     assert resources_per_process(ProcessScale.model_validate(scale)) == resources
 
 
-@pytest.mark.parametrize(("gpus", "by"), [(0, "gloo"), (0.5, "gloo"), (1, "nccl"), (2, "nccl")])
-def test_workers_with_gpus_of_their_own_talk_by_nccl(gpus: float, by: str) -> None:
-    assert gradient_backend(gpus) == by
+@pytest.mark.parametrize(("gpus", "backend"), [(0, "gloo"), (0.5, "gloo"), (1, "nccl"), (2, "nccl")])
+def test_workers_with_whole_gpus_use_nccl(gpus: float, backend: str) -> None:
+    assert gradient_backend(gpus) == backend
 
 
 @pytest.mark.parametrize(
     ("device", "has_bfloat16", "dtype"),
     [("cuda", True, torch.bfloat16), ("cuda", False, None), ("cpu", True, None), ("cpu", False, None)],
 )
-def test_bfloat16_is_for_gpus_that_have_it(device: str, has_bfloat16: bool, dtype: torch.dtype | None) -> None:
+def test_only_gpus_with_bfloat16_use_it(device: str, has_bfloat16: bool, dtype: torch.dtype | None) -> None:
     assert autocast_dtype(device, has_bfloat16) == dtype
 
 
@@ -42,5 +42,5 @@ def test_bfloat16_is_for_gpus_that_have_it(device: str, has_bfloat16: bool, dtyp
         ({"GPU": 1.0, "CPU": 0.0}, "0 CPUs, 1 GPU"),
     ],
 )
-def test_resources_in_words(resources: dict[str, float], words: str) -> None:
+def test_resources_are_described_in_words(resources: dict[str, float], words: str) -> None:
     assert describe_resources(resources) == words
