@@ -14,7 +14,7 @@ import yaml
 
 from raynas.interfaces.costs import LatencyEntries, costs_of
 from raynas.recipe.recipe import FREE_KEYS, Recipe
-from raynas.recipe.user_space_file import COPIES, file_of, settled, write_copy
+from raynas.recipe.user_space_file import COPY_NAMES, read_space_file, with_space_file, write_space_file
 from raynas.storage.difference import difference
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import step_names
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _BEFORE_STEPS = {
     *("lock.json", "log.jsonl", "processes", "recipe.yaml", "split.parquet", "study.json", "versions.json"),
-    *COPIES.values(),
+    *COPY_NAMES.values(),
 }
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
@@ -65,10 +65,10 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
 
     check_trackers_installed(recipe.track)
     latency = _latency_entries(recipe)
-    file = file_of(recipe, run)
+    file = read_space_file(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
-        recipe = settled(recipe, space, file)
+        recipe = with_space_file(recipe, space, file)
     check_standalone_settings(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
@@ -114,7 +114,7 @@ def check_run_folder(folder: RunFolder) -> None:
     """
     found = {name for name in folder.names() if not name.startswith(".")}
     is_run = "study.json" in found or found <= _BEFORE_STEPS
-    if not is_run or (found & {"recipe.yaml", *COPIES.values()} and "versions.json" not in found):
+    if not is_run or (found & {"recipe.yaml", *COPY_NAMES.values()} and "versions.json" not in found):
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
 
 
@@ -145,7 +145,7 @@ def begin_run_folder(folder: RunFolder, plan: Plan) -> None:
     folder.write_table("split.parquet", open_images(data).split)
     versions = {"packages": _versions(), "commit": _commit(), "data": data.model_dump(mode="json"), **_machine()}
     folder.write_json("versions.json", {**versions, "recipe": recipe.json_value()})
-    write_copy(folder, plan.space)
+    write_space_file(folder, plan.space)
     _write_recipe(folder, recipe.json_value())
 
 

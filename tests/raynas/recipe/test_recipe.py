@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raynas.recipe.recipe import FREE_KEYS, Recipe, shipped
+from raynas.recipe.recipe import FREE_KEYS, Recipe, shipped_recipes
 from raynas.storage.difference import difference
 from raynas.study.method import method_of_recipe
 from search_spaces import load
@@ -88,11 +88,11 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_ship() -> None:
-    with pytest.raises(UserError, match=re.escape(", ".join(shipped()))):
+    with pytest.raises(UserError, match=re.escape(", ".join(shipped_recipes()))):
         Recipe.read("pad-nas-digit")
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_one(name: str) -> None:
     """Down to its method's, its search's and its space's own settings."""
     read = Recipe.read(name)
