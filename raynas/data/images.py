@@ -60,7 +60,7 @@ class Images:
         parts = ("train", "validation") if part == "all-training" else (part,)
         return np.flatnonzero(self.split["part"].isin(parts))
 
-    def recalibration(self, count: int) -> NDArray[np.int64]:
+    def recalibration_rows(self, count: int) -> NDArray[np.int64]:
         """Return `count` training rows for batch-norm statistics, or all rows if there are fewer. They never change."""
         return draw_recalibration_rows(self.rows("train"), count, self.prepared.seed)
 

@@ -106,7 +106,7 @@ class Evaluator:
         if settings.racing is not None:  # what comes first has to be a fair sample
             rows = np.random.default_rng(images.prepared.seed).permutation(rows)
         self._measured = ImageBatches(images, rows, settings.batch_size, device)
-        recalibration = images.recalibration(settings.recalibration_images)
+        recalibration = images.recalibration_rows(settings.recalibration_images)
         whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
         recalibration = recalibration[: whole_batches or None]
         self._recalibration = ImageBatches(images, recalibration, settings.recalibration_batch_size, device)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from moto.server import ThreadedMotoServer
 import raynas
 from raynas.storage.run_folder import RunFolder
 from tests.raynas.conftest import SMALL
+from tests.support.command import run_raynas
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +39,9 @@ def run_to_end(run: str, folder: Path) -> raynas.Outcome:
     """Return the outcome of `raynas run`. Its workers also find the bucket by the environment."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "method": "random"}))
     changes = [part for change in ("training.epochs=1", "search.generations=1") for part in ("--set", change)]
-    command = [str(Path(sys.executable).parent / "raynas"), "run", "recipe.yaml", "--out", run, *changes]
-    command_result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
-    assert command_result.returncode == 0, command_result.stderr
-    assert run in command_result.stdout
+    process = run_raynas(folder, "run", "recipe.yaml", "--out", run, *changes)
+    assert process.returncode == 0, process.stderr
+    assert run in process.stdout
     return raynas.load(run)
 
 

@@ -85,11 +85,11 @@ def test_validation_never_takes_a_test_image() -> None:
 
 
 def test_recalibration_images_are_training_images_and_always_the_same(digits: Images) -> None:
-    rows = digits.recalibration(200)
+    rows = digits.recalibration_rows(200)
     assert len(set(rows.tolist())) == 200
     assert set(rows.tolist()) <= set(digits.rows("train").tolist())
-    assert np.array_equal(rows, digits.recalibration(200))
-    assert len(digits.recalibration(10**6)) == len(digits.rows("train"))
+    assert np.array_equal(rows, digits.recalibration_rows(200))
+    assert len(digits.recalibration_rows(10**6)) == len(digits.rows("train"))
 
 
 def test_a_batch_is_normalised_and_channels_last(digits: Images) -> None:

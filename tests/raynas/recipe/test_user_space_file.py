@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import begin_run_folder, check_run_folder, default_folder, plan
 from search_spaces import UserError, from_specification
 from tests.faults.runs import Command
+from tests.support.command import run_raynas
 
 YAML = """
 name: my-space
@@ -150,11 +149,6 @@ def test_a_space_function_must_take_the_number_of_classes(folder_of_spaces: Path
         plan(recipe("my_space.py"))
 
 
-def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "raynas"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=400)
-
-
 def search_command(folder: Path, name: str) -> Command:
     """Return the command that searches a space with PAD-NAS."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "space": {"name": name, "width": 0.25}}))
@@ -191,6 +185,6 @@ def test_pad_nas_on_a_yaml_file_that_moves_away_before_stand_alone_training(fold
     search_command(folder_of_spaces, "my-space.yaml").finish()
     (folder_of_spaces / "my-space.yaml").rename(folder_of_spaces / "away.yaml")
     check_outcome(folder_of_spaces / "out", "my-space")
-    fitted = run_command(folder_of_spaces, "fit", "out", "--json")
+    fitted = run_raynas(folder_of_spaces, "fit", "out", "--json")
     assert fitted.returncode == 0, fitted.stderr
     assert json.loads(fitted.stdout)["architecture"] == raynas.load(folder_of_spaces / "out").best["architecture"]
