@@ -38,10 +38,10 @@ _OWN_RAY_ENVIRONMENT = {
     "RAY_LOG_MONITOR_MAX_OPEN_FILES": "16",
     "RAY_subscriber_timeout_ms": "60000",
 }
-"""More settings for a Ray that is started here. Its only node is never preempted, and nobody reads its metrics.
+"""More settings for our own Ray. Its only node is never preempted, and nobody reads its metrics or its history.
 
-Each training then needs one process less, and no process grows with every worker (`make soak`). The log monitor soon
-closes the files of workers that have ended.
+With these settings each training needs one process less, and no process grows with every worker (`make soak`). Ray soon
+closes the log files of workers that have ended.
 """
 _DASHBOARD_ADDRESS = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
