@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def work_of(space: SearchSpace, supernet: Supernet, images: Images, settings: EvaluationSettings) -> Work:
     measured, labels = batch(images, images.rows("validation"))
-    recalibration, _ = batch(images, images.recalibration(settings.recalibration_images))
+    recalibration, _ = batch(images, images.recalibration_rows(settings.recalibration_images))
     weights = {key: value.clone() for key, value in supernet.state_dict().items()}
     return Work(space.specification(), weights, measured, labels, recalibration, settings.batch_size)
 

@@ -1,11 +1,10 @@
-"""One file that searches: for `ray submit cluster.yaml search.py`, which copies it to the head node and runs it there.
-
-It needs raynas on the head and the workers (cluster.yaml installs it), and no other file. The recipe is in it.
+"""Run a search from one file that holds its recipe.
 
     ray submit cluster.yaml search.py -- --address auto --out s3://bucket/run     # on a cluster of `ray up`
     python search.py --out run                                                    # on this machine
 
-`ray job submit -- raynas run RECIPE` is the other way, for any cluster, with recipes as files of their own.
+`ray submit` copies this file to the head node and runs it there. The head and the workers need raynas, which
+cluster.yaml installs, and no other file. For a recipe file and any cluster, use `ray job submit -- raynas run RECIPE`.
 """
 
 import argparse
@@ -25,16 +24,18 @@ scale: {train: {workers: 1}, evaluate: {actors: 1}}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="runs/search", help="the run folder: shared by all nodes, or a bucket")
-    parser.add_argument("--address", help="of a cluster, such as auto; without it, Ray starts on this machine")
+    parser.add_argument(
+        "--out", default="runs/search", help="the run folder: a folder that all nodes share, or a bucket"
+    )
+    parser.add_argument("--address", help="the address of a cluster, such as auto; without it, Ray starts here")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
-    given = parser.parse_args()
-    if given.address:
-        os.environ["RAY_ADDRESS"] = given.address
+    arguments = parser.parse_args()
+    if arguments.address:
+        os.environ["RAY_ADDRESS"] = arguments.address
     import yaml
 
     import raynas
 
-    outcome = raynas.run(yaml.safe_load(RECIPE), given.out, given.changes)
+    outcome = raynas.run(yaml.safe_load(RECIPE), arguments.out, arguments.changes)
     print(outcome.front.to_string(index=False))
     print(outcome.run)

@@ -14,7 +14,7 @@ import typer
 from raynas.cli.latency import app as latency_app
 from raynas.cli.results import app as results_app
 from raynas.reporting.terminal import print_json, print_table
-from raynas.runtime.signals import ending_in_good_order
+from raynas.runtime.signals import stop_on_signal
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     What the user can mend becomes one sentence and exit status 2.
     """
     try:
-        with ending_in_good_order():
+        with stop_on_signal():
             ended = app(arguments, prog_name="raynas", standalone_mode=False)
     except UserError as error:
         _fail(2, str(error))

@@ -1,6 +1,6 @@
-"""What is decided about devices: what each process asks of a cluster, how workers talk, in which numbers they compute.
+"""Choose the resources of a process, the backend of workers and the number type of a training.
 
-All of it is decided from plain values, and so tested on machines that have no such device.
+The functions take plain values, so that tests need no such device.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ def resources_per_process(scale: ProcessScale) -> dict[str, float]:
 
 
 def gradient_backend(gpus: float) -> Literal["nccl", "gloo"]:
-    """How workers add up gradients; two workers that share a GPU cannot do so by NCCL."""
+    """Return the backend that sums gradients over workers. NCCL does not work if two workers share a GPU."""
     return "nccl" if gpus >= 1 else "gloo"
 
 
 def autocast_dtype(device: str, has_bfloat16: bool) -> torch.dtype | None:
-    """The type of a training's arithmetic; None for that of its weights, as float16 would need its loss scaled."""
+    """Return the number type of a training's arithmetic; None for the type of its weights.
+
+    float16 is never chosen, because it would need loss scaling.
+    """
     return torch.bfloat16 if device == "cuda" and has_bfloat16 else None
 
 
 def describe_resources(resources: Mapping[str, float]) -> str:
-    """What a node or a cluster has, or a study needs: `2 CPUs, 1 GPU, 4.0 GiB of memory`."""
+    """Return resources in words, such as `2 CPUs, 1 GPU, 4.0 GiB of memory`."""
     counts = [f"{resources[key]:g} {key}{'s' * (resources[key] != 1)}" for key in ("CPU", "GPU") if key in resources]
     memory = [f"{resources['memory'] / _GIB:.1f} GiB of memory"] if "memory" in resources else []
     return ", ".join([*counts, *memory]) or "nothing"

@@ -1,4 +1,4 @@
-"""Where a run computes: a Ray of its own on this machine or the cluster that it is in; and whether it fits there."""
+"""Start Ray on this machine or join a cluster, and check that a run fits there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_OF_OUR_OWN = {
+_OWN_RAY_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
@@ -38,41 +38,49 @@ _OF_OUR_OWN = {
     "RAY_LOG_MONITOR_MAX_OPEN_FILES": "16",
     "RAY_subscriber_timeout_ms": "60000",
 }
-"""No node of this machine alone is taken away, and nobody reads its metrics or its history: a process less a training,
-and none that grows with every worker (`make soak`). What was open for workers that have ended is soon closed."""
-_DASHBOARD = "RAY_API_SERVER_ADDRESS"
+"""More settings for our own Ray. Its only node is never preempted, and nobody reads its metrics or its history.
+
+With these settings each training needs one process less, and no process grows with every worker (`make soak`). Ray soon
+closes the log files of workers that have ended.
+"""
+_DASHBOARD_ADDRESS = "RAY_API_SERVER_ADDRESS"
 _OBJECT_STORE_BYTES = 256 * 2**20
 _PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The Ray that a run computes on; `ours` if it was started for the run alone."""
+    """The Ray that a run computes on.
 
-    ours: bool
+    Attributes:
+        is_own: Ray was started on this machine for this run alone.
+    """
+
+    is_own: bool
 
 
 @contextmanager
 def connect(verbose: bool = False) -> Iterator[Cluster]:
-    """Join the cluster that RAY_ADDRESS names or that this process is a job of or already uses; else start Ray here.
+    """Join a cluster, or start Ray on this machine.
 
-    A Ray that is started here has a token of its own, so that nobody else can reach it, and is stopped at the end.
-    What Ray prints meanwhile goes to stderr: it reports workers that died on stdout, where results belong.
+    The cluster is the one at RAY_ADDRESS, the one of this job, or the one that this process already uses. A Ray that
+    is started here has its own token, so that nobody else can reach it. It is stopped at the end. Ray's output goes to
+    stderr, because Ray reports dead workers on stdout, where results belong.
     """
     joins = "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ
-    for key, value in (_ENVIRONMENT if joins else {**_ENVIRONMENT, **_OF_OUR_OWN}).items():
+    for key, value in (_ENVIRONMENT if joins else {**_ENVIRONMENT, **_OWN_RAY_ENVIRONMENT}).items():
         os.environ.setdefault(key, value)
     if not joins and "ray" not in sys.modules:  # Ray reads these when it is imported
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
 
-    _silence(verbose)
+    _silence_ray(verbose)
     with redirect_stdout(sys.stderr):
         if ray.is_initialized():
-            yield Cluster(ours=False)
+            yield Cluster(is_own=False)
             return
-        with _own_signals(), _without_dashboard(joins):
+        with _keep_sigterm_handler(), _refuse_dashboard_calls(joins):
             ray.init(
                 address=None if joins else "local",
                 include_dashboard=None if joins else False,
@@ -82,14 +90,14 @@ def connect(verbose: bool = False) -> Iterator[Cluster]:
                 logging_level=logging.INFO if verbose else logging.ERROR,
             )
         try:
-            yield Cluster(ours=not joins)
+            yield Cluster(is_own=not joins)
         finally:
             ray.shutdown()
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it starts; whoever started this process keeps it."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM after Ray's start, which replaces it."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():
@@ -97,121 +105,132 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _without_dashboard(joins: bool) -> Iterator[None]:
-    """What asks the dashboard, which a Ray of our own has not, is refused at once: Train would wait 12 s for it.
+def _refuse_dashboard_calls(joins: bool) -> Iterator[None]:
+    """Make calls to the dashboard fail at once: our own Ray runs none, and Train would wait 12 s for it.
 
-    The processes of the Ray that is started meanwhile keep the address; this one does not.
+    The processes of a Ray that starts inside the context keep the address. This process does not.
     """
     with ExitStack() as stack:
-        if not joins and _DASHBOARD not in os.environ:
-            os.environ[_DASHBOARD] = "http://127.0.0.1:9"
-            stack.callback(os.environ.pop, _DASHBOARD)
+        if not joins and _DASHBOARD_ADDRESS not in os.environ:
+            os.environ[_DASHBOARD_ADDRESS] = "http://127.0.0.1:9"
+            stack.callback(os.environ.pop, _DASHBOARD_ADDRESS)
         yield
 
 
 def wait_for_resources(
     cluster: Cluster, scale: ProcessScale, processes: int, wait_minutes: float, say: Callable[[str], None]
 ) -> None:
-    """Return when the cluster can hold this many processes, each with the resources of `scale`.
+    """Wait until the cluster can hold `processes` processes, each with the resources of `scale`.
 
-    On a cluster that was joined they are asked for at once, so that one that grows on demand begins to grow.
+    On a joined cluster the resources are requested at once, so that a cluster with an autoscaler begins to grow.
+
+    Args:
+        say: takes a line for the user if the cluster has to grow first.
 
     Raises:
-        UserError: if a Ray that was started here is too small, or a joined cluster stays so for `wait_minutes`.
+        UserError: if our own Ray is too small, or if a joined cluster is too small for `wait_minutes`.
     """
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    asked = resources_per_process(scale)
-    missing = missing_resources(processes, asked)
-    if not asked or (cluster.ours and not missing):
+    resources = resources_per_process(scale)
+    missing = missing_resources(processes, resources)
+    if not resources or (cluster.is_own and not missing):
         return
-    if cluster.ours:
+    if cluster.is_own:
         raise UserError(
             f"This machine is too small: {missing}; lower scale.train.workers, scale.evaluate.actors, or "
             "their gpus, cpus or memory_gib."
         )
-    room = placement_group([asked] * processes)
+    placement = placement_group([resources] * processes)
     try:
-        if not room.wait(_PATIENCE_SECONDS):
-            say(f"Waiting for the cluster to grow: {missing or _room_beside(processes, asked)}.")
-            if not room.wait(60 * wait_minutes):
-                sentence = missing_resources(processes, asked) or _room_beside(processes, asked)
-                raise UserError(f"The cluster stayed too small for {wait_minutes:g} minutes: {sentence}.")
+        if not placement.wait(_PATIENCE_SECONDS):
+            say(f"Waiting for the cluster to grow: {missing or _occupied_resources(processes, resources)}.")
+            if not placement.wait(60 * wait_minutes):
+                shortage = missing_resources(processes, resources) or _occupied_resources(processes, resources)
+                raise UserError(
+                    f"The cluster stayed too small for {wait_minutes:g} minutes: {shortage}. Add nodes, lower scale "
+                    "or raise scale.wait_minutes."
+                )
     finally:
-        remove_placement_group(room)
+        remove_placement_group(placement)
 
 
-def missing_resources(processes: int, asked: Mapping[str, float]) -> str:
-    """What so many processes need of Ray that it has not in all, and what each node has; nothing if it is there."""
+def missing_resources(processes: int, resources: Mapping[str, float]) -> str:
+    """Return a clause that names the resources which the whole cluster lacks; empty if it has enough.
+
+    Args:
+        resources: the resources of each process.
+    """
     import ray
 
-    total: Callable[[], dict[str, float]] = ray.cluster_resources
-    has, needs = total(), {key: processes * value for key, value in asked.items()}
-    if all(has.get(key, 0) >= need for key, need in needs.items()):
+    cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources
+    total, needs = cluster_resources(), {key: processes * value for key, value in resources.items()}
+    if all(total.get(key, 0) >= need for key, need in needs.items()):
         return ""
-    return f"{processes} processes need {describe_resources(needs)}, and there are {_nodes(needs)}"
+    return f"{processes} processes need {describe_resources(needs)}, and there are {_describe_nodes(needs)}"
 
 
-def _room_beside(processes: int, asked: Mapping[str, float]) -> str:
-    """The same where all is there, but taken, or no node has enough for one process."""
-    return f"{processes} processes need {describe_resources(asked)} each beside what others run, on {_nodes(asked)}"
+def _occupied_resources(processes: int, resources: Mapping[str, float]) -> str:
+    """Return a clause for a cluster whose resources are occupied, or spread over nodes too small for one process."""
+    each, nodes = describe_resources(resources), _describe_nodes(resources)
+    return f"{processes} processes need {each} each beside other users' processes, on {nodes}"
 
 
-def _nodes(resources: Iterable[str]) -> str:
-    """What each living node has of some resources."""
+def _describe_nodes(keys: Iterable[str]) -> str:
+    """Return the resources of each living node in words, such as `2 nodes with 8 CPUs`."""
     import ray
 
     nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     alive = [node["Resources"] for node in nodes() if node["Alive"]]
-    counted = Counter(describe_resources({key: node.get(key, 0.0) for key in resources}) for node in alive)
-    each = [f"{count} node{'s' * (count > 1)} with {has}" for has, count in counted.items()]
-    return " and ".join(each) or "no nodes"
+    counted = Counter(describe_resources({key: node.get(key, 0.0) for key in keys}) for node in alive)
+    groups = [f"{count} node{'s' * (count > 1)} with {words}" for words, count in counted.items()]
+    return " and ".join(groups) or "no nodes"
 
 
 def check_folder_is_shared(cluster: Cluster, folder: RunFolder) -> None:
-    """See that every node of a joined cluster finds this run under the run folder's path; one that goes is passed over.
+    """Check that every node of a joined cluster sees this run folder. Nodes that leave meanwhile are skipped.
 
     Raises:
-        UserError: if the folder lies on this machine alone, where workers on other nodes would lose what they write.
+        UserError: if a node does not see the folder: workers there would lose their files.
     """
-    if cluster.ours or not folder.is_local:
+    if cluster.is_own or not folder.is_local:
         return
     import ray
     from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = ray.get_runtime_context().get_node_id()
+    own_node = ray.get_runtime_context().get_node_id()
     nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    others = {node["NodeID"]: node["NodeName"] for node in nodes() if node["Alive"] and node["NodeID"] != here}
-    look = ray.remote(_lock_seen_in)
-    seen = [
-        look.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+    others = {node["NodeID"]: node["NodeName"] for node in nodes() if node["Alive"] and node["NodeID"] != own_node}
+    read_lock = ray.remote(_read_lock)
+    answers = [
+        read_lock.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
             folder.uri
         )
         for node in others
     ]
-    mine = _lock_seen_in(folder.uri)
-    for name, answer in zip(others.values(), seen, strict=True):
+    own_lock = _read_lock(folder.uri)
+    for name, answer in zip(others.values(), answers, strict=True):
         try:
-            theirs = ray.get(answer)
+            lock = ray.get(answer)
         except (NodeDiedError, TaskUnschedulableError, WorkerCrashedError):
             continue
-        if theirs != mine:
+        if lock != own_lock:
             raise UserError(
-                f"The node {name} does not see {folder.uri}: give a folder that all nodes share, or a URI such as "
-                "s3://bucket/run, with --out."
+                f"The node {name} does not see {folder.uri}. Set --out to a folder that all nodes share, or to a URI "
+                "such as s3://bucket/run."
             )
 
 
-def _lock_seen_in(folder: str) -> bytes | None:
-    """The bytes of the run's lock, which tell this run from any other; None where there are none."""
+def _read_lock(folder: str) -> bytes | None:
+    """Return the bytes of the run's lock file, which identify the run; None if it cannot be read."""
     try:
         return (Path(folder) / "lock.json").read_bytes()
     except OSError:
         return None
 
 
-def _silence(verbose: bool) -> None:
+def _silence_ray(verbose: bool) -> None:
     if not verbose:
         for name in ("ray", "ray.tune", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)

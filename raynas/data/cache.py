@@ -1,4 +1,4 @@
-"""A node's cache: folders that are filled once, whole or absent, and filled again when they are found damaged."""
+"""The cache of a node: each folder is complete or absent, and a damaged folder is filled again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ _BLOCKS = 64
 
 
 def cache_root() -> Path:
-    """This node's cache: `RAYNAS_CACHE`, or `~/.cache/raynas`."""
+    """Return the cache folder of this node: `RAYNAS_CACHE`, or `~/.cache/raynas`."""
     return Path(os.environ.get("RAYNAS_CACHE") or "~/.cache/raynas").expanduser().absolute()
 
 
-def cached(key: str, fill: Callable[[Path], None]) -> Path:
-    """The cache's folder `key`. Where it is absent or damaged, one process of the node fills it and the others wait."""
+def ensure_cached(key: str, fill: Callable[[Path], None]) -> Path:
+    """Return the folder `key` of the cache. If it is absent or damaged, one process fills it and the others wait.
+
+    Args:
+        fill: writes the files into an empty folder.
+    """
     folder = cache_root() / key
     if _is_whole(folder):
         return folder
@@ -30,8 +34,8 @@ def cached(key: str, fill: Callable[[Path], None]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_whole(folder):
             return folder
-        for left in (folder, *folder.parent.glob(f"{folder.name}.*.aside")):
-            shutil.rmtree(left, ignore_errors=True)
+        for remnant in (folder, *folder.parent.glob(f"{folder.name}.*.aside")):
+            shutil.rmtree(remnant, ignore_errors=True)
         aside = Path(f"{folder}.{os.getpid()}.aside")
         aside.mkdir()
         try:
@@ -48,13 +52,16 @@ def cached(key: str, fill: Callable[[Path], None]) -> Path:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 of a file's size and content; of a larger file's, 64 blocks of 1 MiB that are evenly spread."""
+    """Return the SHA-256 of the size and the content of a file.
+
+    Of a file larger than 64 MiB, only 64 evenly spread blocks of 1 MiB are read.
+    """
     size = file.stat().st_size
     blocks = -(-size // _BLOCK_BYTES)
-    chosen = range(blocks) if blocks <= _BLOCKS else [i * (blocks - 1) // (_BLOCKS - 1) for i in range(_BLOCKS)]
+    sampled = range(blocks) if blocks <= _BLOCKS else [i * (blocks - 1) // (_BLOCKS - 1) for i in range(_BLOCKS)]
     digest = hashlib.sha256(str(size).encode())
     with file.open("rb") as content:
-        for block in chosen:
+        for block in sampled:
             content.seek(block * _BLOCK_BYTES)
             digest.update(content.read(_BLOCK_BYTES))
     return digest.hexdigest()

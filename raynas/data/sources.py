@@ -1,4 +1,4 @@
-"""Where images come from. A source knows every label at once, and decodes an image when it is asked for one."""
+"""The sources of images: bundled digits, folders, .npz files and torchvision. A source decodes images on demand."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _HASHED_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Source:
-    """A data set of two sets, training and test, that are numbered on from one another.
+    """A data set: training images, then test images, numbered from 0 to N - 1.
 
     Attributes:
-        fingerprint: SHA-256 of the content, wherever it lies.
+        fingerprint: SHA-256 of the content. The path does not change it.
         classes: the names of all classes; a label is an index into them.
-        labels: shape (N,): of the `train_count` training images, then of the test images.
-        image: decodes image 0 <= i < N.
+        labels: shape (N,): the labels of the `train_count` training images, then of the test images.
+        image: decodes one image by its number.
     """
 
     fingerprint: str
@@ -41,28 +41,29 @@ class Source:
 
 
 def read_source(settings: DataSettings) -> Source:
-    """The data set of these settings, all classes of it.
+    """Read a data set with all its classes.
 
     Raises:
-        UserError: if there is no such data set, or its path does not hold what it should.
+        UserError: if there is no such data set, or if the content of its path is not valid.
     """
     if settings.name == "digits":
-        return _digits()
+        return _read_digits()
     if settings.name in ("folder", "npz"):
         assert settings.path is not None, "the settings were validated"
-        if not os.path.exists(settings.path):  # which, unlike Path's, takes a name of any length
-            raise UserError(f"There is nothing at {settings.path}: data.path names a {settings.name} that exists.")
-        found = _folder(settings.path) if settings.name == "folder" else _npz(settings.path)
-        if len(found.classes) < 2:
+        if not os.path.exists(settings.path):  # unlike Path.exists, it takes a name of any length
+            kind = "a folder" if settings.name == "folder" else "an .npz file"
+            raise UserError(f"There is nothing at {settings.path}. Set data.path to {kind} that exists.")
+        source = _read_folder(settings.path) if settings.name == "folder" else _read_npz(settings.path)
+        if len(source.classes) < 2:
             raise UserError(
-                f"{settings.path} has one class alone, {found.classes[0]!r}; a network tells two or more apart."
+                f"{settings.path} has only one class, {source.classes[0]!r}; a network needs at least two. Add another."
             )
-        return found
-    return _torchvision(settings.name, settings.path or cache_root() / "torchvision")
+        return source
+    return _read_torchvision_set(settings.name, settings.path or cache_root() / "torchvision")
 
 
-def _digits() -> Source:
-    """The last fifth of each class is the test set: other writers than the training set's, for the most part."""
+def _read_digits() -> Source:
+    """Read scikit-learn's digits. The last fifth of each class is the test set: most of its writers are new."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -72,10 +73,10 @@ def _digits() -> Source:
         members = np.flatnonzero(labels == digit)
         is_test[members[-(len(members) // 5) :]] = True
     names = [str(digit) for digit in range(10)]
-    return _arrays(names, pixels[~is_test], labels[~is_test], pixels[is_test], labels[is_test])
+    return _source_of_arrays(names, pixels[~is_test], labels[~is_test], pixels[is_test], labels[is_test])
 
 
-def _npz(path: Path) -> Source:
+def _read_npz(path: Path) -> Source:
     wanted = ("x_train", "y_train", "x_test", "y_test")
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
@@ -84,24 +85,26 @@ def _npz(path: Path) -> Source:
         raise UserError(f"{path} cannot be read as an .npz file of arrays of numbers: {error}.") from error
     missing = [name for name in wanted if name not in arrays]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; an .npz data set holds {', '.join(wanted)}.")
+        raise UserError(f"{path} lacks {', '.join(missing)}; an .npz data set needs {', '.join(wanted)}.")
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         has_pixels = x.ndim in (3, 4) and 0 not in x.shape[1:]
         if x.dtype != np.uint8 or not has_pixels or (x.ndim == 4 and x.shape[3] not in (1, 3)):
             raise UserError(
-                f"x_{part} of {path} has shape {x.shape} of {x.dtype}; images are uint8, (N, H, W) or (N, H, W, 3)."
+                f"x_{part} of {path} has shape {x.shape} of {x.dtype}; it must be uint8, (N, H, W) or (N, H, W, 3)."
             )
         if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-            raise UserError(f"y_{part} of {path} is not one whole number for each of the {len(x)} images of x_{part}.")
+            raise UserError(
+                f"y_{part} of {path} must hold one integer label for each of the {len(x)} images of x_{part}."
+            )
     labels = np.unique(arrays["y_train"])
     if unknown := sorted(set(np.unique(arrays["y_test"]).tolist()) - set(labels.tolist())):
-        raise UserError(f"{path} has test images of class {unknown[0]}, which has no training image.")
+        raise UserError(f"{path} has test images of class {unknown[0]}, which has no training image. Add some.")
     y_train, y_test = (np.searchsorted(labels, arrays[name]) for name in ("y_train", "y_test"))
-    return _arrays([str(label) for label in labels], arrays["x_train"], y_train, arrays["x_test"], y_test)
+    return _source_of_arrays([str(label) for label in labels], arrays["x_train"], y_train, arrays["x_test"], y_test)
 
 
-def _arrays(
+def _source_of_arrays(
     classes: Sequence[str],
     x_train: NDArray[np.uint8],
     y_train: NDArray[np.integer[Any]],
@@ -114,53 +117,53 @@ def _arrays(
         pixels = x_train[index] if index < len(x_train) else x_test[index - len(x_train)]
         return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
 
-    return Source(_sha256([x_train, x_test, labels]), tuple(classes), labels, len(x_train), image)
+    return Source(_hash_contents([x_train, x_test, labels]), tuple(classes), labels, len(x_train), image)
 
 
-def _folder(path: Path) -> Source:
+def _read_folder(path: Path) -> Source:
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     train = path / "train"
     test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
     if not train.is_dir() or test is None:
-        lacks = "a test/ or val/" if train.is_dir() else "a train/"
+        lacks = "test/ or val/" if train.is_dir() else "train/"
         raise UserError(
-            f"{path} has not {lacks} folder; it holds train/ and test/ or val/, each with a folder a class."
+            f"{path} has no {lacks} folder. It needs train/ and test/ (or val/), each with one folder for each class."
         )
-    classes, test_classes = ([d.name for d in sorted(p.iterdir()) if _is_class(d)] for p in (train, test))
+    classes, test_classes = ([d.name for d in sorted(p.iterdir()) if _is_class_folder(d)] for p in (train, test))
     if unknown := sorted(set(test_classes) - set(classes)):
-        raise UserError(f"{test} has a class {unknown[0]!r} that {train} does not have.")
+        raise UserError(f"{test} has a class {unknown[0]!r} that {train} does not have. Add training images of it.")
     numbers = {name: number for number, name in enumerate(classes)}
-    found: list[list[tuple[str, int]]] = [
+    labelled_files: list[list[tuple[str, int]]] = [
         make_dataset(str(folder), {name: numbers[name] for name in names}, IMG_EXTENSIONS, allow_empty=True)
         if names
         else []
         for folder, names in ((train, classes), (test, test_classes))
     ]
-    for folder, images in zip((train, test), found, strict=True):
+    for folder, images in zip((train, test), labelled_files, strict=True):
         if not images:
-            raise UserError(f"{folder} has no images; it holds a folder a class with files such as .jpg or .png.")
-    files = [file for file, _ in found[0] + found[1]]
+            raise UserError(f"{folder} has no images. It needs one folder for each class, with .jpg or .png files.")
+    files = [file for file, _ in labelled_files[0] + labelled_files[1]]
 
     def image(index: int) -> Image.Image:
         try:
             return Image.open(files[index]).convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{files[index]} cannot be read as an image: {error}; mend it or take it out.") from error
+            raise UserError(f"{files[index]} cannot be read as an image: {error}. Repair or remove it.") from error
 
-    labels = np.array([label for _, label in found[0] + found[1]], dtype=np.int64)
+    labels = np.array([label for _, label in labelled_files[0] + labelled_files[1]], dtype=np.int64)
     try:
-        fingerprint = _files_sha256(path, files)
+        fingerprint = _hash_files(path, files)
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}; mend it or take it out.") from error
-    return Source(fingerprint, tuple(classes), labels, len(found[0]), image)
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}. Repair or remove it.") from error
+    return Source(fingerprint, tuple(classes), labels, len(labelled_files[0]), image)
 
 
-def _is_class(entry: Path) -> bool:
+def _is_class_folder(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 
 
-def _torchvision(name: str, root: Path) -> Source:
+def _read_torchvision_set(name: str, root: Path) -> Source:
     train, test = (read_torchvision(name, root, is_train) for is_train in (True, False))
     labels = np.concatenate([train.labels, test.labels])
 
@@ -168,11 +171,11 @@ def _torchvision(name: str, root: Path) -> Source:
         return train.image(index) if index < len(train.labels) else test.image(index - len(train.labels))
 
     pixels = [part.pixels for part in (train, test) if part.pixels is not None]
-    fingerprint = _sha256([name.encode(), *pixels, labels])
+    fingerprint = _hash_contents([name.encode(), *pixels, labels])
     return Source(fingerprint, train.classes, labels, len(train.labels), image)
 
 
-def _sha256(contents: Iterable[bytes | NDArray[Any]]) -> str:
+def _hash_contents(contents: Iterable[bytes | NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, np.ndarray):
@@ -181,7 +184,7 @@ def _sha256(contents: Iterable[bytes | NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _files_sha256(folder: Path, files: Iterable[str]) -> str:
+def _hash_files(folder: Path, files: Iterable[str]) -> str:
     sized = [(Path(file).relative_to(folder).as_posix(), file, Path(file).stat().st_size) for file in files]
     digest = hashlib.sha256()
     hash_content = sum(size for _, _, size in sized) <= _HASHED_BYTES

@@ -1,4 +1,7 @@
-"""torchvision's named image classification data sets, which differ in how one asks for a set and for its labels."""
+"""The image classification data sets of torchvision.
+
+Their classes differ in the arguments of a training or test set, and in the attribute that holds the labels.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _BY_SPLIT = {
     "trainval/test": ("FGVCAircraft", "OxfordIIITPet"),
     "train/val": ("ImageNet", "Imagenette"),
 }
-# How each data set is asked for its training and for its test images.
+# The arguments for the training images and for the test images of each data set.
 _ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     **{name: ({"train": True}, {"train": False}) for name in _BY_FLAG},
     **{
@@ -35,7 +38,12 @@ _NEVER_DOWNLOADED = ("ImageNet",)
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """The training or the test images of a data set; `pixels` holds them all where torchvision has them in memory."""
+    """The training or the test images of a data set.
+
+    Attributes:
+        pixels: all images, if torchvision holds them in memory.
+        image: decodes one image by its number.
+    """
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -44,39 +52,39 @@ class TorchvisionSet:
 
 
 def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
-    """The training or the test images of torchvision's data set `name` at `root`, downloaded if they are not there.
+    """Read the training or the test images of a data set, and download it to `root` if it is not there.
 
     Raises:
-        UserError: if there is no such data set, or it can be neither found nor fetched.
+        UserError: if there is no such data set, or if it is absent and cannot be downloaded.
     """
     from torchvision import datasets
 
     if name not in _ARGUMENTS:
-        every = ["digits", "folder", "npz", *sorted(_ARGUMENTS)]
-        raise UserError(f"There is no image classification data set {name!r}; {nearest(name, every)}")
+        known = ["digits", "folder", "npz", *sorted(_ARGUMENTS)]
+        raise UserError(f"There is no image classification data set {name!r}; {nearest(name, known)}")
     download = {} if name in _NEVER_DOWNLOADED else {"download": True}
     try:
         with redirect_stdout(sys.stderr):
-            found = getattr(datasets, name)(root=str(root), **_ARGUMENTS[name][0 if is_train else 1], **download)
+            data_set = getattr(datasets, name)(root=str(root), **_ARGUMENTS[name][0 if is_train else 1], **download)
     except (OSError, RuntimeError, ImportError, ValueError) as error:
         raise UserError(
-            f"{name} is not at {root} and could not be fetched ({' '.join(str(error).split())}); put it there, or set "
-            "data.path."
+            f"{name} is not at {root} and could not be downloaded ({' '.join(str(error).split())}). Put it there, or "
+            "set data.path."
         ) from error
-    labels = _labels(found)
-    names = getattr(found, "classes", None) or range(int(labels.max()) + 1)
-    classes = tuple(each[0] if isinstance(each, tuple) else str(each) for each in names)
+    labels = _read_labels(data_set)
+    names = getattr(data_set, "classes", None) or range(int(labels.max()) + 1)
+    classes = tuple(name[0] if isinstance(name, tuple) else str(name) for name in names)
 
     def image(index: int) -> Image.Image:
-        decoded: Image.Image = found[index][0]
+        decoded: Image.Image = data_set[index][0]
         return decoded
 
-    return TorchvisionSet(classes, labels, np.asarray(found.data) if hasattr(found, "data") else None, image)
+    return TorchvisionSet(classes, labels, np.asarray(data_set.data) if hasattr(data_set, "data") else None, image)
 
 
-def _labels(found: Any) -> NDArray[np.int64]:
-    """A label an image, from whichever attribute the data set keeps them in."""
+def _read_labels(data_set: Any) -> NDArray[np.int64]:
+    """Return the label of each image. The name of the attribute depends on the data set."""
     for attribute in ("targets", "labels", "_labels"):
-        if hasattr(found, attribute):
-            return np.asarray(getattr(found, attribute), dtype=np.int64)
-    return np.array([label for _, label in found._samples], dtype=np.int64)
+        if hasattr(data_set, attribute):
+            return np.asarray(getattr(data_set, attribute), dtype=np.int64)
+    return np.array([label for _, label in data_set._samples], dtype=np.int64)

@@ -21,7 +21,7 @@ from raynas.data.images import DataPart
 from raynas.evaluation import prefix_tree
 from raynas.evaluation.batch_norm_recalibration import StatisticsCache, recalibrate_tree
 from raynas.recipe.settings import EvaluationSettings
-from raynas.runtime.process import is_onednn_failure, ran_out_of_memory
+from raynas.runtime.process import is_onednn_failure, is_out_of_memory
 from search_spaces import Architecture, SearchSpace
 from search_spaces.supernet import Supernet
 
@@ -106,7 +106,7 @@ class Evaluator:
         if settings.racing is not None:  # the first images must be a fair sample
             rows = np.random.default_rng(images.prepared.seed).permutation(rows)
         self._batches = ImageBatches(images, rows, settings.batch_size, device)
-        recalibration = images.recalibration(settings.recalibration_images)
+        recalibration = images.recalibration_rows(settings.recalibration_images)
         whole_batches = len(recalibration) // settings.recalibration_batch_size * settings.recalibration_batch_size
         recalibration = recalibration[: whole_batches or None]
         self._recalibration = ImageBatches(images, recalibration, settings.recalibration_batch_size, device)
@@ -187,7 +187,7 @@ class Evaluator:
                 with self._autocast(), nullcontext() if self._onednn else torch.backends.mkldnn.flags(enabled=False):
                     return measure()
             except (RuntimeError, MemoryError) as error:
-                if not ran_out_of_memory(error) or self._batches.batch_size == 1:
+                if not is_out_of_memory(error) or self._batches.batch_size == 1:
                     raise
                 self._onednn = self._onednn and not is_onednn_failure(error)
             gc.collect()  # a circle of frames may still hold features of the failed batch
@@ -200,7 +200,7 @@ class Evaluator:
             with self._autocast():
                 recalibrate_tree(root, (inputs for inputs, _ in self._recalibration))
         except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise RuntimeError(
                 f"memory ran out with {self._recalibration.batch_size} images at once: lower "

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.recipe.settings import FitSettings
 from raynas.results.fit_result import write_network
 from raynas.results.outcome import Outcome, load
@@ -44,7 +44,7 @@ def fit_run(
     """
     outcome = load(run)
     folder = RunFolder(run)
-    recipe = Recipe.read(kept_recipe(folder), [f"fit.{change}" for change in changes])
+    recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
     with open_study(plan(recipe, run), folder, reporter, verbose) as study:
         chosen = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
         return [_fit(study, architecture, outcome) for architecture in _distinct(study, chosen)]

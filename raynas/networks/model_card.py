@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import raynas
-from raynas.recipe.recipe import kept_recipe
+from raynas.recipe.recipe import read_run_recipe
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def card_of(found: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
     """The model card of a network that was written to a file, as plain JSON."""
-    recipe = kept_recipe(found.run)
+    recipe = read_run_recipe(found.run)
     versions = found.run.read_json("versions.json")
     figures, data = found.figures, found.data
     return {

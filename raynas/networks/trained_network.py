@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raynas.data.settings import PreparedData
-from raynas.recipe.recipe import kept_recipe
+from raynas.recipe.recipe import read_run_recipe
 from raynas.results.fit_result import read_networks
 from raynas.results.outcome import is_finished, json_rows, load
 from raynas.storage.run_folder import RunFolder
@@ -168,7 +168,7 @@ def _trained_by_method(folder: RunFolder) -> list[TrainedNetwork]:
     space = outcome.whole_space
     genotype = _genotype(folder, space)
     row = json_rows(outcome.evaluated)[-1]
-    recipe = kept_recipe(folder)
+    recipe = read_run_recipe(folder)
     trained_by = next(step["name"] for step in records(folder) if step["result"].get("file") == outcome.network_weights)
     return [
         TrainedNetwork(

@@ -1,9 +1,12 @@
-"""The recipe: everything that decides a run, as one YAML file that a person can read and change.
+"""The recipe: one YAML file that decides a run.
 
-method: {name: pad-nas, stages: 4}
-space: {name: proxylessnas, width: 0.25, resolution: 32}
-data: {name: digits}
-budget: {macs: {max: 3M}}
+An example:
+
+    method: {name: pad-nas, stages: 4}
+    space: {name: proxylessnas, width: 0.25, resolution: 32}
+    data: {name: digits}
+    budget: {macs: {min: 1M, max: 3M}, params: {max: 100k}}
+    scale: {train: {workers: 2, cpus: 1}, evaluate: {actors: 2, threads: 1}}
 """
 
 from __future__ import annotations
@@ -14,12 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from raynas.data import DataSettings
 from raynas.recipe.settings import (
@@ -53,28 +51,39 @@ FREE_KEYS = {
     "track",
     "training.checkpoint_minutes",
 }
-"""The keys that cannot change the results of a run. They may change between two attempts at it."""
+"""The keys that cannot change the results of a run. They may change between two attempts at the run."""
 
 
-def _named(value: Any) -> Any:
+def _as_mapping(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _has_name(value: dict[str, Any]) -> dict[str, Any]:
+def _check_name(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(value.get("name"), str):
-        raise ValueError("needs a name")
+        raise ValueError("it needs a name")
     return value
 
 
-Named = Annotated[dict[str, Any], BeforeValidator(_named), AfterValidator(_has_name)]
+Named = Annotated[dict[str, Any], BeforeValidator(_as_mapping), AfterValidator(_check_name)]
 
 
 class Recipe(Settings):
-    """One run. `method` and `space` hold a name and the settings that the method or the space itself checks.
+    """The settings of one run.
 
     Attributes:
-        notes: lines to show before the run, such as what a small recipe has shrunk.
-        track: where else its metrics go: `mlflow`, `wandb`.
+        method: name and settings of the method. The method checks its settings.
+        space: name and settings of the search space. The space checks its settings.
+        data: the images.
+        budget: limits on costs.
+        latency: the latency table. Without it, costs have no latency.
+        training: the training of the supernet.
+        search: settings of the searcher. The method checks them.
+        evaluation: the measurement of one-shot accuracy.
+        fit: stand-alone training of the chosen networks.
+        scale: processes and their resources.
+        seed: the seed of all random draws.
+        notes: lines to show before the run, such as the values that a small recipe has shrunk.
+        track: other places for metrics: `mlflow`, `wandb`.
     """
 
     method: Named
@@ -92,71 +101,75 @@ class Recipe(Settings):
     track: tuple[Tracker, ...] = ()
 
     @model_validator(mode="after")
-    def _an_image_for_every_micro_batch(self) -> Recipe:
+    def _check_batch_sizes(self) -> Recipe:
         for name, settings in (("training", self.training), ("fit", self.fit)):
             if settings.batch_size < self.scale.train.workers * settings.accumulate:
                 raise ValueError(
                     f"{name}.batch_size = {settings.batch_size} is less than {self.scale.train.workers} workers times "
-                    f"{settings.accumulate} micro-batches"
+                    f"{settings.accumulate} micro-batches; raise it, or lower scale.train.workers or {name}.accumulate"
                 )
         return self
 
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any], changes: Iterable[str] = ()) -> Recipe:
-        """The recipe in a file, of a name that ships with raynas, or given as a mapping, with `a.b=c` changes.
+        """Read and check a recipe.
+
+        Args:
+            source: a file, the name of a recipe that ships with raynas, or a mapping.
+            changes: changes to the recipe, in the form `a.b=c`.
 
         Raises:
-            UserError: if there is no such recipe, or a key or a value in it is not one that a recipe has.
+            UserError: if there is no such recipe, or if a key or a value is not valid.
         """
-        content = deepcopy(dict(source)) if isinstance(source, Mapping) else _load(str(source))
+        content = deepcopy(dict(source)) if isinstance(source, Mapping) else _read_source(str(source))
         for change in changes:
-            _set(content, change)
+            _apply_change(content, change)
         recipe = validated(cls, content, "the recipe")
         try:
             recipe.identity()
-        except (ValueError, RecursionError) as error:  # half a character, or a list within itself
-            raise UserError(f"The recipe holds what cannot be written down: {error}.") from error
+        except (ValueError, RecursionError) as error:  # half of a surrogate pair, or a list that contains itself
+            raise UserError(f"The recipe has a value that JSON cannot hold: {error}. Change it.") from error
         return recipe
 
     def identity(self) -> str:
-        """A short hash of all that decides the results."""
-        return digest(_decisive(self.json_value()))
+        """Return a short hash of all keys that decide the results."""
+        return digest(_without_free_keys(self.json_value()))
 
 
-def shipped() -> list[str]:
-    """The names of the recipes that come with raynas."""
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that ship with raynas."""
     folder = resources.files("raynas.recipe") / "shipped"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def _load(source: str) -> dict[str, Any]:
-    if source in shipped():
+def _read_source(source: str) -> dict[str, Any]:
+    if source in shipped_recipes():
         text = (resources.files("raynas.recipe") / "shipped" / f"{source}.yaml").read_text(encoding="utf-8")
-    elif (file := _content(source)) is not None:
+    elif (file := _read_file(source)) is not None:
         text = file.decode(errors="replace")
     else:
         raise UserError(
-            f"There is no recipe {source!r}: give a file, or one that ships with raynas: {', '.join(shipped())}."
+            f"There is no recipe {source!r}. Use a file, or a recipe of raynas: {', '.join(shipped_recipes())}."
         )
     content = read_yaml(text, f"the recipe {source}")
     if not isinstance(content, dict):
-        raise UserError(f"The recipe {source} is not a mapping of keys to values.")
+        raise UserError(f"The recipe {source} is not a mapping of keys to values. It needs at least method and space.")
     return content
 
 
-def _content(path: str) -> bytes | None:
-    """What a file holds; None where there is none."""
+def _read_file(path: str) -> bytes | None:
+    """Return the bytes of a file; None if there is no file."""
     try:
         return Path(path).read_bytes() if Path(path).is_file() else None
     except OSError as error:
         raise UserError(f"The recipe {path} cannot be read: {error.strerror}.") from error
 
 
-def kept_recipe(folder: RunFolder) -> dict[str, Any]:
-    """The recipe that a run folder keeps, as plain JSON.
+def read_run_recipe(folder: RunFolder) -> dict[str, Any]:
+    """Return the recipe of a run folder as plain JSON.
 
     Raises:
-        DamagedFile: if it is not what a run wrote.
+        DamagedFile: if the file is not a complete recipe.
     """
     text = folder.read("recipe.yaml").decode(errors="replace")
     try:
@@ -164,27 +177,25 @@ def kept_recipe(folder: RunFolder) -> dict[str, Any]:
     except UserError as error:
         raise DamagedFile(str(error)) from error
     if not isinstance(content, dict) or not Recipe.model_fields.keys() <= content.keys():
-        raise DamagedFile(f"recipe.yaml in {folder.uri} cannot be read: it does not hold all that a recipe has.")
+        raise DamagedFile(f"recipe.yaml in {folder.uri} cannot be read: it lacks keys of a recipe.")
     return content
 
 
-def _set(content: dict[str, Any], change: str) -> None:
+def _apply_change(content: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not path:
         raise UserError(f"--set takes PATH=VALUE, such as scale.evaluate.actors=2, not {change!r}.")
     *parents, last = path.split(".")
     for parent in parents:
-        below = content.get(parent)
-        if isinstance(below, str):
-            below = {"name": below}
-        content[parent] = dict(below) if isinstance(below, dict) else {}
+        value_at_parent = _as_mapping(content.get(parent))
+        content[parent] = dict(value_at_parent) if isinstance(value_at_parent, dict) else {}
         content = content[parent]
     content[last] = read_yaml(value, f"the value of {path}")
 
 
-def _decisive(content: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+def _without_free_keys(content: Mapping[str, Any], under: str = "") -> dict[str, Any]:
     return {
-        key: _decisive(value, f"{under}{key}.") if isinstance(value, Mapping) else value
+        key: _without_free_keys(value, f"{under}{key}.") if isinstance(value, Mapping) else value
         for key, value in content.items()
         if f"{under}{key}" not in FREE_KEYS
     }

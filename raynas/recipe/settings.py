@@ -1,9 +1,9 @@
-"""The settings of a recipe, one class for each of its parts."""
+"""The settings of a recipe: one class for each part."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,25 +19,25 @@ from pydantic import (
 
 from search_spaces.validation import absolute
 
-if TYPE_CHECKING:
-    pass
-
 
 class Settings(BaseModel):
-    """A part of a recipe: unknown keys are refused, values do not change, and numbers are finite, not true or false."""
+    """A part of a recipe.
+
+    Unknown keys are errors, values never change, and numbers are finite. `true` and `false` are not numbers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind in (int, float, int | None, float | None):
             raise ValueError("it has to be a number, not true or false")
         return value
 
     def json_value(self) -> dict[str, Any]:
-        """Return the settings as plain JSON, as other processes and the run folder get them."""
+        """Return the settings as plain JSON, for other processes and for the run folder."""
         return self.model_dump(mode="json")
 
     def changed(self, **values: Any) -> Self:
@@ -50,29 +50,36 @@ class Settings(BaseModel):
         return type(self).model_validate({**fields, **values})
 
 
-def _defaults_if_true(value: Any) -> Any:
+def _read_true_as_defaults(value: Any) -> Any:
     return {} if value is True else None if value is False else value
 
 
 class TrainingSettings(Settings):
-    """How weights are trained, in a supernet or alone.
+    """How to train weights, in a supernet or of one network.
 
     Attributes:
-        steps: how many steps an epoch has at most; without it, as many as the images fill.
-        batch_size: images a step over all workers.
-        learning_rate: the rate after warm-up, whatever the number of workers.
-        optimizer: `rmsprop` as EfficientNet has it: squares forgotten by a tenth a step, and 0.001 below the root.
-        schedule: how the rate falls after warm-up: to zero over the steps; to a tenth at each of the `milestones`; or
-            by `rate_decay` an epoch.
-        milestones: for the schedule `steps`, the epochs, counted from 0, from which on it is a tenth of what it was.
-        clip_norm: the norm to which the gradients that move the weights, summed over the workers, are clipped together.
-        accumulate: into how many micro-batches a worker divides its share of a step; it changes memory, not results
-            beyond batch-norm statistics.
-        checkpoint_minutes: write a checkpoint this often, besides the one that ends each epoch.
-        on_divergence: when the loss is no number any more or has exploded, `stop`, or go on from the end of the last
-            epoch before with a tenth of the rate (`lower-lr`).
-        validation_paths: after each epoch, how many uniformly drawn sub-networks are evaluated on the validation
-            images, and their mean accuracy logged.
+        epochs: passes over the training images.
+        steps: the most training steps of an epoch. By default, as many as there are full batches.
+        batch_size: images of a training step, over all workers.
+        optimizer: `sgd`, or `rmsprop` with EfficientNet's constants: the mean of squares decays by a tenth at each
+            training step, and epsilon is 0.001.
+        learning_rate: the rate after warm-up. It does not depend on the number of workers.
+        momentum: momentum of the optimizer.
+        weight_decay: the multiple of the weights that is added to their gradients.
+        schedule: how the rate falls after warm-up. `linear` and `cosine` end at zero, `steps` divides the rate by ten
+            at each of the `milestones`, and `exponential` multiplies it by `rate_decay` at each epoch.
+        milestones: of the schedule `steps`: the epochs, counted from 0, at which the rate falls to a tenth.
+        rate_decay: of the schedule `exponential`: the factor of the rate at each epoch.
+        warmup_epochs: epochs in which the rate rises to `learning_rate`.
+        label_smoothing: the share of the label that is spread evenly over all classes.
+        clip_norm: the largest joint norm of the gradients of the weights, after their sum over the workers.
+        accumulate: micro-batches into which a worker divides its share of a batch. More of them need less memory. Of
+            the results, only batch-norm statistics change.
+        checkpoint_minutes: minutes between checkpoints. Each epoch also ends with a checkpoint.
+        on_divergence: if the loss explodes or is not a number, `stop`, or continue from the end of the previous epoch
+            with a tenth of the rate (`lower-lr`).
+        validation_paths: uniformly drawn sub-networks to evaluate on the validation images after each epoch. The log
+            holds their mean accuracy.
     """
 
     epochs: int = Field(default=240, ge=1)
@@ -94,23 +101,23 @@ class TrainingSettings(Settings):
     validation_paths: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _milestones_belong_to_steps(self) -> Self:
+    def _check_schedule(self) -> Self:
         if (self.schedule == "steps") != bool(self.milestones):
-            raise ValueError("the schedule steps and its milestones go together: give both, or neither")
+            raise ValueError("the schedule steps and its milestones go together: set both, or neither")
         if (self.schedule == "exponential") != (self.rate_decay is not None):
-            raise ValueError("the schedule exponential and its rate_decay go together: give both, or neither")
+            raise ValueError("the schedule exponential and its rate_decay go together: set both, or neither")
         return self
 
 
 class TeacherSettings(Settings):
-    """A network whose answers another learns beside the labels (Hinton et al., 2015).
+    """A teacher: a network whose outputs another network learns beside the labels (Hinton et al., 2015).
 
     Attributes:
         model: a torchvision classification model, such as `efficientnet_b4`.
-        weights: `DEFAULT` for torchvision's own, which are downloaded; or a .safetensors or .pth file of a state dict.
-        share: of the teacher in the loss; the labels have the rest.
-        temperature: by which both networks' logits are divided.
-        mean, std: of the red, green and blue channel (0..1), as the teacher's images were normalised.
+        weights: `DEFAULT` to download torchvision's weights, or a .safetensors or .pth file of a state dict.
+        share: the teacher's share of the loss. The labels have the rest.
+        temperature: the divisor of both networks' logits.
+        mean, std: mean and standard deviation of the red, green and blue channel (0..1) of the teacher's images.
     """
 
     model: str
@@ -122,21 +129,21 @@ class TeacherSettings(Settings):
 
 
 class FitSettings(TrainingSettings):
-    """How one network is trained alone.
+    """How to train one network stand-alone.
 
     Attributes:
         inherit: start from the supernet's weights instead of from scratch.
-        cutout: side in pixels of the square that is blanked in each training image; 0 for none.
-        auxiliary_weight: of the loss of a second classifier behind the last reduction of a network of cells (DARTS:
-            0.4); it is not there when the network is evaluated; 0 for none.
-        drop_path: the probability with which an operation of a network of cells gives an image nothing, towards which
-            it rises linearly from 0 in the first epoch (DARTS: 0.2, PC-DARTS: 0.3).
-        stochastic_depth: the probability with which the last block that adds its input gives an image nothing else;
-            those before it do so by their place (Huang et al., 2016).
-        ema: of an exponential moving average of the weights, which is what the network is measured with: the share
-            that a step leaves of it, less in the first steps; without it, the last weights count.
-        policy: a torchvision policy of augmentation, drawn for each image before it is cropped.
-        teacher: a network to learn from, too.
+        cutout: side in pixels of the square to blank in each training image; 0 for none.
+        auxiliary_weight: weight of the loss of a second classifier behind the last reduction cell of a network of
+            cells (DARTS: 0.4); 0 for none. Evaluation does not use this classifier.
+        drop_path: the probability that an operation of a network of cells outputs zero for an image. It rises linearly
+            from 0 in the first epoch to this value (DARTS: 0.2, PC-DARTS: 0.3).
+        stochastic_depth: the probability that the last residual block passes only its input on for an image. It falls
+            with the place of a block in the network (Huang et al., 2016).
+        ema: the share of the moving average of the weights that a training step keeps; less in the first steps. The
+            network is evaluated with this average. Without `ema` it is evaluated with the last weights.
+        policy: the torchvision augmentation policy, drawn for each image before the crop.
+        teacher: a teacher to learn from, beside the labels.
     """
 
     inherit: bool = False
@@ -150,11 +157,11 @@ class FitSettings(TrainingSettings):
 
 
 class RacingSettings(Settings):
-    """When an architecture is measured on no more images, as it cannot survive its generation.
+    """When to stop measuring an architecture that cannot survive its generation.
 
     Attributes:
-        risk: the probability with which a generation drops any that would have survived, at the most.
-        bound: on what an architecture would reach on all images, from what it reached on those seen.
+        risk: the largest probability that a generation drops any architecture that would have survived.
+        bound: the bound on an architecture's accuracy on all images, from its accuracy on the images seen so far.
     """
 
     risk: float = Field(default=0.01, gt=0, lt=1)
@@ -162,23 +169,26 @@ class RacingSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """How one-shot accuracy is measured: on all validation images, batch norm recomputed on training images first.
+    """How to measure one-shot accuracy: on all validation images, after batch-norm recalibration on training images.
 
     Attributes:
-        racing: measure a generation in rounds, on twice as many images each, and drop what cannot survive; `true` for
-            the defaults. Of searches that select by rank (NSGA-II); others measure all on all images.
-        precision: in which convolutions and linear layers compute; `bfloat16` is faster where the machine has it.
+        batch_size: images of a batch of the validation part.
+        recalibration_images: training images for batch-norm recalibration.
+        recalibration_batch_size: images of a batch of batch-norm recalibration.
+        precision: number type of convolutions and linear layers. `bfloat16` is faster on machines that support it.
+        racing: measure a generation in rounds with twice as many images each, and drop architectures that cannot
+            survive; `true` for the defaults. Only searches that select by rank (NSGA-II) use it.
     """
 
     batch_size: int = Field(default=256, ge=1)
     recalibration_images: int = Field(default=2048, ge=1)
     recalibration_batch_size: int = Field(default=256, ge=2)
     precision: Literal["float32", "bfloat16"] = "float32"
-    racing: Annotated[RacingSettings | None, BeforeValidator(_defaults_if_true)] = None
+    racing: Annotated[RacingSettings | None, BeforeValidator(_read_true_as_defaults)] = None
 
 
 class ProcessScale(Settings):
-    """What each process of a group takes of its node.
+    """The resources of each process of a group.
 
     Attributes:
         gpus: GPUs of each process. A fraction lets several evaluators share one GPU.
@@ -194,22 +204,32 @@ class ProcessScale(Settings):
 
 
 class TrainScale(ProcessScale):
-    """The data-parallel Ray Train workers of a training step."""
+    """The data-parallel Ray Train workers of a training.
+
+    Attributes:
+        workers: number of workers. They share the batch of a training step.
+    """
 
     workers: int = Field(default=1, ge=1)
     cpus: float = Field(default=1, ge=0)
 
 
 class EvaluateScale(ProcessScale):
-    """The evaluators of a search: Ray actors that hold the supernet. They reserve no CPU by default."""
+    """The evaluators of a search: Ray actors that hold the supernet. They reserve no CPU by default.
+
+    Attributes:
+        actors: number of evaluators.
+    """
 
     actors: int = Field(default=2, ge=1)
 
 
 class ScaleSettings(Settings):
-    """What a run takes of the machine or the cluster.
+    """The resources of a run on the machine or the cluster.
 
     Attributes:
+        train: the training workers.
+        evaluate: the evaluators.
         concurrent_trials: trials of a sweep that run side by side.
         max_failures: restarts of a worker or trial by Ray Train or Ray Tune before the run gives up.
         wait_minutes: how long a run waits on a joined cluster for the resources of a step.
@@ -225,7 +245,12 @@ class ScaleSettings(Settings):
 
 
 class LatencySettings(Settings):
-    """A measured latency table: a CSV or YAML file, and which table of the file where it holds several."""
+    """A measured latency table.
+
+    Attributes:
+        path: a CSV or YAML file.
+        table: the name of the table, if the file holds several.
+    """
 
     path: Annotated[Path, AfterValidator(absolute)]
     table: str | None = None

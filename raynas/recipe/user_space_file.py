@@ -1,8 +1,8 @@
-"""A recipe whose space is a user's own file.
+"""Recipes whose search space is a file of the user.
 
-Its path is relative to the working directory, as every path in a recipe is. The recipe that runs, and that the run
-folder keeps, has the space's own name, the path, which decides nothing, and the hash of what the file held. A copy of
-the file lies beside it, so that the run can go on where the file is not.
+The path of the file is relative to the working directory, like every path in a recipe. The recipe in the run folder
+holds the name of the space, the path and a hash of the file's content. The path does not decide the results. The run
+folder also holds a copy of the file, so that the run can continue without the original.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.recipe.settings import Settings
 from raynas.storage.run_folder import RunFolder
 from search_spaces.errors import UserError
@@ -22,62 +22,63 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
     from search_spaces.user_space import SpaceFile
 
-COPIES = {".yaml": "space.yaml", ".py": "space.py"}
-"""What the copy in a run folder is called, by the file's suffix."""
+COPY_NAMES = {".yaml": "space.yaml", ".py": "space.py"}
+"""The name of the copy in the run folder, by the suffix of the file."""
 
 
-class KeptFile(Settings):
-    """What a kept recipe says of the file of its space."""
+class SpaceFileRecord(Settings):
+    """The path and the hash of a space file, as the recipe of a run holds them."""
 
     path: str
     sha256: str
 
 
-def file_of(recipe: Recipe, run: str | Path | None) -> SpaceFile | None:
-    """The file of the recipe's space; None if the space is an installed one.
+def read_space_file(recipe: Recipe, run: str | Path | None) -> SpaceFile | None:
+    """Read the file of the recipe's space; None if the space is an installed one.
 
     Args:
-        run: the run folder, whose copy serves a kept recipe, and any where the file is no longer at its path.
+        run: the run folder. Its copy is used if the recipe comes from a run, or if the file is no longer at its path.
 
     Raises:
-        UserError: if there is no such file, or it is not what the run began with.
+        UserError: if there is no such file, or if the file is not what the run began with.
     """
     if "file" not in recipe.space and not is_file(recipe.space["name"]):
         return None
     from search_spaces.user_space import SpaceFile
 
-    kept = _kept(recipe, run)
-    if kept is None:
+    record = _file_record(recipe, run)
+    if record is None:
         return SpaceFile.read(recipe.space["name"])
-    suffix = ".py" if kept.path.endswith(".py") else ".yaml"
+    suffix = ".py" if record.path.endswith(".py") else ".yaml"
     folder = None if run is None else RunFolder(run)
-    if folder is not None and folder.exists(COPIES[suffix]):
-        file = SpaceFile(suffix, folder.read(COPIES[suffix]).decode(errors="replace"), f"{folder.uri}/{COPIES[suffix]}")
+    copy = COPY_NAMES[suffix]
+    if folder is not None and folder.exists(copy):
+        file = SpaceFile(suffix, folder.read(copy).decode(errors="replace"), f"{folder.uri}/{copy}")
     else:
-        file = SpaceFile.read(kept.path)
-    if file.sha256 != kept.sha256:
+        file = SpaceFile.read(record.path)
+    if file.sha256 != record.sha256:
         raise UserError(f"{file.shown} is not what the run began with: change it back, or begin another run.")
     return file
 
 
-def _kept(recipe: Recipe, run: str | Path | None) -> KeptFile | None:
+def _file_record(recipe: Recipe, run: str | Path | None) -> SpaceFileRecord | None:
     if "file" in recipe.space:
-        return validated(KeptFile, recipe.space["file"], "space.file of the recipe")
+        return validated(SpaceFileRecord, recipe.space["file"], "space.file of the recipe")
     path = recipe.space["name"]
     if run is None or os.path.exists(os.path.expanduser(path)) or not RunFolder(run).exists("study.json"):
         return None
-    said = kept_recipe(RunFolder(run))["space"].get("file", {})
-    return KeptFile(**said) if said.get("path") == path else None
+    record = read_run_recipe(RunFolder(run))["space"].get("file", {})
+    return SpaceFileRecord(**record) if record.get("path") == path else None
 
 
-def settled(recipe: Recipe, space: SearchSpace, file: SpaceFile) -> Recipe:
-    """The recipe as it runs and is kept."""
+def with_space_file(recipe: Recipe, space: SearchSpace, file: SpaceFile) -> Recipe:
+    """Return the recipe with the name of the space, and the path and the hash of its file."""
     path = recipe.space["file"]["path"] if "file" in recipe.space else recipe.space["name"]
-    kept = KeptFile(path=path, sha256=file.sha256).json_value()
-    return recipe.changed(space={**recipe.space, "name": space.name, "file": kept})
+    record = SpaceFileRecord(path=path, sha256=file.sha256).json_value()
+    return recipe.changed(space={**recipe.space, "name": space.name, "file": record})
 
 
-def write_copy(folder: RunFolder, space: SearchSpace) -> None:
-    """Keep the file of a space in the run folder, if the space has one."""
+def write_space_file(folder: RunFolder, space: SearchSpace) -> None:
+    """Write a copy of the space file to the run folder, if the space has a file."""
     if space.file is not None:
-        folder.write(COPIES[space.file["suffix"]], space.file["text"].encode())
+        folder.write(COPY_NAMES[space.file["suffix"]], space.file["text"].encode())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raynas.recipe.recipe import kept_recipe
+from raynas.recipe.recipe import read_run_recipe
 from raynas.results.outcome import Outcome, load
 from raynas.results.pareto import eligible, pareto_front
 from raynas.storage.run_folder import RunFolder
@@ -110,7 +110,7 @@ def _row(outcome: Outcome, final: pd.DataFrame, highest: float) -> dict[str, Any
         "run": outcome.run,
         "method": outcome.method,
         "space": outcome.space["name"],
-        "seed": kept_recipe(folder)["seed"],
+        "seed": read_run_recipe(folder)["seed"],
         "evaluations": len(outcome.table),
         "architectures": outcome.table["architecture"].nunique(),
     }

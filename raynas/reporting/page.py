@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from raynas.recipe.recipe import kept_recipe
+from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.compare import compare
 from raynas.reporting.figures import Figure, figures, front, graph_objects
 from raynas.results.fit_result import read_networks
@@ -160,7 +160,7 @@ def _about(outcome: Outcome) -> str:
     versions = folder.read_json("versions.json")
     machine: dict[str, Any] = {**versions["packages"], "python": versions["python"], "cpu": versions["cpu"]}
     machine |= {"gpus": ", ".join(versions["gpus"]) or "none", "commit": versions.get("commit") or "not a checkout"}
-    recipe = yaml.safe_dump(kept_recipe(folder), sort_keys=False, allow_unicode=True)
+    recipe = yaml.safe_dump(read_run_recipe(folder), sort_keys=False, allow_unicode=True)
     listed = "".join(f"<li>{html.escape(f'{key} {value}')}</li>" for key, value in machine.items())
     return (
         f"<details open><summary>Steps</summary>{_table(steps.round(1))}</details>"

@@ -1,4 +1,4 @@
-"""What every process of a run sets before it computes, so that results do not depend on where they are computed."""
+"""Prepare a process so that its results do not depend on the machine, and recognise a lack of memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from pathlib import Path
 
 import torch
 
+NAMESPACE = "raynas"
+"""The Ray namespace of the named actors of a run."""
+
+# The numbers of the options of glibc's `mallopt`.
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+
 
 def prepare_process(threads: int, deterministic: bool) -> None:
-    """Fix the number of torch threads (Ray sets it from CPU shares, and batch norm differs with it) and the kernels.
+    """Fix the number of torch threads and the kernels of this process, and let it keep freed memory.
 
-    What the process allocates it keeps, so that it computes rather than waits for the kernel.
+    Without this, Ray sets the number of threads from the CPU share, and the results of batch norm depend on it.
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -23,41 +29,34 @@ def prepare_process(threads: int, deterministic: bool) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def cpu_model() -> str:
-    """The processor's name, as the machine tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
-
-
-NAMESPACE = "raynas"
-
-
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
-"""glibc's names of what `mallopt` sets."""
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was what was missing, on a GPU or on a CPU, where torch says so in words alone."""
-    words = any(text in str(error) for text in ("can't allocate memory", "Cannot allocate memory"))
-    return words or is_onednn_failure(error) or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def is_onednn_failure(error: BaseException) -> bool:
-    """Whether oneDNN, which computes convolutions on a CPU, could not create what it had no memory for."""
-    return str(error).startswith("could not create a ")
-
-
 def keep_freed_memory() -> None:
-    """From now on this process keeps the memory that it frees, for what it allocates next.
+    """Let this process keep the memory that it frees, for its next allocations.
 
-    By default glibc takes every large block from the kernel and gives it back when it is freed. The kernel hands out
+    By default glibc gets each large block from the kernel and returns it when the block is freed. The kernel hands out
     empty pages one by one, which takes longer than most layers compute: up to nine tenths of the time of an elementwise
-    operation on a large feature map. Where there is no glibc nothing changes.
+    operation on a large feature map. Without glibc this function changes nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, -1)
         mallopt(_ARENA_MAX, 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether a GPU or a CPU ran out of memory. On a CPU only torch's message tells this."""
+    in_message = any(text in str(error) for text in ("can't allocate memory", "Cannot allocate memory"))
+    return in_message or is_onednn_failure(error) or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def is_onednn_failure(error: BaseException) -> bool:
+    """Return whether oneDNN, which computes convolutions on a CPU, had no memory to create an object."""
+    return str(error).startswith("could not create a ")
+
+
+def cpu_model() -> str:
+    """Return the name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()

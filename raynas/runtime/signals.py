@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a run in good order, the second at once."""
+"""Handle Ctrl-C and SIGTERM: the first signal stops a run cleanly, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ _STOPPED = 130
 
 
 @contextmanager
-def ending_in_good_order() -> Iterator[None]:
-    """The first signal becomes a KeyboardInterrupt, while which what is finished is written and Ray is stopped."""
-    before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
+def stop_on_signal() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the first signal, so that finished results are written and Ray is stopped.
+
+    A second signal ends the process at once.
+    """
+    handlers = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    for one in _SIGNALS:
-        signal.signal(one, _leave)
+    for signal_number in _SIGNALS:
+        signal.signal(signal_number, _exit_at_once)
     raise KeyboardInterrupt
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """At once: the kernel ends the Ray that this process started with it."""
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
+    # The kernel then also ends the Ray that this process started.
     os._exit(_STOPPED)

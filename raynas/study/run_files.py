@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from raynas.recipe.recipe import FREE_KEYS, Recipe
-from raynas.recipe.user_space_file import COPIES, write_copy
+from raynas.recipe.user_space_file import COPY_NAMES, write_space_file
 from raynas.storage.difference import difference
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import step_names
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FILES_BEFORE_STEPS = {
     *("lock.json", "log.jsonl", "processes", "recipe.yaml", "split.parquet", "study.json", "versions.json"),
-    *COPIES.values(),
+    *COPY_NAMES.values(),
 }
 _PACKAGES = ("raynas", "ray", "torch", "torchvision", "pymoo", "numpy", "pandas", "scikit-learn")
 
@@ -39,7 +39,7 @@ def check_run_folder(folder: RunFolder) -> None:
     """Raises UserError if a folder is neither empty nor the folder of a run."""
     names = {name for name in folder.names() if not name.startswith(".")}
     is_run = "study.json" in names or names <= _FILES_BEFORE_STEPS
-    if not is_run or (names & {"recipe.yaml", *COPIES.values()} and "versions.json" not in names):
+    if not is_run or (names & {"recipe.yaml", *COPY_NAMES.values()} and "versions.json" not in names):
         raise UserError(f"{folder.uri} is not empty and is not the folder of a run: give another with --out.")
 
 
@@ -59,7 +59,7 @@ def begin_run_folder(folder: RunFolder, plan: Plan) -> None:
     folder.write_table("split.parquet", open_images(data).split)
     versions = {"packages": _versions(), "commit": _commit(), "data": data.model_dump(mode="json"), **_machine()}
     folder.write_json("versions.json", {**versions, "recipe": recipe.json_value()})
-    write_copy(folder, plan.space)
+    write_space_file(folder, plan.space)
     _write_recipe(folder, recipe.json_value())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from raynas.interfaces.costs import LatencyEntries, costs_of
 from raynas.recipe.recipe import Recipe
-from raynas.recipe.user_space_file import file_of, settled
+from raynas.recipe.user_space_file import read_space_file, with_space_file
 from raynas.study.tracking import check_trackers_installed
 from search_spaces.errors import UserError
 
@@ -51,10 +51,10 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
 
     check_trackers_installed(recipe.track)
     latency = _latency_entries(recipe)
-    file = file_of(recipe, run)
+    file = read_space_file(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
-        recipe = settled(recipe, space, file)
+        recipe = with_space_file(recipe, space, file)
     check_standalone_settings(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)

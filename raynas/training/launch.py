@@ -132,10 +132,10 @@ def _callbacks(job: TrainingJob) -> list[Any]:
     """Return Ray Train's callbacks: the controller's exit, and the reports to the Tune trial around the training."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    from raynas.runtime.controller_exit import ExitWithPython
+    from raynas.runtime.controller_exit import ImmediateExit
 
     to_tune: Callable[[], Any] = TuneReportCallback
-    return [ExitWithPython(), *([to_tune()] if job.early_stop else [])]
+    return [ImmediateExit(), *([to_tune()] if job.early_stop else [])]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from raynas.data import Images, open_images, training_batch
 from raynas.interfaces.costs import costs_of
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, Objective, TrainingStep
 from raynas.results.evaluation_table import EvaluationTable
-from raynas.runtime.process import prepare_process, ran_out_of_memory
+from raynas.runtime.process import prepare_process, is_out_of_memory
 from raynas.storage import lock
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import write_history
@@ -82,7 +82,7 @@ def train_worker(config: dict[str, Any]) -> None:
         if trainer.is_first:
             folder.write_json(WORKERS_FILE, {"workers": end.enough})
     except Exception as fault:
-        if ran_out_of_memory(fault):
+        if is_out_of_memory(fault):
             folder.write_json(FAILURE_FILE, {"kind": "memory", "message": trainer.out_of_memory_message()})
         raise
     else:

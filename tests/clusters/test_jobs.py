@@ -1,4 +1,4 @@
-"""What runs on a cluster: a job submitted to a local head that asks for a token, and one script copied to a head."""
+"""Test runs on a cluster: a job on a local head that requires a token, and the script of the cluster launcher."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SHORT = ["training.epochs=1", "search.population=4", "search.generations=1"]
 
 @dataclass(frozen=True)
 class Head:
-    """A head node on this machine; whoever has no token is refused."""
+    """A head node on this machine. It refuses clients without its token."""
 
     address: str
     environment: dict[str, str]
 
     def submit(self, *command: str, token: bool = True) -> subprocess.CompletedProcess[str]:
-        """`ray job submit`, which waits for the job's end and passes on what it prints."""
+        """Run `ray job submit`. It waits for the end of the job and prints the job's output."""
         environment = dict(self.environment)
         if not token:
             environment |= {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -85,33 +85,33 @@ def head(image_cache: Path, tmp_path: Path) -> Iterator[Head]:
 
 
 def wait_for_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the head takes a job: its dashboard answers well before the agent that starts jobs is there."""
+    """Wait until the head accepts a job. Its dashboard answers well before the agent that starts jobs is ready."""
     deadline = time.monotonic() + 240
-    while (submitted := head.submit("true")).returncode:
+    while (job := head.submit("true")).returncode:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text() + submitted.stdout + submitted.stderr
+        assert time.monotonic() < deadline, log.read_text() + job.stdout + job.stderr
         time.sleep(1)
 
 
-def test_a_job_ends_and_its_results_are_in_the_storage_path(head: Head, tmp_path: Path) -> None:
+def test_a_job_writes_its_results_to_the_run_folder(head: Head, tmp_path: Path) -> None:
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "storage" / "run"
     recipe.write_text(yaml.safe_dump({**SMALL, "method": "random"}))
     changes = [part for change in SHORT for part in ("--set", change)]
     refused = head.submit("raynas", "run", str(recipe), "--out", str(out), *changes, token=False)
     assert refused.returncode != 0
     assert not out.exists()
-    ran = head.submit("raynas", "run", str(recipe), "--out", str(out), *changes)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert str(out) in ran.stdout
+    job = head.submit("raynas", "run", str(recipe), "--out", str(out), *changes)
+    assert job.returncode == 0, job.stdout + job.stderr
+    assert str(out) in job.stdout
     outcome = raynas.load(out)
     assert len(outcome.table) == 4
     assert (out / "front.csv").read_text().count("\n") == len(outcome.front) + 1
 
 
-def test_the_script_for_the_cluster_launcher_needs_nothing_beside_it(tmp_path: Path, image_cache: Path) -> None:
+def test_the_script_of_the_cluster_launcher_needs_no_other_file(tmp_path: Path, image_cache: Path) -> None:
     shutil.copy(CLUSTER / "search.py", tmp_path)
     changes = [part for change in SHORT for part in ("--set", change)]
-    ran = subprocess.run(
+    script = subprocess.run(
         [sys.executable, "search.py", "--out", "run", *changes],
         cwd=tmp_path,
         capture_output=True,
@@ -119,20 +119,20 @@ def test_the_script_for_the_cluster_launcher_needs_nothing_beside_it(tmp_path: P
         timeout=400,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert script.returncode == 0, script.stderr
+    assert script.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert {file.name for file in tmp_path.iterdir()} == {"search.py", "run"}
     assert len(raynas.load(tmp_path / "run").front) >= 1
 
 
-def test_the_cluster_launchers_file_is_one_to_its_own_schema() -> None:
+def test_the_file_of_the_cluster_launcher_is_valid() -> None:
     schema = Path(ray.autoscaler.__file__).parent / "ray-schema.json"
     content = yaml.safe_load((CLUSTER / "cluster.yaml").read_text())
     jsonschema.validate(content, json.loads(schema.read_text()))
     assert any("RAY_AUTH_MODE=token" in command for command in content["head_start_ray_commands"])
 
 
-def test_the_operators_file_has_what_a_ray_cluster_has() -> None:
+def test_the_file_of_the_operator_describes_a_ray_cluster() -> None:
     content = yaml.safe_load((CLUSTER / "raycluster.yaml").read_text())
     assert (content["apiVersion"], content["kind"]) == ("ray.io/v1", "RayCluster")
     spec = content["spec"]

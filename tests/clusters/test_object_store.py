@@ -1,10 +1,8 @@
-"""A run whose folder is a bucket: on moto's S3 server on this machine, with nothing written elsewhere."""
+"""Test a run whose folder is a bucket of moto's local S3 server. The run writes no other files."""
 
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +14,14 @@ from moto.server import ThreadedMotoServer
 import raynas
 from raynas.storage.run_folder import RunFolder
 from tests.raynas.conftest import SMALL
+from tests.support.command import run_raynas
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    """An empty bucket, reached by what the environment says, as on a cluster."""
+    """Yield an empty bucket. The environment holds its address and keys, as on a cluster."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -36,23 +35,22 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
-def finished(run: str, folder: Path) -> raynas.Outcome:
-    """What `raynas run` wrote, on a Ray of its own: its workers find the bucket by the environment, too."""
+def run_to_end(run: str, folder: Path) -> raynas.Outcome:
+    """Return the outcome of `raynas run`. Its workers also find the bucket by the environment."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "method": "random"}))
     changes = [part for change in ("training.epochs=1", "search.generations=1") for part in ("--set", change)]
-    command = [str(Path(sys.executable).parent / "raynas"), "run", "recipe.yaml", "--out", run, *changes]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert run in ran.stdout
+    process = run_raynas(folder, "run", "recipe.yaml", "--out", run, *changes)
+    assert process.returncode == 0, process.stderr
+    assert run in process.stdout
     return raynas.load(run)
 
 
-def test_a_run_in_a_bucket_is_finished_read_and_replayed(bucket: str, tmp_path: Path) -> None:
+def test_a_run_in_a_bucket_ends_and_is_read_again(bucket: str, tmp_path: Path) -> None:
     run = f"{bucket}/deep/run"
-    outcome = finished(run, tmp_path)
+    outcome = run_to_end(run, tmp_path)
     assert len(outcome.front) >= 1
     assert {"recipe.yaml", "study.json", "front.csv", "outcome.json"} <= set(RunFolder(run).names())
-    written = RunFolder(run).read("study.json")
-    assert finished(run, tmp_path).table.equals(outcome.table)
-    assert RunFolder(run).read("study.json") == written, "nothing was done again"
+    study_file = RunFolder(run).read("study.json")
+    assert run_to_end(run, tmp_path).table.equals(outcome.table)
+    assert RunFolder(run).read("study.json") == study_file, "no step ran again"
     assert {file.name for file in tmp_path.iterdir()} == {"recipe.yaml"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from raynas.recipe.recipe import Recipe, kept_recipe
+from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.results.outcome import load
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.training import checkpoints
@@ -62,7 +62,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "JSON": ("a.json", lambda file: RunFolder(file.parent).read_json(file.name)),
     "a table": ("a.parquet", lambda file: RunFolder(file.parent).read_table(file.name)),
     "tensors": ("a.safetensors", lambda file: RunFolder(file.parent).read_tensors(file.name)),
-    "a run's recipe": ("recipe.yaml", lambda file: kept_recipe(RunFolder(file.parent))),
+    "a run's recipe": ("recipe.yaml", lambda file: read_run_recipe(RunFolder(file.parent))),
     "a run": ("recipe.yaml", lambda file: load(file.parent)),
     "a recipe": ("recipe.yaml", lambda file: Recipe.read(str(file))),
     "an own space": ("space.yaml", lambda file: SpaceFile.read(file).space()),

@@ -38,7 +38,7 @@ def supernet(space: SearchSpace, images: Images) -> Supernet:
 @pytest.mark.parametrize("recalibrate", [True, False])
 def test_both_sides_compute_the_same(space: SearchSpace, images: Images, supernet: Supernet, recalibrate: bool) -> None:
     measured, labels = batch(images, images.rows("validation"))
-    recalibration, _ = batch(images, images.recalibration(2 * BATCH))
+    recalibration, _ = batch(images, images.recalibration_rows(2 * BATCH))
     weights = {key: value.clone() for key, value in supernet.state_dict().items()}
     work = evaluation.Work(space.specification(), weights, measured, labels, recalibration, BATCH)
     evaluation.begin(work, engine=False)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from raynas.cli import main
 from raynas.cli.schema import recipe_schema
-from raynas.recipe.recipe import shipped
+from raynas.recipe.recipe import shipped_recipes
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(recipe_schema())
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_what_ships_is_valid(name: str, validator: Draft202012Validator) -> None:
     text = (resources.files("raynas.recipe") / "shipped" / f"{name}.yaml").read_text(encoding="utf-8")
     assert list(validator.iter_errors(yaml.safe_load(text))) == []

@@ -1,4 +1,4 @@
-"""Splits, the node's cache, batches and augmentation, on the digits."""
+"""Test splits, the cache of a node, batches and augmentation on the digits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from raynas.data import DataSettings, Images, batch, open_images, prepare, training_batch
-from raynas.data.cache import cached, checksum
-from raynas.data.splits import Selection, choose_classes, select, split
+from raynas.data.cache import checksum, ensure_cached
+from raynas.data.splits import Selection, assign_parts, choose_classes, choose_images
 from search_spaces.errors import UserError
 
 
@@ -38,14 +38,14 @@ def test_split_is_stratified_disjoint_and_complete(digits: Images) -> None:
     )
 
 
-def test_the_seed_alone_decides() -> None:
+def test_the_seed_alone_decides_the_split() -> None:
     same, again, other = (prepare(DataSettings(), 8, seed) for seed in (0, 0, 1))
     assert same == again
     assert same.split != other.split
     assert same.selection == other.selection, "all images are used, whatever the seed"
 
 
-def test_a_number_a_class_a_fraction_and_a_count_of_classes() -> None:
+def test_classes_validation_and_fraction_are_counted_exactly() -> None:
     settings = DataSettings(classes=4, fraction=0.5, validation=10)
     prepared = prepare(settings, 8, 3)
     images = open_images(prepared)
@@ -59,37 +59,37 @@ def test_a_number_a_class_a_fraction_and_a_count_of_classes() -> None:
     assert (counts["test"] == all_counts["test"]).all()
 
 
-def test_a_class_is_split_alike_whichever_others_are_used() -> None:
+def test_other_classes_do_not_change_the_choice_of_a_class() -> None:
     labels = np.repeat(np.arange(3), 10).astype(np.int64)
     both = np.concatenate([labels, labels])
     names = ["a", "b", "c"]
-    few = select(both, 30, names, [0, 2], 0.5, seed=1)
-    all_of_them = select(both, 30, names, [0, 1, 2], 0.5, seed=1)
-    assert few.indices[few.labels == 0].tolist() == all_of_them.indices[all_of_them.labels == 0].tolist()
+    few = choose_images(both, 30, names, [0, 2], 0.5, seed=1)
+    every_class = choose_images(both, 30, names, [0, 1, 2], 0.5, seed=1)
+    assert few.indices[few.labels == 0].tolist() == every_class.indices[every_class.labels == 0].tolist()
     assert few.train_count == 10
     assert set(few.labels.tolist()) == {0, 1}
 
 
-def test_choosing_classes_by_name_and_index() -> None:
+def test_classes_are_chosen_by_name_and_index() -> None:
     assert choose_classes(["cat", "dog", "hen"], ["hen", 0], 0) == [0, 2]
     assert choose_classes(["cat", "dog", "hen"], None, 0) == [0, 1, 2]
-    with pytest.raises(UserError, match="'cat' is one it has"):
+    with pytest.raises(UserError, match="the nearest is 'cat'"):
         choose_classes(["cat", "dog"], ["cats", "dog"], 0)
 
 
 def test_validation_never_takes_a_test_image() -> None:
     selection = Selection(np.arange(8), np.array([0, 0, 1, 1, 0, 1, 0, 1]), train_count=4)
-    parts = split(selection, ["a", "b"], 1, 0)["part"].tolist()
+    parts = assign_parts(selection, ["a", "b"], 1, 0)["part"].tolist()
     assert sorted(parts[:4]) == ["train", "train", "validation", "validation"]
     assert parts[4:] == ["test"] * 4
 
 
 def test_recalibration_images_are_training_images_and_always_the_same(digits: Images) -> None:
-    rows = digits.recalibration(200)
+    rows = digits.recalibration_rows(200)
     assert len(set(rows.tolist())) == 200
     assert set(rows.tolist()) <= set(digits.rows("train").tolist())
-    assert np.array_equal(rows, digits.recalibration(200))
-    assert len(digits.recalibration(10**6)) == len(digits.rows("train"))
+    assert np.array_equal(rows, digits.recalibration_rows(200))
+    assert len(digits.recalibration_rows(10**6)) == len(digits.rows("train"))
 
 
 def test_a_batch_is_normalised_and_channels_last(digits: Images) -> None:
@@ -122,9 +122,9 @@ def test_every_crop_is_a_window_of_the_padded_image(augment: str) -> None:
     augmented, _ = training_batch(images, rows, 0, 1, 2)
     black = -torch.tensor(images.prepared.mean) / torch.tensor(images.prepared.std)
     offsets, mirrored = set(), 0
-    for given, cut in zip(batch(images, rows)[0], augmented, strict=True):
+    for original, cut in zip(batch(images, rows)[0], augmented, strict=True):
         padded = black[:, None, None].repeat(1, 36, 36)
-        padded[:, 4:32, 4:32] = given
+        padded[:, 4:32, 4:32] = original
         windows = [
             (y, x, mirror)
             for y in range(9)
@@ -147,23 +147,23 @@ def test_random_resized_crops_come_from_a_larger_square() -> None:
     assert plain.shape == (8, 3, 28, 28)
     assert np.array_equal(
         plain[:, 0].numpy(),
-        red_by_hand(images, rows[:8])[:, 2:30, 2:30],
+        normalised_red(images, rows[:8])[:, 2:30, 2:30],
     )
     augmented, _ = training_batch(images, rows, 0, 1, 2)
     assert augmented.shape == (len(rows), 3, 28, 28)
     assert augmented.is_contiguous(memory_format=torch.channels_last)
-    lowest, highest = red_by_hand(images, rows).min(), red_by_hand(images, rows).max()
+    lowest, highest = normalised_red(images, rows).min(), normalised_red(images, rows).max()
     assert lowest - 1e-4 <= augmented.min() <= augmented.max() <= highest + 1e-4
 
 
-def red_by_hand(images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def normalised_red(images: Images, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     pixels = images.pixels[rows][..., 0].astype(np.float32)
     mean, std = (np.float32(value[0]) * np.float32(255) for value in (images.prepared.mean, images.prepared.std))
     return np.asarray((pixels - mean) / std)
 
 
 @pytest.mark.parametrize("augment", ["crop-flip", "random-resized-crop"])
-def test_shares_of_a_global_batch_add_up_to_it(augment: str) -> None:
+def test_the_shares_of_a_global_batch_add_up_to_it(augment: str) -> None:
     images = with_augmentation(augment)
     rows = images.rows("train")[:24]
     whole, labels = training_batch(images, rows, 7, 3, 5, cutout=8)
@@ -171,7 +171,7 @@ def test_shares_of_a_global_batch_add_up_to_it(augment: str) -> None:
         part, part_labels = training_batch(images, rows, 7, 3, 5, share, cutout=8)
         assert torch.equal(part, whole[share])
         assert torch.equal(part_labels, labels[share])
-    torch.rand(3)  # the global generator has no say
+    torch.rand(3)  # the state of the global generator must not matter
     assert torch.equal(whole, training_batch(images, rows, 7, 3, 5, cutout=8)[0])
     assert not torch.equal(whole, training_batch(images, rows, 7, 3, 6, cutout=8)[0])
 
@@ -220,7 +220,7 @@ def test_a_checksum_samples_large_files_at_both_ends(tmp_path: Path) -> None:
         before = checksum(file)
 
 
-def test_a_failed_filling_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_fill_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path))
 
     def fail(folder: Path) -> None:
@@ -228,8 +228,8 @@ def test_a_failed_filling_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"):
-        cached("thing", fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["thing.lock"]
+        ensure_cached("folder", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.lock"]
 
 
 _OPEN = """
@@ -240,21 +240,21 @@ print(int(images.pixels.sum()), len(images.split))
 """
 
 
-def test_processes_that_start_together_decode_once_and_see_the_same(
+def test_processes_that_start_together_decode_once_and_open_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path / "driver"))
     prepared = prepare(DataSettings(), 8, 0)
-    here = open_images(prepared)
+    images = open_images(prepared)
     environment = os.environ | {"RAYNAS_CACHE": str(tmp_path / "node")}
     command = [sys.executable, "-c", _OPEN, json.dumps(prepared.model_dump(mode="json"))]
     processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = [process.communicate(timeout=60)[0].split() for process in processes]
-    assert answers == [[str(int(here.pixels.sum())), "1797"]] * 2
+    outputs = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert outputs == [[str(int(images.pixels.sum())), "1797"]] * 2
     assert len([path for path in (tmp_path / "node/images").iterdir() if path.is_dir()]) == 1
 
 
-def test_another_node_with_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_with_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data.npz"
 
     def write(level: int) -> None:

@@ -1,4 +1,4 @@
-"""Each kind of data set, from files that the test writes, and what is said when they are not right."""
+"""Test each kind of data set on files that the tests write, and the errors of wrong files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def digit_pixels() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def write_folder(root: Path, test: str = "test", images: int = 6) -> Path:
-    """Two classes, `dark` and `light`, of wide grey pictures; in the middle a square, the sides are of another grey."""
+    """Write wide grey images of two classes, `dark` and `light`. The middle square and the sides differ in grey."""
     for part, count in (("train", images), (test, 2)):
         for name, level in (("dark", 10), ("light", 200)):
             (root / part / name).mkdir(parents=True)
@@ -44,20 +44,21 @@ def write_npz(path: Path, **changes: Any) -> Path:
     return path
 
 
-def settings(kind: str, path: Path, **others: Any) -> DataSettings:
-    return DataSettings(name=kind, path=path, validation=others.pop("validation", 0.5), **others)
+def settings(kind: str, path: Path, **changes: Any) -> DataSettings:
+    return DataSettings(name=kind, path=path, validation=changes.pop("validation", 0.5), **changes)
 
 
-def refusal(ask: Callable[[], object]) -> str:
+def refusal(attempt: Callable[[], object]) -> str:
+    """Return the error of an attempt; it must be one complete sentence."""
     with pytest.raises(UserError) as caught:
-        ask()
+        attempt()
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert sentence.endswith((".", "?"))
     return sentence
 
 
-def test_digits_test_set_is_the_last_fifth_of_each_class() -> None:
+def test_the_test_set_of_the_digits_is_the_last_fifth_of_each_class() -> None:
     source = read_source(DataSettings())
     _, labels = digit_pixels()
     expected = [int((labels == digit).sum()) // 5 for digit in range(10)]
@@ -85,13 +86,13 @@ def test_a_folder_of_images(tmp_path: Path, test: str) -> None:
     assert prepared.classes == ("dark", "light")
     assert prepared.counts == {"train": 6, "validation": 6, "test": 4}
     images = open_images(prepared)
-    # The middle square of 12x20 is columns 4 to 15, of one level; at most its edge may show the grey sides.
+    # The middle square of 12x20 pixels is columns 4 to 15 and has one level. Only its edge may show the grey sides.
     levels = images.pixels[:, 3, 3, 0].tolist()
     assert levels == [*range(10, 16), *range(200, 206), 10, 11, 200, 201]
     assert (images.pixels[:, :, 1:5] == images.pixels[:, 3:4, 3:4]).all()
 
 
-def test_a_folder_is_known_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_folder_does_not_depend_on_its_path(tmp_path: Path) -> None:
     here = prepare(settings("folder", write_folder(tmp_path / "here")), 6, 0)
     there = prepare(settings("folder", write_folder(tmp_path / "there")), 6, 0)
     assert here.settings.path != there.settings.path
@@ -100,7 +101,7 @@ def test_a_folder_is_known_by_its_content_wherever_it_lies(tmp_path: Path) -> No
     assert prepare(settings("folder", tmp_path / "there"), 6, 0).fingerprint != here.fingerprint
 
 
-def test_npz_of_grey_and_of_coloured_images(tmp_path: Path) -> None:
+def test_an_npz_file_holds_grey_or_coloured_images(tmp_path: Path) -> None:
     pixels, labels = digit_pixels()
     grey = open_images(prepare(settings("npz", write_npz(tmp_path / "grey.npz")), 8, 0))
     np.testing.assert_array_equal(grey.pixels[..., 2], pixels[:260])
@@ -112,7 +113,7 @@ def test_npz_of_grey_and_of_coloured_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_images(prepare(settings("npz", path), 8, 0)).pixels, coloured[:260])
 
 
-def test_labels_of_an_npz_may_be_any_whole_numbers(tmp_path: Path) -> None:
+def test_labels_of_an_npz_file_may_be_any_integers(tmp_path: Path) -> None:
     _, labels = digit_pixels()
     path = write_npz(tmp_path / "tens.npz", y_train=labels[:200] * 10, y_test=labels[200:260] * 10)
     prepared = prepare(settings("npz", path), 8, 0)
@@ -120,7 +121,7 @@ def test_labels_of_an_npz_may_be_any_whole_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_images(prepared).labels, labels[:260])
 
 
-def test_a_torchvision_data_set_that_is_there_is_not_fetched(tmp_path: Path) -> None:
+def test_a_torchvision_data_set_on_the_disk_is_not_downloaded(tmp_path: Path) -> None:
     pixels, labels = digit_pixels()
     raw = tmp_path / "MNIST/raw"
     raw.mkdir(parents=True)
@@ -133,71 +134,69 @@ def test_a_torchvision_data_set_that_is_there_is_not_fetched(tmp_path: Path) -> 
             (raw / f"{name}.gz").write_bytes(gzip.compress(content))
     prepared = prepare(settings("MNIST", tmp_path), 8, 0)
     assert prepared.classes[3] == "3 - three"
-    images_ = open_images(prepared)
-    np.testing.assert_array_equal(images_.pixels[..., 0], pixels[:400])
-    np.testing.assert_array_equal(images_.labels, labels[:400])
+    digits = open_images(prepared)
+    np.testing.assert_array_equal(digits.pixels[..., 0], pixels[:400])
+    np.testing.assert_array_equal(digits.labels, labels[:400])
 
 
-def test_cifar10_subset(shared: Path) -> None:
+def test_two_classes_of_cifar10_are_split(shared: Path) -> None:
     prepared = prepare(settings("npz", shared / "data/cifar10_subset12k.npz", classes=2, validation=100), 32, 0)
     assert prepared.counts == {"train": 1800, "validation": 200, "test": 400}
     assert all(0.3 < mean < 0.6 for mean in prepared.mean)
 
 
 @pytest.mark.parametrize(
-    ("make", "complaint"),
+    ("make", "message"),
     [
         (lambda p: DataSettings(name="CIFAR11"), "the nearest is 'CIFAR10'"),
         (lambda p: DataSettings(name="zzz"), "digits, folder, npz"),
         (lambda p: DataSettings(name="VOCDetection"), "no image classification data set"),
         (lambda p: settings("folder", p / "absent"), "There is nothing at"),
-        (lambda p: settings("folder", p), "has not a train/ folder"),
+        (lambda p: settings("folder", p), "has no train/ folder"),
         (lambda p: settings("npz", p / "absent.npz"), "There is nothing at"),
         (lambda p: settings("npz", write_npz(p / "a.npz", y_test=None)), "lacks y_test"),
         (lambda p: settings("npz", write_npz(p / "b.npz", x_train=np.zeros((200, 8, 8)))), "float64"),
-        (lambda p: settings("npz", write_npz(p / "c.npz", y_train=np.zeros(3, int))), "one whole number for each"),
+        (lambda p: settings("npz", write_npz(p / "c.npz", y_train=np.zeros(3, int))), "one integer label for each"),
         (lambda p: settings("npz", write_npz(p / "d.npz", y_test=np.full(60, 11))), "class 11"),
         (lambda p: DataSettings(classes=11), "asks for 11 classes, and the data set has 10"),
         (lambda p: DataSettings(classes=("3", "4", "tree")), "'tree'"),
         (lambda p: DataSettings(classes=(3, 10)), "classes 0 to 9"),
-        (lambda p: DataSettings(classes=("3", 3)), "over again"),
+        (lambda p: DataSettings(classes=("3", 3)), "lists only the class"),
         (lambda p: DataSettings(validation=160), "'0' leaves it without a training image"),
         (lambda p: DataSettings(fraction=0.01, validation=0.2), "without a validation image"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(
-    tmp_path: Path, make: Callable[[Path], DataSettings], complaint: str
-) -> None:
-    assert complaint in refusal(lambda: prepare(make(tmp_path), 8, 0))
+def test_an_error_is_one_sentence(tmp_path: Path, make: Callable[[Path], DataSettings], message: str) -> None:
+    assert message in refusal(lambda: prepare(make(tmp_path), 8, 0))
 
 
 def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
-    def ask(root: Path) -> PreparedData:
+    def prepare_folder(root: Path) -> PreparedData:
         return prepare(settings("folder", root), 6, 0)
 
     (tmp_path / "half/train").mkdir(parents=True)
-    assert "has not a test/ or val/ folder" in refusal(lambda: ask(tmp_path / "half"))
+    assert "has no test/ or val/ folder" in refusal(lambda: prepare_folder(tmp_path / "half"))
     (tmp_path / "half/test").mkdir()
-    assert "has no images" in refusal(lambda: ask(tmp_path / "half"))
+    assert "has no images" in refusal(lambda: prepare_folder(tmp_path / "half"))
 
     empty_class = write_folder(tmp_path / "empty-class")
     (empty_class / "train/none").mkdir()
-    assert "Class 'none' has no training image" in refusal(lambda: ask(empty_class))
+    assert "Class 'none' has no training image" in refusal(lambda: prepare_folder(empty_class))
     (empty_class / "train/none").rmdir()
     (empty_class / "test/other").mkdir()
-    assert "'other'" in refusal(lambda: ask(empty_class))
+    assert "'other'" in refusal(lambda: prepare_folder(empty_class))
 
     broken = write_folder(tmp_path / "broken")
     picture = broken / "train/dark/3.png"
     picture.write_bytes(picture.read_bytes()[:40])
-    assert str(picture) in refusal(lambda: ask(broken))
+    assert str(picture) in refusal(lambda: prepare_folder(broken))
     picture.write_text("not an image")
-    assert str(picture) in refusal(lambda: ask(broken))
+    assert str(picture) in refusal(lambda: prepare_folder(broken))
     Image.new("L", (12, 12), 50).save(picture)
-    assert ask(broken).counts["train"] == 6
+    assert prepare_folder(broken).counts["train"] == 6
 
 
-def test_npz_that_is_no_npz(tmp_path: Path) -> None:
+def test_a_text_is_not_an_npz_file(tmp_path: Path) -> None:
     path = tmp_path / "text.npz"
     path.write_text("hello")
     assert "cannot be read" in refusal(lambda: prepare(settings("npz", path), 8, 0))

@@ -109,7 +109,7 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: S
             module.momentum = None
         if isinstance(module, nn.Dropout):
             module.eval()
-    rows = images.recalibration(SETTINGS.recalibration_images)
+    rows = images.recalibration_rows(SETTINGS.recalibration_images)
     with torch.no_grad():
         for start in range(0, len(rows) // 32 * 32, 32):
             network(batch(images, rows[start : start + 32])[0])

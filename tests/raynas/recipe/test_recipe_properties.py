@@ -1,4 +1,4 @@
-"""Whatever a recipe holds, it is a recipe or is refused in one sentence; no other exception reaches a user."""
+"""Test with random content that a recipe is valid or ends in a UserError of one sentence, and in nothing else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import search_spaces
-from raynas.recipe.recipe import Recipe, difference
-from raynas.study import method
+from raynas.recipe.recipe import FREE_KEYS, Recipe
+from raynas.storage.difference import difference
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from search_spaces.errors import UserError
 
@@ -76,62 +77,62 @@ VALID: list[dict[str, Any]] = [
 ]
 
 
-def refused(attempt: Callable[[], object]) -> bool:
-    """Whether an attempt ends in a UserError; no other exception may end it, and its sentence is one line."""
-    said = ""
+def is_refused(attempt: Callable[[], object]) -> bool:
+    """Return whether an attempt ends in a UserError. The message must be one line; other errors are not caught."""
+    message = ""
     try:
         attempt()
-    except UserError as refusal:
-        said = str(refusal)
-        assert said
-    assert len(said.splitlines()) <= 1
-    return bool(said)
+    except UserError as error:
+        message = str(error)
+        assert message
+    assert len(message.splitlines()) <= 1
+    return bool(message)
 
 
 def read(source: str | Path | dict[str, Any], changes: list[str] | None = None) -> Recipe | None:
-    """The recipe, if it is one; a recipe comes back from what is written down of it."""
-    found: list[Recipe] = []
-    if refused(lambda: found.append(Recipe.read(source, changes or []))):
+    """Return the recipe, or None if it is refused. A valid recipe must be the same after writing and reading."""
+    recipes: list[Recipe] = []
+    if is_refused(lambda: recipes.append(Recipe.read(source, changes or []))):
         return None
-    (recipe,) = found
-    refused(lambda: method.of_recipe(recipe))
-    written = recipe.json_value()
-    again = yaml.safe_load(yaml.safe_dump(written, sort_keys=False, allow_unicode=True))
-    if "nan" not in repr(written):
-        assert list(difference(again, written)) == []
-        assert Recipe.read(again).identity() == recipe.identity()
+    (recipe,) = recipes
+    is_refused(lambda: method_of_recipe(recipe))
+    content = recipe.json_value()
+    copy = yaml.safe_load(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    if "nan" not in repr(content):
+        assert list(difference(copy, content, FREE_KEYS)) == []
+        assert Recipe.read(copy).identity() == recipe.identity()
     return recipe
 
 
 @st.composite
 def mutated(draw: st.DrawFn, whole: dict[str, Any], times: int = 3) -> dict[str, Any]:
-    """A mapping with some values replaced, removed or added, in any depth."""
+    """Draw a mapping with some values replaced, removed or added, at any depth."""
     content = deepcopy(whole)
     for _ in range(draw(st.integers(1, times))):
-        place: Any = content
-        while inner := [key for key in place if isinstance(place[key], dict)]:
+        mapping: Any = content
+        while inner := [key for key in mapping if isinstance(mapping[key], dict)]:
             if draw(st.booleans()):
                 break
-            place = place[draw(st.sampled_from(inner))]
+            mapping = mapping[draw(st.sampled_from(inner))]
         kind = draw(st.sampled_from(["replace", "remove", "add"]))
-        if kind == "add" or not place:
-            place[draw(WORDS | SCALARS)] = draw(VALUES)
+        if kind == "add" or not mapping:
+            mapping[draw(WORDS | SCALARS)] = draw(VALUES)
         elif kind == "replace":
-            place[draw(st.sampled_from(list(place)))] = draw(VALUES)
+            mapping[draw(st.sampled_from(list(mapping)))] = draw(VALUES)
         else:
-            del place[draw(st.sampled_from(list(place)))]
+            del mapping[draw(st.sampled_from(list(mapping)))]
     return content
 
 
 @settings(max_examples=150)
 @given(st.sampled_from(VALID).flatmap(mutated))
-def test_a_recipe_with_anything_in_it_is_one_or_is_refused(content: dict[str, Any]) -> None:
+def test_a_changed_recipe_is_valid_or_refused(content: dict[str, Any]) -> None:
     read(content)
 
 
 @settings(max_examples=50)
 @given(st.dictionaries(WORDS | st.sampled_from([*Recipe.model_fields]) | SCALARS, VALUES, max_size=5))
-def test_a_mapping_of_anything_is_a_recipe_or_is_refused(content: dict[str, Any]) -> None:
+def test_any_mapping_is_valid_or_refused(content: dict[str, Any]) -> None:
     read(content)
 
 
@@ -153,7 +154,7 @@ TEXTS = st.text(max_size=40) | st.lists(
 @example(b"{method: spos, space: darts, search: &a {x: *a}}")
 @example(b'{method: spos, space: darts, notes: ["\\ud800"]}')
 @example(b'{method: spos, space: darts, budget: {"a\\nb": 3}}')
-def test_a_file_of_anything_is_a_recipe_or_is_refused(content: bytes) -> None:
+def test_any_file_is_valid_or_refused(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "recipe.yaml").write_bytes(content)
         read(Path(folder) / "recipe.yaml")
@@ -166,7 +167,7 @@ def test_a_file_of_anything_is_a_recipe_or_is_refused(content: bytes) -> None:
 @example("seed", "2001-02-30")
 @example("a\nb", "[")
 @example("space.name", "'a\\nb'")
-def test_any_change_makes_a_recipe_or_is_refused(path: str, value: str) -> None:
+def test_any_change_is_valid_or_refused(path: str, value: str) -> None:
     before = repr(VALID[0])
     read(VALID[0], [f"{path}={value}"])
     read(VALID[0], [path])
@@ -175,43 +176,44 @@ def test_any_change_makes_a_recipe_or_is_refused(path: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 5000, "no\0name", "\ud800", "", ".", "a\nb"])
 def test_a_recipe_of_any_name_is_refused(name: str) -> None:
-    assert refused(lambda: Recipe.read(name))
+    assert is_refused(lambda: Recipe.read(name))
 
 
-def test_a_recipe_that_cannot_be_read_is_refused() -> None:
-    """By nobody: a process's memory has nothing at its beginning."""
-    assert refused(lambda: Recipe.read("/proc/self/mem"))
+def test_a_file_that_cannot_be_read_is_refused() -> None:
+    # No user can read this file: the memory of a process has no page at its beginning.
+    assert is_refused(lambda: Recipe.read("/proc/self/mem"))
 
 
-def planned(content: dict[str, Any]) -> None:
+def plan_or_refuse(content: dict[str, Any]) -> None:
+    """Plan a recipe. Only a UserError may stop it."""
     recipe = read(content)
     if recipe is not None:
-        refused(lambda: method.of_recipe(recipe).check(plan(recipe)))
+        is_refused(lambda: method_of_recipe(recipe).check(plan(recipe)))
 
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_plan_of_any_space_budget_and_fit_is_made_or_refused(data: st.DataObject) -> None:
-    """Of the digits alone: no other images may be read or downloaded."""
+def test_any_space_budget_and_fit_is_planned_or_refused(data: st.DataObject) -> None:
+    """All plans use the digits, so that no other images are read or downloaded."""
     whole = data.draw(st.sampled_from(VALID))
     content = {**whole, "data": {"name": "digits", "fraction": 0.1}}
     for part in data.draw(st.sets(st.sampled_from(["space", "budget", "latency", "fit", "method"]), min_size=1)):
         content[part] = data.draw(mutated(whole.get(part, {}), times=2))
-    planned(content)
+    plan_or_refuse(content)
 
 
 @pytest.mark.parametrize("name", ["nas-bench-macro", "fbnetv2-f", "darts", "nats-bench"])
 @pytest.mark.parametrize("value", [1e308, 1e15, 10**30, float("nan"), 0])
 def test_no_setting_overflows(name: str, value: float) -> None:
-    for setting, former in search_spaces.load(name).settings.items():
-        asked = [value] * len(former) if isinstance(former, list) else value
-        planned({"method": "spos", "space": {"name": name, setting: asked}})
+    for setting, default in search_spaces.load(name).settings.items():
+        changed = [value] * len(default) if isinstance(default, list) else value
+        plan_or_refuse({"method": "spos", "space": {"name": name, setting: changed}})
 
 
 @pytest.mark.parametrize("path", ["no\0file.yaml", "~nobody/x.yaml", "x" * 5000 + ".yaml", "/", "a\nb.py"])
-def test_no_path_ends_in_another_exception(path: str) -> None:
+def test_any_path_is_planned_or_refused(path: str) -> None:
     small = {"method": "spos", "space": {"name": "nas-bench-macro", "resolution": 16}}
-    planned({**small, "latency": {"path": path}})
-    planned({**small, "data": {"name": "folder", "path": path}})
-    planned({**small, "space": {"name": path}})
-    planned({**small, "space": {"name": "mine", "file": {"path": path, "sha256": ""}}})
+    plan_or_refuse({**small, "latency": {"path": path}})
+    plan_or_refuse({**small, "data": {"name": "folder", "path": path}})
+    plan_or_refuse({**small, "space": {"name": path}})
+    plan_or_refuse({**small, "space": {"name": "mine", "file": {"path": path, "sha256": ""}}})

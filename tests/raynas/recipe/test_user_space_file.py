@@ -1,10 +1,8 @@
-"""PAD-NAS, unchanged, on spaces that it was not written for: other families, and a user's own files far from here."""
+"""Test recipes whose space is a file of the user, and PAD-NAS on such spaces and on other families."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import begin_run_folder, check_run_folder, default_folder, plan
 from search_spaces import UserError, from_specification
 from tests.faults.runs import Command
+from tests.support.command import run_raynas
 
 YAML = """
 name: my-space
@@ -67,31 +66,34 @@ def recipe(space: dict[str, Any] | str) -> Recipe:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with both files."""
+def folder_of_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working directory, which holds both space files."""
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
-def begun(recipe: Recipe, out: Path) -> RunFolder:
-    """The folder of a run that has begun a step."""
+def begin_run(recipe: Recipe, out: Path) -> RunFolder:
+    """Create the folder of a run that has begun a step."""
     folder = RunFolder(out)
     begin_run_folder(folder, plan(recipe, out))
     folder.write_json("study.json", {"steps": [{"name": "supernet"}]})
     return folder
 
 
-@pytest.mark.parametrize(("name", "called"), [("my-space.yaml", "my-space"), ("./my_space.py", "mine")])
-def test_a_recipe_that_runs_knows_what_the_file_held_and_not_where_it_lay(own: Path, name: str, called: str) -> None:
-    given = recipe({"name": name, "width": 0.5})
-    planned = plan(given)
-    assert (planned.space.name, planned.space.num_classes) == (called, 4)
-    kept = planned.recipe.space
-    assert (kept["name"], kept["width"], kept["file"]["path"], len(kept["file"]["sha256"])) == (called, 0.5, name, 64)
-    assert default_folder(planned.recipe) == Path("runs") / f"pad-nas-{called}-{planned.recipe.identity()[:6]}"
-    moved = (own / name).rename(own / f"moved{Path(name).suffix}")
+@pytest.mark.parametrize(("name", "space_name"), [("my-space.yaml", "my-space"), ("./my_space.py", "mine")])
+def test_the_content_of_a_space_file_decides_a_run_and_its_path_does_not(
+    folder_of_spaces: Path, name: str, space_name: str
+) -> None:
+    user_recipe = recipe({"name": name, "width": 0.5})
+    planned = plan(user_recipe)
+    assert (planned.space.name, planned.space.num_classes) == (space_name, 4)
+    space = planned.recipe.space
+    assert (space["name"], space["width"], space["file"]["path"]) == (space_name, 0.5, name)
+    assert len(space["file"]["sha256"]) == 64
+    assert default_folder(planned.recipe) == Path("runs") / f"pad-nas-{space_name}-{planned.recipe.identity()[:6]}"
+    moved = (folder_of_spaces / name).rename(folder_of_spaces / f"moved{Path(name).suffix}")
     elsewhere = plan(recipe({"name": str(moved), "width": 0.5})).recipe
     assert elsewhere.identity() == planned.recipe.identity()
     moved.write_text(moved.read_text() + "\n# changed")
@@ -100,62 +102,60 @@ def test_a_recipe_that_runs_knows_what_the_file_held_and_not_where_it_lay(own: P
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_run_goes_on_from_its_copy_and_refuses_a_changed_file(own: Path, name: str) -> None:
-    given, out = recipe(name), own / "out"
-    folder = begun(given, out)
+def test_a_run_continues_with_its_copy_and_refuses_a_changed_file(folder_of_spaces: Path, name: str) -> None:
+    user_recipe, out = recipe(name), folder_of_spaces / "out"
+    folder = begin_run(user_recipe, out)
     check_run_folder(folder)
     copy = f"space{Path(name).suffix}"
     assert (out / copy).read_text() == FILES[name]
-    kept = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")))
+    run_recipe = Recipe.read(yaml.safe_load(folder.read("recipe.yaml")))
 
-    (own / name).unlink()
-    for again in (given, kept):
-        planned = plan(again, out)
+    (folder_of_spaces / name).unlink()
+    for repeated in (user_recipe, run_recipe):
+        planned = plan(repeated, out)
         begin_run_folder(folder, planned)
-        assert planned.recipe == kept
+        assert planned.recipe == run_recipe
         assert from_specification(planned.space.specification()).choices == planned.space.choices
-    with pytest.raises(UserError, match=rf"There is no file {name} in {own}\."):
-        plan(given, own / "another")
+    with pytest.raises(UserError, match=rf"There is no file {name} in {folder_of_spaces}\."):
+        plan(user_recipe, folder_of_spaces / "another")
 
-    (own / name).write_text(FILES[name] + "\n# changed")
+    (folder_of_spaces / name).write_text(FILES[name] + "\n# changed")
     with pytest.raises(UserError, match=rf"{name} has changed since the run in {out} began: change it back"):
-        begin_run_folder(folder, plan(given, out))
-    begin_run_folder(folder, plan(kept, out))
+        begin_run_folder(folder, plan(user_recipe, out))
+    begin_run_folder(folder, plan(run_recipe, out))
     (out / copy).write_text("changed")
     with pytest.raises(UserError, match=rf"{out}/{copy} is not what the run began with"):
-        plan(kept, out)
+        plan(run_recipe, out)
     with pytest.raises(UserError, match=rf"{name} is not what the run began with"):
-        plan(kept)
+        plan(run_recipe)
 
 
-def test_a_folder_with_a_users_own_file_is_not_taken_for_a_run(own: Path) -> None:
-    (own / "out").mkdir()
-    (own / "out" / "space.py").write_text(PYTHON)
+def test_a_folder_with_a_space_file_is_not_a_run_folder(folder_of_spaces: Path) -> None:
+    (folder_of_spaces / "out").mkdir()
+    (folder_of_spaces / "out" / "space.py").write_text(PYTHON)
     with pytest.raises(UserError, match="is not empty and is not the folder of a run"):
-        check_run_folder(RunFolder(own / "out"))
+        check_run_folder(RunFolder(folder_of_spaces / "out"))
 
 
-def test_a_function_that_does_not_take_the_number_of_classes(own: Path) -> None:
+def test_a_space_function_must_take_the_number_of_classes(folder_of_spaces: Path) -> None:
     text = PYTHON.replace("family(**settings)", "family(width=settings.get('width', 1.0))")
-    (own / "my_space.py").write_text(text)
+    (folder_of_spaces / "my_space.py").write_text(text)
     with pytest.raises(UserError, match="mine has 2 classes whatever it is asked for, and the data has 4"):
         plan(recipe("my_space.py"))
-    (own / "my_space.py").write_text(text.replace("layers: int = 2, **settings", "layers: int = 2, settings={}"))
+    (folder_of_spaces / "my_space.py").write_text(
+        text.replace("layers: int = 2, **settings", "layers: int = 2, settings={}")
+    )
     with pytest.raises(UserError, match=r"my_space\.py has no setting 'num_classes'; there are layers, settings"):
         plan(recipe("my_space.py"))
 
 
-def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "raynas"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=400)
-
-
-def searched(folder: Path, name: str) -> Command:
+def search_command(folder: Path, name: str) -> Command:
+    """Return the command that searches a space with PAD-NAS."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "space": {"name": name, "width": 0.25}}))
     return Command(folder / "recipe.yaml", folder / "out")
 
 
-def must_be_whole(out: Path, space: str) -> None:
+def check_outcome(out: Path, space: str) -> None:
     outcome = raynas.load(out)
     assert list(outcome.table["step"].unique()) == ["search-2", "final"]
     assert outcome.space["name"] == space
@@ -167,24 +167,24 @@ def must_be_whole(out: Path, space: str) -> None:
 @pytest.mark.parametrize("name", ["fbnet", "mnasnet"])
 def test_pad_nas_on_another_family(tmp_path: Path, cluster: None, name: str) -> None:
     raynas.run(recipe({"name": name, "width": 0.25, "resolution": 32}), tmp_path / "out")
-    must_be_whole(tmp_path / "out", name)
+    check_outcome(tmp_path / "out", name)
 
 
 @pytest.mark.slow
-def test_pad_nas_on_a_python_file_that_moves_away_while_it_runs(own: Path) -> None:
-    """The driver is killed in its search, the file goes, and the same command goes on."""
-    command = searched(own, "my_space.py")
+def test_pad_nas_on_a_python_file_that_moves_away_while_it_runs(folder_of_spaces: Path) -> None:
+    """The driver is killed in its search, the file is moved, and the same command continues the run."""
+    command = search_command(folder_of_spaces, "my_space.py")
     command.kill_when(lambda out: any(out.glob("steps/*-search-2")))
-    (own / "my_space.py").rename(own / "away.py")
+    (folder_of_spaces / "my_space.py").rename(folder_of_spaces / "away.py")
     command.finish()
-    must_be_whole(own / "out", "mine")
+    check_outcome(folder_of_spaces / "out", "mine")
 
 
 @pytest.mark.slow
-def test_pad_nas_on_a_yaml_file_that_moves_away_before_its_best_is_trained(own: Path) -> None:
-    searched(own, "my-space.yaml").finish()
-    (own / "my-space.yaml").rename(own / "away.yaml")
-    must_be_whole(own / "out", "my-space")
-    fitted = ended(own, "fit", "out", "--json")
+def test_pad_nas_on_a_yaml_file_that_moves_away_before_stand_alone_training(folder_of_spaces: Path) -> None:
+    search_command(folder_of_spaces, "my-space.yaml").finish()
+    (folder_of_spaces / "my-space.yaml").rename(folder_of_spaces / "away.yaml")
+    check_outcome(folder_of_spaces / "out", "my-space")
+    fitted = run_raynas(folder_of_spaces, "fit", "out", "--json")
     assert fitted.returncode == 0, fitted.stderr
-    assert json.loads(fitted.stdout)["architecture"] == raynas.load(own / "out").best["architecture"]
+    assert json.loads(fitted.stdout)["architecture"] == raynas.load(folder_of_spaces / "out").best["architecture"]

@@ -1,4 +1,4 @@
-"""The process of a training's controller ends where Python does."""
+"""Test that the controller process of a training exits with Python, before Ray's teardown."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import ray
 
 from tests.faults.runs import told
 
-LEAVE = """
+SCRIPT = """
 import atexit
 import threading
 atexit.register(threading.Event().wait)
-from raynas.runtime.controller_exit import Leaving
-{leave}
+from raynas.runtime.controller_exit import ImmediateExit
+{register}
 print("ended", flush=True)
 """
 
 
-def ends(leave: str, within_seconds: float) -> bool:
-    """Whether a process ends that would wait for ever once Python has ended."""
-    process = subprocess.Popen([sys.executable, "-c", LEAVE.format(leave=leave)], stdout=subprocess.PIPE, text=True)
+def exits(register: str, within_seconds: float) -> bool:
+    """Return whether a process exits although one of its exit functions waits forever."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(register=register)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ended\n"
     try:
@@ -36,17 +38,17 @@ def ends(leave: str, within_seconds: float) -> bool:
         process.stdout.close()
 
 
-def test_nothing_that_would_wait_keeps_a_controller() -> None:
-    assert ends("Leaving().after_controller_start(None)", within_seconds=60)
-    assert not ends("", within_seconds=1)
+def test_an_exit_function_that_waits_does_not_keep_a_controller() -> None:
+    assert exits("ImmediateExit().after_controller_start(None)", within_seconds=60)
+    assert not exits("", within_seconds=1)
 
 
-def test_ray_destroys_nothing_in_the_controllers_of_trainings(fitted_run: Path) -> None:
+def test_the_controllers_of_trainings_skip_the_teardown_of_ray(fitted_run: Path) -> None:
     node = ray._private.worker._global_node
     assert node is not None
     logs = Path(node.get_logs_dir_path())
-    said = [file for file in logs.glob("worker-*.out") if "actor_name:TrainController" in file.read_text()]
-    numbers = [file.stem.rpartition("-")[2] for file in said]
+    outputs = [file for file in logs.glob("worker-*.out") if "actor_name:TrainController" in file.read_text()]
+    numbers = [file.stem.rpartition("-")[2] for file in outputs]
     assert numbers
     while any("TrainController" in told(int(number), "cmdline") for number in numbers):
         time.sleep(0.1)

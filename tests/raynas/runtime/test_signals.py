@@ -1,4 +1,4 @@
-"""The first Ctrl-C or SIGTERM lets a process end in good order, a second one of either ends it at once."""
+"""Test that a first Ctrl-C or SIGTERM stops a process cleanly, and that a second signal ends it at once."""
 
 import signal
 import subprocess
@@ -10,17 +10,17 @@ import pytest
 
 WORK = """
 import time
-from raynas.runtime.signals import ending_in_good_order
+from raynas.runtime.signals import stop_on_signal
 
 try:
-    with ending_in_good_order():
+    with stop_on_signal():
         try:
             print("works", flush=True)
             time.sleep(600)
         finally:
-            print("writes what is finished", flush=True)
+            print("writes results", flush=True)
             input()
-            print("has written it", flush=True)
+            print("has written results", flush=True)
 except KeyboardInterrupt:
     print("was stopped", flush=True)
 """
@@ -29,7 +29,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 @contextmanager
 def stopped_by(first: signal.Signals) -> Iterator[subprocess.Popen[str]]:
-    """A process that ends in good order when it is given a line."""
+    """Yield a process after its first signal. It writes its results when it reads a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", WORK], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -38,24 +38,24 @@ def stopped_by(first: signal.Signals) -> Iterator[subprocess.Popen[str]]:
             assert process.stdout is not None
             assert process.stdout.readline() == "works\n"
             process.send_signal(first)
-            assert process.stdout.readline() == "writes what is finished\n"
+            assert process.stdout.readline() == "writes results\n"
             yield process
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_lets_it_end_in_good_order(number: signal.Signals) -> None:
+def test_the_first_signal_stops_a_process_cleanly(number: signal.Signals) -> None:
     with stopped_by(number) as process:
-        said, wrong = process.communicate("\n", timeout=60)
-    assert (process.returncode, said, wrong) == (0, "has written it\nwas stopped\n", "")
+        output, errors = process.communicate("\n", timeout=60)
+    assert (process.returncode, output, errors) == (0, "has written results\nwas stopped\n", "")
 
 
 @pytest.mark.parametrize("second", SIGNALS)
 @pytest.mark.parametrize("first", SIGNALS)
-def test_the_second_ends_it_at_once(first: signal.Signals, second: signal.Signals) -> None:
+def test_the_second_signal_ends_a_process_at_once(first: signal.Signals, second: signal.Signals) -> None:
     with stopped_by(first) as process:
         process.send_signal(second)
         assert process.wait(60) == 130
-        said, wrong = process.communicate()
-    assert (said, wrong) == ("", "")
+        output, errors = process.communicate()
+    assert (output, errors) == ("", "")

@@ -80,7 +80,7 @@ SETTINGS = [
     _of_digits("true for a number of classes", "classes=true", "a count of at least 2"),
     _of_digits("an unknown class", "classes=[1, twelve]", "'twelve', which the data set does not have"),
     _of_digits("a class beyond the last", "classes=[1, 10]", "has classes 0 to 9"),
-    _of_digits("a class twice", "classes=[3, 3]", "names one class, '3', over again"),
+    _of_digits("a class twice", "classes=[3, 3]", "lists only the class '3'"),
     _of_digits("none of the images", "fraction=0", "greater than 0"),
     _of_digits("more than all images", "fraction=1.5", "less than or equal to 1"),
     _of_digits("not a number of images", "fraction=.nan", "fraction = nan"),
@@ -92,12 +92,12 @@ SETTINGS = [
 ]
 
 FOLDERS = [
-    _of_folder("nothing at the path", "names a folder that exists"),
-    _of_folder("a file for a folder", "has not a train/ folder", file("images", "no folder")),
-    _of_folder("no train/", "has not a train/ folder", images("cat", "dog", parts=("val",))),
-    _of_folder("no test/ or val/", "has not a test/ or val/ folder", images("cat", "dog", parts=("train",))),
+    _of_folder("nothing at the path", "a folder that exists"),
+    _of_folder("a file for a folder", "has no train/ folder", file("images", "no folder")),
+    _of_folder("no train/", "has no train/ folder", images("cat", "dog", parts=("val",))),
+    _of_folder("no test/ or val/", "has no test/ or val/ folder", images("cat", "dog", parts=("train",))),
     _of_folder("no image at all", "has no images", images("cat", "dog", each=0)),
-    _of_folder("one class of images", "has one class alone, 'cat'", images("cat")),
+    _of_folder("one class of images", "has only one class, 'cat'", images("cat")),
     _of_folder("a class without images", "'bird' has no training image", images("bird", each=0), images("cat", "dog")),
     _of_folder(
         "a class to test alone",
@@ -136,7 +136,7 @@ FOLDERS = [
 ]
 
 ARRAYS = [
-    _of_npz("no .npz there", "names a npz that exists", lambda folder: None),
+    _of_npz("no .npz there", "an .npz file that exists", lambda folder: None),
     _of_npz("a text named .npz", "cannot be read as an .npz file", file("images.npz", "no arrays")),
     _of_npz("an .npz of no bytes", "cannot be read as an .npz file", file("images.npz", "")),
     _of_npz("an .npz cut short", "cannot be read as an .npz file", several(_arrays(), _cut_short("images.npz"))),
@@ -153,9 +153,9 @@ ARRAYS = [
     _of_npz("channels first", "has shape (40, 3, 16, 16)", _arrays(x_train=np.zeros((40, 3, 16, 16), np.uint8))),
     _of_npz("images of no pixels", "has shape (40, 0, 0)", _arrays(x_train=np.zeros((40, 0, 0), np.uint8))),
     _of_npz("images of floats", "of float64", _arrays(x_train=np.zeros((40, 16, 16)))),
-    _of_npz("labels of floats", "not one whole number for each", _arrays(y_train=_LABELS.astype(float))),
-    _of_npz("fewer labels than images", "not one whole number for each", _arrays(y_train=_LABELS[:8])),
-    _of_npz("one class of arrays", "has one class alone, '0'", _arrays(y_train=0 * _LABELS, y_test=0 * _LABELS[:8])),
+    _of_npz("labels of floats", "must hold one integer label for each", _arrays(y_train=_LABELS.astype(float))),
+    _of_npz("fewer labels than images", "must hold one integer label for each", _arrays(y_train=_LABELS[:8])),
+    _of_npz("one class of arrays", "has only one class, '0'", _arrays(y_train=0 * _LABELS, y_test=0 * _LABELS[:8])),
     _of_npz("a negative class to test alone", "test images of class -1", _arrays(y_test=_LABELS[:8] - 1)),
     _of_npz("nothing to test with", "no test image", _arrays(x_test=_GOOD["x_test"][:0], y_test=_LABELS[:0])),
 ]

@@ -144,8 +144,8 @@ COMMANDS = [
     _auto("auto with too low a limit", "--max-params", "1", said="params can be"),
     _auto("auto in no time", "--max-macs", "1M", "--minutes", "0", said="Invalid value for '--minutes'"),
     _auto("auto for ever", "--max-macs", "1M", "--minutes", "inf", said="Invalid value for '--minutes'"),
-    _auto("auto with no images", "--max-macs", "1M", said="names a folder that exists", given=None),
-    _auto("auto with one class", "--max-macs", "1M", said="has one class alone, 'cat'", given=images("cat")),
+    _auto("auto with no images", "--max-macs", "1M", said="a folder that exists", given=None),
+    _auto("auto with one class", "--max-macs", "1M", said="has only one class, 'cat'", given=images("cat")),
     _auto("auto into a file", "--max-macs", "1M", "--out", "recipe.yaml/x", said="cannot be written"),
     _auto(
         "auto over another recipe",
