@@ -23,7 +23,7 @@ from raynas.data import Images, open_images, training_batch
 from raynas.interfaces.costs import costs_of
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, Objective, TrainingStep
 from raynas.results.evaluation_table import EvaluationTable
-from raynas.runtime.process import prepare_process, is_out_of_memory
+from raynas.runtime.process import is_out_of_memory, prepare_process
 from raynas.storage import lock
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import write_history
