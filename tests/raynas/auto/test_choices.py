@@ -106,7 +106,7 @@ def test_the_recipe_is_one_that_raynas_takes(machine: Machine, minutes: float) -
     assert recipe.method["name"] == ("spos" if minutes < 8 else "pad-nas")
     assert recipe.data.augment == "random-resized-crop"
     assert recipe.scale.train.workers == (8 if machine is SERVER else 1)
-    assert recipe.scale.gpus == (1 if machine is SERVER else 0)
+    assert recipe.scale.train.gpus == (1 if machine is SERVER else 0)
 
 
 def test_longer_is_more() -> None:

@@ -114,7 +114,7 @@ def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"is not the folder of a run"):
         export(str(tmp_path), None, "onnx", None)
     bare = tmp_path / "bare"
-    shutil.copytree(fitted_run, bare, ignore=shutil.ignore_patterns("fit-*.json"))
+    shutil.copytree(fitted_run, bare, ignore=shutil.ignore_patterns("standalone"))
     with pytest.raises(UserError, match=r"No network of .* was trained alone: its weights would be the supernet's"):
         export(str(bare), None, "onnx", None)
 

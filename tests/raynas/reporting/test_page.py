@@ -19,7 +19,7 @@ from raynas.cli import main
 from raynas.reporting.compare import compare, hypervolume
 from raynas.reporting.page import report
 from raynas.reporting.watch import status
-from raynas.results.fit_result import correlations, trained_alone, with_standalone
+from raynas.results.fit_result import correlations, standalone_rows, with_standalone
 from raynas.storage.run_folder import RunFolder
 from search_spaces import UserError
 from tests.support.absent import absent
@@ -165,14 +165,14 @@ def test_correlations_by_hand() -> None:
     both = with_standalone(table, fitted)
     assert both["standalone_top1"].tolist()[:4] == [50, 70, 60, 80]
     assert both["standalone_top1"].isna().tolist() == [False, False, False, False, True]
-    told = correlations(trained_alone(both, fitted))
+    told = correlations(standalone_rows(both, fitted))
     assert told is not None
     assert told["networks"] == 4
     assert told["kendall_tau"] == pytest.approx(4 / 6)
     assert told["spearman_rho"] == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert told["pearson_r"] == pytest.approx(np.corrcoef([10, 20, 30, 40], [50, 70, 60, 80])[0, 1])
-    assert correlations(trained_alone(both[:2], fitted)) is None
-    assert correlations(trained_alone(table, [])) is None
+    assert correlations(standalone_rows(both[:2], fitted)) is None
+    assert correlations(standalone_rows(table, [])) is None
 
 
 def test_the_run_and_its_table_tell_the_correlation(fitted_run: Path) -> None:

@@ -106,15 +106,17 @@ def begun(folder: Path, name: str = "run") -> RunFolder:
 def finished(folder: Path, name: str = "run", cost: str = "macs") -> RunFolder:
     """What a finished run leaves, but for its weights; nothing was trained for it."""
     run = begun(folder, name)
-    step: dict[str, Any] = {"name": "final", "what": "", "folder": "steps/01-final", "state": "finished"}
-    step |= {"arguments": {}, "result": {}, "seconds": 1.0, "worker_seconds": 1.0, "gpu_seconds": 0.0, "hash": ""}
+    step: dict[str, Any] = {"name": "final", "kind": "search", "description": "", "folder": "steps/01-final"}
+    step |= {"state": "finished", "identity": {}, "result": {}, "hash": ""}
+    step |= {"seconds": 1.0, "worker_seconds": 1.0, "gpu_seconds": 0.0}
     run.write_json("study.json", {"steps": [step]})
     space = plan(Recipe.read(RECIPE)).space
     costs: dict[str, float] = {"macs": 1000, "params": 100}
     only = Evaluation(
         space.parse(NETWORK), top1=50.0, top5=90.0, loss=1.0, images=10, costs=costs, feasible=True, seconds=1.0
     )
-    EvaluationTable(run).write("final", 0, 0, [only], {"study": "", "weights": "", "seed": 0, "reproducible": True})
+    shared = {"recipe_hash": "", "part": "validation", "weights_version": "", "seed": 0, "reproducible": True}
+    EvaluationTable(run).write("final", 0, 0, [only], shared)
     table = EvaluationTable(run).read()
     Outcome(run.uri, "pad-nas", space.specification(), table, "final", cost, weights=None).write()
     return run

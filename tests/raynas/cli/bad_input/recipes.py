@@ -56,7 +56,7 @@ VALUES = [
     changed("not a number", "training.clip_norm=.nan", "clip_norm = nan", "finite number"),
     changed("an infinite number", "training.weight_decay=.inf", "weight_decay = inf", "finite number"),
     changed("too large for a float", "fit.learning_rate=1.0e+400", "learning_rate = inf", "finite number"),
-    changed("infinitely many GPUs", "scale.gpus=.inf", "scale.gpus = inf", "finite number"),
+    changed("infinitely many GPUs", "scale.train.gpus=.inf", "scale.train.gpus = inf", "finite number"),
     changed("a word for true or false", "scale.deterministic=maybe", "valid boolean"),
     changed("a number for a part", "training=3", "training = 3", "a mapping of keys to values"),
     changed("a word for a list", "notes=hello", "notes = 'hello'", "it has to be a list"),

@@ -14,11 +14,11 @@ from raynas.networks.export import export
 from raynas.networks.fit import fit_architecture, fit_run
 from raynas.networks.trained_network import find_trained
 from raynas.results.evaluation_table import EvaluationTable
-from raynas.results.fit_result import correlations, networks, trained_alone, with_standalone
+from raynas.results.fit_result import correlations, read_networks, standalone_rows, with_standalone
 from raynas.results.outcome import Outcome, load
 from raynas.storage.progress import Quiet
 from raynas.storage.run_folder import RunFolder
-from raynas.storage.step_records import names
+from raynas.storage.step_records import step_names
 from raynas.study.steps import Steps
 from search_spaces import Architecture, UserError
 from search_spaces import load as load_space
@@ -31,14 +31,14 @@ OTHER, THIRD = "nas-bench-macro: k5e6 skip | skip skip skip | skip skip skip", s
 
 def outcome(folder: Path, top1: dict[str, float]) -> Outcome:
     """Of a run that has evaluated these architectures, with their true costs."""
-    Steps(RunFolder(folder), 1, 0, Quiet()).do("final", "", {}, 1, lambda _: {})
+    Steps(RunFolder(folder), 1, Quiet()).do("final", "evaluation", "", {}, lambda _: {})
     rows = []
     for text, accuracy in top1.items():
         architecture = SPACE.parse(text)
         costs = {key: float(amounts[0]) for key, amounts in COSTS.cost([architecture]).items()}
         rows.append(Evaluation(architecture, accuracy, 99.0, 0.5, 100, costs, 0.01))
     table = EvaluationTable(RunFolder(folder))
-    table.write("final", 0, 0, rows, {"study": "abc", "weights": "supernet:3", "seed": 5})
+    table.write("final", 0, 0, rows, {"recipe_hash": "abc", "part": "validation", "weights_version": "supernet:3", "seed": 5})
     return Outcome(str(folder), "spos", SPACE.specification(), table.read(), "final", "macs", None)
 
 
@@ -77,7 +77,7 @@ def test_every_isomorphic_row_has_the_stand_alone_figures_and_a_network_counts_o
     both = with_standalone(table, fitted)
     assert both["standalone_top1"].fillna(0).tolist() == [90, 90, 80, 60, 0]
     assert both["standalone_top5"].fillna(0).tolist() == [99, 99, 98, 96, 0]
-    alone = trained_alone(both, fitted)
+    alone = standalone_rows(both, fitted)
     assert alone["architecture"].tolist() == ["a", "c", "d"]
     told = correlations(alone)
     assert told is not None
@@ -93,13 +93,13 @@ def test_a_network_is_trained_once_and_found_under_each_of_its_texts(fitted_run:
     pairs = ((text, str(other)) for text in load(run).table["architecture"] for other in isomorphic_to(text))
     evaluated, written = next(pairs)
     (first,) = fit_run(str(run), [written], ["epochs=1"], Quiet())
-    steps = names(RunFolder(run))
+    steps = step_names(RunFolder(run))
     (again,) = fit_run(str(run), [evaluated, written], ["epochs=1"], Quiet())
     assert again == first
     assert first["architecture"] == written
-    assert names(RunFolder(run)) == steps
+    assert step_names(RunFolder(run)) == steps
     assert load(run).table.set_index("architecture")["standalone_top1"][evaluated].max() >= first["top1"]
-    told = {one["architecture"]: one["isomorphic"] for one in networks(RunFolder(run))}
+    told = {one["architecture"]: one["isomorphic"] for one in read_networks(RunFolder(run))}
     assert evaluated in told[written]
     assert find_trained(run, evaluated).figures["top1"] == find_trained(run, written).figures["top1"] >= first["top1"]
     card = export(str(run), evaluated, "safetensors", str(tmp_path / "net.safetensors"))
