@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from raynas.cli.main import main
-from raynas.storage.progress import plain_table, wide_console
+from raynas.reporting.terminal import plain_table, wide_console
 from tests.raynas.cli.bad_input import data, recipes, runs, spaces
 from tests.raynas.cli.bad_input.case import EXECUTED, RECIPE, Case, finished, write_recipe
 

@@ -18,7 +18,7 @@ from torch import nn
 import search_spaces
 from raynas.cli.main import main
 from raynas.latency import measurement
-from raynas.latency.measurement import agreement
+from raynas.latency.measurement import compare_times
 from raynas.storage.progress import Quiet
 from search_spaces import LatencyTable, SearchSpace, UserError
 from search_spaces.latency_table import LatencyKey, TimedBlock
@@ -110,14 +110,14 @@ def test_check_compares_sums_with_whole_networks(raynas: Command, space: SearchS
 
 
 def test_agreement_by_hand() -> None:
-    found = agreement([1, 2, 4], [2, 3, 4])
+    found = compare_times([1, 2, 4], [2, 3, 4])
     assert (found.pearson, found.spearman, found.kendall) == pytest.approx((3 / math.sqrt(28 / 3), 1, 1))
     assert (found.bias_ms, found.rms_error_ms) == pytest.approx((-2 / 3, math.sqrt(2 / 3)))
     assert (found.bias_percent, found.mean_error_percent) == pytest.approx((-250 / 9, 250 / 9))
     # without the bias the errors are -1/3, -1/3 and 2/3
     assert found.unbiased_rms_error_ms == pytest.approx(math.sqrt(2) / 3)
     assert found.unbiased_mean_error_percent == pytest.approx(100 * (1 / 6 + 1 / 9 + 1 / 6) / 3)
-    assert agreement([2, 2], [1, 3]).kendall is None
+    assert compare_times([2, 2], [1, 3]).kendall is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_agreement_by_hand() -> None:
     [
         (["measure", "nas-bench-makro"], "No search space is called 'nas-bench-makro'"),
         (["measure", *SPACE, "--device", "tpu"], "The device is cpu, cuda, or cuda:1 and the like, not 'tpu'."),
-        (["measure", *SPACE, "--device", "cuda:99"], "There is no cuda:99 here"),
+        (["measure", *SPACE, "--device", "cuda:99"], "The device cuda:99 is not on this machine"),
         (["measure", *SPACE, "--set", "width"], "--set takes KEY=VALUE, such as width=0.5, not 'width'."),
         (["measure", *SPACE, "--set", "width=["], "YAML cannot read the value of width"),
         (["measure", *SPACE, "--set", "width=-1"], "width cannot be -1"),
@@ -207,7 +207,7 @@ def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
             return images
 
     blocks = {LatencyKey("op", 1, n, 1, 1, 0, 1): TimedBlock(partial(Sleeps, n), (n,)) for n in (3, 1, 5, 2, 4)}
-    table, _ = measurement.measure(blocks, measurement.Bench(rounds=3, together=2), Quiet())
+    table, _ = measurement.measure_blocks(blocks, measurement.TimingSettings(rounds=3, group_size=2), Quiet())
     assert set(called.values()) == {5}, "three rounds after two that warm up"
     slowest_last = sorted(table.entries_ms, key=table.entries_ms.__getitem__)
     assert [key.in_channels for key in slowest_last] == [1, 2, 3, 4, 5]
@@ -221,5 +221,5 @@ def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace) -> 
 def test_more_architectures_than_there_are_cannot_be_drawn(space: SearchSpace) -> None:
     table = LatencyTable(dict.fromkeys(space.latency_blocks(), 1.0), "The table")
     one = space.only(space.architecture([0] * 8))
-    with pytest.raises(UserError, match="has 1 architectures, not 2; ask for fewer --architectures"):
-        measurement.check(one, table, 2, 0, measurement.Bench(), reporter=Quiet())
+    with pytest.raises(UserError, match="has only 1 architectures: --architectures cannot be 2"):
+        measurement.time_networks(one, table, 2, 0, measurement.TimingSettings(), reporter=Quiet())

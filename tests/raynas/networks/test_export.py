@@ -19,7 +19,7 @@ from torch import nn
 import raynas
 from raynas.data import batch, open_images
 from raynas.networks.export import export
-from raynas.networks.trained_network import find_trained
+from raynas.networks.trained_network import find_network
 from raynas.results.outcome import load
 from search_spaces import UserError
 from search_spaces.feature_maps import Features
@@ -36,7 +36,7 @@ def best_card(run: Path, form: str, out: Path) -> dict[str, Any]:
 def test_the_exported_network_has_the_accuracy_of_the_table(fitted_run: Path, tmp_path: Path) -> None:
     """On all test images, in onnxruntime, in batches of another size than it was exported with."""
     card = best_card(fitted_run, "onnx", tmp_path / "net.onnx")
-    found = find_trained(fitted_run)
+    found = find_network(fitted_run)
     images = open_images(found.data)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     correct = 0
@@ -52,7 +52,7 @@ def test_the_exported_network_has_the_accuracy_of_the_table(fitted_run: Path, tm
 
 
 def test_a_network_reloaded_from_the_run_is_the_one_that_was_measured(fitted_run: Path) -> None:
-    found = find_trained(fitted_run)
+    found = find_network(fitted_run)
     network = raynas.build(fitted_run)
     images = open_images(found.data)
     given, labels = batch(images, images.rows("test"))
@@ -85,7 +85,7 @@ def test_safetensors_hold_the_weights_of_the_built_network(fitted_run: Path, tmp
 def test_the_card_says_what_it_is(fitted_run: Path, tmp_path: Path) -> None:
     card = best_card(fitted_run, "safetensors", tmp_path / "net.safetensors")
     written = json.loads((tmp_path / "net.safetensors.json").read_text())
-    found = find_trained(fitted_run)
+    found = find_network(fitted_run)
     assert written["architecture"] == found.text == card["architecture"]
     assert written["classes"] == [str(digit) for digit in range(10)]
     assert written["budget"]["macs"]["max"] == 300_000
@@ -101,13 +101,13 @@ def test_the_card_says_what_it_is(fitted_run: Path, tmp_path: Path) -> None:
 def test_of_several_networks_the_most_accurate_or_the_one_asked_for(fitted_run: Path) -> None:
     table = load(fitted_run).table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
     assert len(table) == 3
-    assert find_trained(fitted_run).figures["top1"] == table["standalone_top1"].max()
+    assert find_network(fitted_run).figures["top1"] == table["standalone_top1"].max()
     for text, top1 in zip(table["architecture"], table["standalone_top1"], strict=True):
-        assert find_trained(fitted_run, text).figures["top1"] == top1
+        assert find_network(fitted_run, text).figures["top1"] == top1
 
 
 def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"was never trained alone: .* Train it by raynas fit"):
+    with pytest.raises(UserError, match=r"has not .* trained stand-alone: train a network with raynas fit"):
         export(str(fitted_run), TEXT, "onnx", None)
     with pytest.raises(UserError, match="No run in runs has trained"):
         export(TEXT, None, "onnx", None)
@@ -115,7 +115,7 @@ def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path
         export(str(tmp_path), None, "onnx", None)
     bare = tmp_path / "bare"
     shutil.copytree(fitted_run, bare, ignore=shutil.ignore_patterns("standalone"))
-    with pytest.raises(UserError, match=r"No network of .* was trained alone: its weights would be the supernet's"):
+    with pytest.raises(UserError, match=r"has no network that was trained stand-alone"):
         export(str(bare), None, "onnx", None)
 
 
@@ -123,7 +123,7 @@ def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path
     ("form", "out", "sentence"),
     [
         ("keras", "net.h5", "--format is onnx, torch-export, safetensors, not 'keras'"),
-        ("onnx", "net.pt2", r"A file of onnx ends in \.onnx"),
+        ("onnx", "net.pt2", r"A file of the format onnx ends in \.onnx"),
         ("safetensors", "/proc/net.safetensors", "cannot be written"),
     ],
 )

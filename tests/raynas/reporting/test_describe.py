@@ -141,7 +141,7 @@ def test_a_file_of_ones_own(told: Describe) -> None:
         (["my-space.yaml", "--resolution", "0"], "'--resolution'"),
         (["my-space.yaml", "--latency", "none.csv"], "The latency table none.csv cannot be read"),
         (["my-space.yaml", "--latency", "my-space.yaml"], "The latency table my-space.yaml holds no rows"),
-        (["my-space.yaml", "--table", "pixel"], "--table pixel says which table of a file is meant"),
+        (["my-space.yaml", "--table", "pixel"], "--table pixel names a table of a file"),
     ],
 )
 def test_what_there_is_not(
@@ -203,7 +203,7 @@ def test_uniform_splits_are_described(told: Describe) -> None:
         (["darts", "--set=cell=20"], "no setting 'cell'"),
         (["darts: " + "none " * 28], "has cells of two types: set cell_types: two."),
         (["darts: " + "none " * 14, "--set=cell_types=two"], "has cells of one type: set cell_types: one."),
-        (["hournas-a", "--set=width=0.5"], "published in its space's own settings"),
+        (["hournas-a", "--set=width=0.5"], "published in the settings of its space"),
         (["darts: skip_connect*x@1 " + "none " * 13], "node2.0 cannot be"),
         (["fbnetv2-f", "--splits=2"], "is for an architecture"),
     ],

@@ -17,8 +17,8 @@ from playwright.sync_api import Page, sync_playwright
 import raynas
 from raynas.cli import main
 from raynas.reporting.compare import compare, hypervolume
-from raynas.reporting.page import report
-from raynas.reporting.watch import status
+from raynas.reporting.page import write_report
+from raynas.reporting.watch import read_status
 from raynas.results.fit_result import correlations, standalone_rows, with_standalone
 from raynas.storage.run_folder import RunFolder
 from search_spaces import UserError
@@ -53,7 +53,7 @@ def opened(page: Page, file: Path) -> list[str]:
 
 
 def test_the_page_draws_the_front_and_shows_architectures(page: Page, fitted_run: Path, tmp_path: Path) -> None:
-    file = report([str(fitted_run)], tmp_path / "deep" / "page.html")
+    file = write_report([str(fitted_run)], tmp_path / "deep" / "page.html")
     assert opened(page, file) == []
     outcome = raynas.load(fitted_run)
     final = outcome.table[outcome.table["step"] == outcome.final].drop_duplicates("architecture")
@@ -72,7 +72,7 @@ def test_the_page_draws_the_front_and_shows_architectures(page: Page, fitted_run
     assert dearest["architecture"].split(" | ")[0] in told
     page.mouse.click(*at)
     assert page.locator("#chosen").inner_text().startswith(dearest["architecture"])
-    for title in ("Accuracy against cost", "The search", "Training", "Operations of final", "Trained alone"):
+    for title in ("Accuracy against cost", "The search", "Training", "Operations of final", "Stand-alone training"):
         assert page.get_by_text(title, exact=True).count() == 1, title
     assert page.get_by_text("One-shot against stand-alone accuracy").count() == 1
 
@@ -80,9 +80,9 @@ def test_the_page_draws_the_front_and_shows_architectures(page: Page, fitted_run
 def test_several_runs_stand_on_one_page(page: Page, fitted_run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(fitted_run, other)
-    file = report([str(fitted_run), str(other)], tmp_path / "page.html")
+    file = write_report([str(fitted_run), str(other)], tmp_path / "page.html")
     assert opened(page, file) == []
-    assert page.get_by_text("Side by side").count() == 1
+    assert page.get_by_text("Comparison").count() == 1
     assert page.locator("#front .legend .traces").count() == 4
 
 
@@ -99,7 +99,7 @@ def test_what_comes_from_outside_is_text(page: Page, fitted_run: Path, tmp_path:
     folder.write_json("outcome.json", {**outcome, "method": script})
     first, *_ = folder.names("evaluations")
     folder.write_table(f"evaluations/{first}", folder.read_table(f"evaluations/{first}").assign(step=taking))
-    file = report([str(evil), str(fitted_run)], tmp_path / "page.html")
+    file = write_report([str(evil), str(fitted_run)], tmp_path / "page.html")
     assert opened(page, file) == []
     page.wait_for_timeout(300)
     assert page.evaluate("window.taken === undefined")
@@ -113,7 +113,7 @@ def test_what_comes_from_outside_is_text(page: Page, fitted_run: Path, tmp_path:
 
 @pytest.mark.usefixtures("chromium")
 def test_figures_come_as_numbers_and_pictures(fitted_run: Path, tmp_path: Path) -> None:
-    report([str(fitted_run)], tmp_path / "page.html", tmp_path / "figures")
+    write_report([str(fitted_run)], tmp_path / "page.html", tmp_path / "figures")
     names = {file.stem for file in (tmp_path / "figures").glob("*.csv")}
     assert {"pareto-front", "search", "training", "operations-of-final", "layers"} <= names
     assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == names
@@ -126,9 +126,9 @@ def test_figures_come_as_numbers_and_pictures(fitted_run: Path, tmp_path: Path) 
 
 def test_a_folder_that_is_no_run_has_no_report(tmp_path: Path, fitted_run: Path) -> None:
     with pytest.raises(UserError, match="is not the folder of a run"):
-        report([str(tmp_path)])
+        write_report([str(tmp_path)])
     with pytest.raises(UserError, match="cannot be written"):
-        report([str(fitted_run)], "/proc/page.html")
+        write_report([str(fitted_run)], "/proc/page.html")
 
 
 def test_runs_side_by_side(fitted_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +187,7 @@ def test_a_finished_run_is_watched_to_its_end(fitted_run: Path, capsys: pytest.C
     told = capsys.readouterr().out
     assert "supernet" in told
     assert f"{fitted_run}: finished" in told.replace("\n", "")
-    now = status(str(fitted_run))
+    now = read_status(str(fitted_run))
     assert now["state"] == "finished"
     assert now["evaluations"] == len(raynas.load(fitted_run).table)
     assert {step["state"] for step in now["steps"]} == {"finished"}
@@ -201,8 +201,8 @@ def test_a_run_that_was_stopped_is_told_from_one_that_runs(fitted_run: Path, tmp
     steps = folder.read_json("study.json")["steps"]
     steps[1] |= {"state": "begun"}
     folder.write_json("study.json", {"steps": steps})
-    now = status(str(stopped))
+    now = read_status(str(stopped))
     assert (now["state"], now["held_by"]) == ("stopped", None)
     assert now["steps"][1]["done"] == (raynas.load(fitted_run).table["step"] == "final").sum()
     with pytest.raises(UserError, match="is not the folder of a run"):
-        status(str(tmp_path))
+        read_status(str(tmp_path))

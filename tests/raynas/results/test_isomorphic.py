@@ -12,7 +12,7 @@ import pytest
 from raynas.interfaces.searcher import Evaluation
 from raynas.networks.export import export
 from raynas.networks.fit import fit_architecture, fit_run
-from raynas.networks.trained_network import find_trained
+from raynas.networks.trained_network import find_network
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.fit_result import correlations, read_networks, standalone_rows, with_standalone
 from raynas.results.outcome import Outcome, load
@@ -38,7 +38,8 @@ def outcome(folder: Path, top1: dict[str, float]) -> Outcome:
         costs = {key: float(amounts[0]) for key, amounts in COSTS.cost([architecture]).items()}
         rows.append(Evaluation(architecture, accuracy, 99.0, 0.5, 100, costs, 0.01))
     table = EvaluationTable(RunFolder(folder))
-    table.write("final", 0, 0, rows, {"recipe_hash": "abc", "part": "validation", "weights_version": "supernet:3", "seed": 5})
+    shared = {"recipe_hash": "abc", "part": "validation", "weights_version": "supernet:3", "seed": 5}
+    table.write("final", 0, 0, rows, shared)
     return Outcome(str(folder), "spos", SPACE.specification(), table.read(), "final", "macs", None)
 
 
@@ -101,11 +102,11 @@ def test_a_network_is_trained_once_and_found_under_each_of_its_texts(fitted_run:
     assert load(run).table.set_index("architecture")["standalone_top1"][evaluated].max() >= first["top1"]
     told = {one["architecture"]: one["isomorphic"] for one in read_networks(RunFolder(run))}
     assert evaluated in told[written]
-    assert find_trained(run, evaluated).figures["top1"] == find_trained(run, written).figures["top1"] >= first["top1"]
+    assert find_network(run, evaluated).figures["top1"] == find_network(run, written).figures["top1"] >= first["top1"]
     card = export(str(run), evaluated, "safetensors", str(tmp_path / "net.safetensors"))
     assert SPACE.canonical(SPACE.parse(card["architecture"])) == SPACE.canonical(SPACE.parse(evaluated))
-    with pytest.raises(UserError, match="was never"):
-        find_trained(run, FIRST)
+    with pytest.raises(UserError, match="has not"):
+        find_network(run, FIRST)
 
 
 @pytest.mark.slow

@@ -48,9 +48,9 @@ RUNS = [
     *(case(f"{name}: a file for a folder", [name, "recipe.yaml"], "is not the folder") for name in ("table", "fit")),
     *(
         case(f"{name}: a run that is not finished", [name, "run"], said, given=begun)
-        for name, said in {**_OF_FINISHED, "export": "was trained alone"}.items()
+        for name, said in {**_OF_FINISHED, "export": "was trained stand-alone"}.items()
     ),
-    case("nothing trained alone", ["export", "run"], "Train it by raynas fit", given=finished),
+    case("nothing trained alone", ["export", "run"], "train a network with raynas fit", given=finished),
     case("blocks to draw", ["draw", "run"], "nas-bench-macro has no cells to draw", given=finished),
     case("one run of two is none", ["compare", "run", "other"], "other is not the folder", given=finished),
     case("fronts of two costs", ["compare", "run", "other"], "of macs and params", given=_two_of_other_costs),
@@ -122,12 +122,12 @@ COMMANDS = [
     case("an option without its value", ["run", "recipe.yaml", "--out"], "'--out' requires an argument"),
     case("an unknown log", ["demo", "--log-format=xml"], "--log-format is text or json, not 'xml'"),
     case("an unknown key for the demo", ["demo", "--set=sed=1"], "no key 'sed'; the nearest is 'seed'"),
-    case("nothing to describe", ["describe"], "Missing argument 'what'"),
+    case("nothing to describe", ["describe"], "Missing argument 'SPACE-OR-ARCHITECTURE'"),
     case("images of no pixels", ["describe", "fbnet", "--resolution", "0"], "Invalid value for '--resolution'"),
-    case("a table of no file", ["describe", "fbnet", "--table", "x"], "give the file, too, by --latency"),
+    case("a table of no file", ["describe", "fbnet", "--table", "x"], "also give the file, with --latency"),
     case("none of the best", ["fit", "run", "--best", "0"], "Invalid value for '--best'"),
-    case("the best of a text", ["fit", NETWORK, "--best", "2"], "for the networks of a run's folder"),
-    case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own"),
+    case("the best of a text", ["fit", NETWORK, "--best", "2"], "need a run folder"),
+    case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own recipe"),
     case("an unknown key of fit", ["fit", NETWORK, "--set", "epoch=3"], "no key 'fit.epoch'; the nearest is 'epochs'"),
     case("an unknown teacher", ["fit", NETWORK, "--set", "teacher.model=resnet19"], "'resnet19'; the nearest is"),
     case("cells' regularisers for blocks", ["fit", NETWORK, "--set", "drop_path=0.2"], "leave them out"),
@@ -154,7 +154,11 @@ COMMANDS = [
     ),
     case("a space that is none to measure", ["latency", "measure", "fbnett"], "'fbnett'; the nearest is 'fbnet'"),
     case("an unknown device", ["latency", "measure", "fbnet", "--device", "tpu"], "not 'tpu'"),
-    case("a GPU that is not here", ["latency", "measure", "fbnet", "--device", "cuda:99"], "There is no cuda:99 here"),
+    case(
+        "a GPU that is not here",
+        ["latency", "measure", "fbnet", "--device", "cuda:99"],
+        "The device cuda:99 is not on this machine",
+    ),
     case("a name to measure", ["latency", "measure", "fbnet", "--set", "name=x"], "not its name"),
     case("no repeats", ["latency", "measure", "fbnet", "--repeats", "0"], "Invalid value for '--repeats'"),
     case("a table to write that is no CSV", ["latency", "measure", "fbnet", "--out", "t.txt"], "t.txt is no CSV file"),

@@ -47,7 +47,7 @@ SETTINGS = [
     _setting("channels that have no such part", "partial=7", "36 channels have no part of one in 7", space="darts"),
     _setting("a name for a setting", "name=fbnet", "not its name"),
     _setting("a setting without a value", "width", "--set takes KEY=VALUE", "'width'"),
-    _setting("settings of a published network", "width=1", "in its space's own settings", space="hournas-a"),
+    _setting("settings of a published network", "width=1", "in the settings of its space", space="hournas-a"),
 ]
 
 OWN = [
@@ -99,7 +99,7 @@ ARCHITECTURES = [
     case("an empty architecture", ["describe", "fbnet", "--architecture", ""], "has 22 choices, not 0"),
     case("to train an unknown option", ["fit", NETWORK.replace("k3e3 |", "k7e6 |")], "cannot be 'k7e6'"),
     case("splits without attention", ["describe", NETWORK, "--splits", "2"], "not of nas-bench-macro"),
-    case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "give its text, too"),
+    case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "also give its text"),
 ]
 
 _HEADER = "op,size,in_channels,out_channels,latency_ms\n"
