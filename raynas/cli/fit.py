@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.options import Changes, Json, LogFormat, Out, Quiet, Verbose, open_reporter
+from raynas.cli.options import Json, LogFormat, Out, Quiet, Verbose, open_reporter
 from search_spaces.errors import UserError
 
 app = typer.Typer()
@@ -27,7 +27,10 @@ def fit(
         str | None, typer.Option(help="For the text of an architecture: the recipe with the images and `fit`.")
     ] = None,
     out: Out = None,
-    changes: Changes = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of `fit`, e.g. epochs=30, or data.name=CIFAR10."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

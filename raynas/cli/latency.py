@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure the latency of a space's b
 
 Space = Annotated[str, typer.Argument(help="The name of a space, or its file.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or one of several GPUs, e.g. cuda:1.")]
-Repeats = Annotated[int, typer.Option(min=1, help="How many times each is timed; the median counts.")]
+Repeats = Annotated[int, typer.Option(min=1, help="The number of timed rounds; the median counts.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads on the CPU.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in each call.")]
 
@@ -112,7 +112,8 @@ def check(
 def _print_agreement(agreement: Agreement) -> None:
     correlations = {"Pearson": agreement.pearson, "Spearman": agreement.spearman, "Kendall": agreement.kendall}
     print(", ".join(f"{name} {'undefined' if r is None else f'{r:.3f}'}" for name, r in correlations.items()))
-    print(f"bias: summed less measured, {agreement.bias_ms:+.3f} ms ({agreement.bias_percent:+.1f} %) in the mean")
+    bias = f"{agreement.bias_ms:+.3f} ms ({agreement.bias_percent:+.1f} %)"
+    print(f"bias: {bias}, the mean of the summed less the measured time")
     print(f"error: {agreement.mean_error_percent:.1f} % in the mean, {agreement.rms_error_ms:.3f} ms root mean square")
     print(
         f"error without the bias: {agreement.unbiased_mean_error_percent:.1f} % in the mean, "

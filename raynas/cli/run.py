@@ -87,7 +87,7 @@ def auto(
     max_macs: MaxMacs = None,
     max_params: MaxParams = None,
     max_latency_ms: MaxLatencyMs = None,
-    minutes: Annotated[float, typer.Option(min=1, max=100_000, help="The time that it may take, about.")] = 30,
+    minutes: Annotated[float, typer.Option(min=1, max=100_000, help="The approximate time of the command.")] = 30,
     out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,

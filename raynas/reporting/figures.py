@@ -44,7 +44,7 @@ class Figure:
 
     Attributes:
         name: the name of its files, without an ending.
-        text: one sentence that explains the figure.
+        text: an explanation for people.
     """
 
     name: str
@@ -186,8 +186,8 @@ def _draw_learner(outcome: Outcome) -> Iterator[Figure]:
                 x=state["iteration"] + 1, y=state[column], mode="lines", line=line, showlegend=False, row=1, col=place
             )
         plot.update_xaxes(title_text="epoch")
-        text = "What the method has learnt after each epoch (entropy in nats)."
-        yield Figure(f"course-of-{step}", f"The course of {step}", text, plot, state)
+        text = "The state of the learner after each epoch (entropy in nats)."
+        yield Figure(f"course-of-{step}", f"The learner of {step}", text, plot, state)
 
 
 def _draw_operations(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
@@ -222,7 +222,7 @@ def _draw_probabilities(folder: RunFolder) -> Iterator[Figure]:
                 "The probability of each option at the end, or its weight in the mixture. "
                 "Grey: the choice has no such option."
             )
-            yield Figure(f"learnt-by-{step}", f"What {step} learnt", text, *plot_and_table)
+            yield Figure(f"learnt-by-{step}", f"Options learnt by {step}", text, *plot_and_table)
 
 
 def _draw_options(space: SearchSpace, values: np.ndarray[Any, Any], quantity: str) -> tuple[go.Figure, pd.DataFrame]:

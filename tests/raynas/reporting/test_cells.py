@@ -1,4 +1,4 @@
-"""Drawn cells: what is on the picture, by its parts."""
+"""The parts of the pictures of cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search_spaces.cell.genotype import Genotype
 from tests.support.small_spaces import cells
 
 
-def test_a_genotype_has_its_operations_and_weights_on_its_edges() -> None:
+def test_edges_show_operations_and_weights_of_a_genotype() -> None:
     space = cells("darts", {})
     kept = ["skip_connect*0.5+sep_conv_3x3*0.5@0.75", "sep_conv_5x5*1@0.25", *["none"] * 12]
     genotype = Genotype.parse(space, f"darts: {' '.join(kept)}")
@@ -33,7 +33,7 @@ def test_cells_of_two_kinds_are_two_panels() -> None:
     assert len(draw_cells(space, architecture).axes) == 2
 
 
-def test_cells_with_one_input_give_their_last_node() -> None:
+def test_the_output_of_cells_with_one_input_is_their_last_node() -> None:
     space = cells("nats-bench", {})
     architecture = space.parse("|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|none~2|")
     (edges,) = drawn_edges(space, architecture)

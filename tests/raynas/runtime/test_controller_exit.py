@@ -41,7 +41,7 @@ def test_nothing_that_would_wait_keeps_a_controller() -> None:
     assert not ends("", within_seconds=1)
 
 
-def test_ray_destroys_nothing_in_the_controllers_of_trainings(fitted_run: Path) -> None:
+def test_ray_destroys_nothing_in_the_controllers_of_trainings(standalone_run: Path) -> None:
     node = ray._private.worker._global_node
     assert node is not None
     logs = Path(node.get_logs_dir_path())

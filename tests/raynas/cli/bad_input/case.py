@@ -1,4 +1,4 @@
-"""What a case of bad input is, and what several of them put into the working directory."""
+"""A case of bad input, and the files that several cases put into the working directory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ RECIPE: dict[str, Any] = {
 }
 NETWORK = "nas-bench-macro: k3e3 k3e3 | k3e3 k3e3 k3e3 | k3e3 k3e3 k3e3"
 EXECUTED = "EXECUTED"
-Given = Callable[[Path], object]
+Setup = Callable[[Path], object]
+"""Writes the files of a case into the working directory."""
 
 
 class Malicious:
-    """Unpickled, it would leave a folder in the working directory."""
+    """An object that makes a folder in the working directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, (EXECUTED,)
@@ -39,32 +40,31 @@ class Malicious:
 
 @dataclass(frozen=True)
 class Case:
-    """A command line that has to be refused.
+    """A command line that must be refused.
 
     Attributes:
-        wrong: what is wrong, for readers of the table.
-        said: what the sentence has to hold.
-        given: fills the working directory first, which always has `recipe.yaml`.
+        fault: the error, for the table of cases.
+        parts: texts that the sentence must contain.
+        setup: writes files into the working directory, which always has `recipe.yaml`.
     """
 
-    wrong: str
+    fault: str
     command: tuple[str, ...]
-    said: tuple[str, ...]
-    given: Given | None = None
+    parts: tuple[str, ...]
+    setup: Setup | None = None
 
 
-def case(wrong: str, command: list[str], *said: str, given: Given | None = None) -> Case:
-    return Case(wrong, tuple(command), said, given)
+def case(fault: str, command: list[str], *parts: str, setup: Setup | None = None) -> Case:
+    return Case(fault, tuple(command), parts, setup)
 
 
-def changed(wrong: str, changes: str | list[str], *said: str, given: Given | None = None, recipe: str = "") -> Case:
-    """`raynas run` of the recipe, or of one that ships with raynas, with changes of it."""
-    listed = [changes] if isinstance(changes, str) else changes
-    sets = [f"--set={change}" for change in listed]
-    return case(wrong, ["run", recipe or "recipe.yaml", "--out", "out", *sets], *said, given=given)
+def changed(fault: str, changes: str | list[str], *parts: str, setup: Setup | None = None, recipe: str = "") -> Case:
+    """Return the case of `raynas run` with changes of `recipe.yaml`, or of a recipe that ships with raynas."""
+    options = [f"--set={change}" for change in ([changes] if isinstance(changes, str) else changes)]
+    return case(fault, ["run", recipe or "recipe.yaml", "--out", "out", *options], *parts, setup=setup)
 
 
-def file(name: str, content: str | bytes) -> Given:
+def file(name: str, content: str | bytes) -> Setup:
     def write(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -72,16 +72,16 @@ def file(name: str, content: str | bytes) -> Given:
     return write
 
 
-def several(*givens: Given) -> Given:
+def several(*setups: Setup) -> Setup:
     def write(folder: Path) -> None:
-        for given in givens:
-            given(folder)
+        for setup in setups:
+            setup(folder)
 
     return write
 
 
-def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int = 10) -> Given:
-    """A folder `images` of noise."""
+def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int = 10) -> Setup:
+    """Write a folder `images` of noise."""
 
     def write(folder: Path) -> None:
         generator = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int =
 
 
 def begun(folder: Path, name: str = "run") -> RunFolder:
-    """A run that has begun and finished nothing."""
+    """Write the folder of a run that has finished no step."""
     run = RunFolder(folder / name)
     begin_run_folder(run, plan(Recipe.read(RECIPE)))
     run.write_json("study.json", {"steps": []})
@@ -104,7 +104,7 @@ def begun(folder: Path, name: str = "run") -> RunFolder:
 
 
 def finished(folder: Path, name: str = "run", cost: str = "macs") -> RunFolder:
-    """What a finished run leaves, but for its weights; nothing was trained for it."""
+    """Write the folder of a finished run without weights; no training runs."""
     run = begun(folder, name)
     step: dict[str, Any] = {"name": "final", "kind": "search", "description": "", "folder": "steps/01-final"}
     step |= {"state": "finished", "identity": {}, "result": {}, "hash": ""}

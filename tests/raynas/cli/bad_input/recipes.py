@@ -1,12 +1,12 @@
-"""Recipes, budgets and methods that cannot be."""
+"""Wrong recipes, budgets and settings of methods."""
 
 from __future__ import annotations
 
 from tests.raynas.cli.bad_input.case import Case, case, changed, file
 
 
-def _text(wrong: str, text: str | bytes, *said: str) -> Case:
-    return case(wrong, ["run", "recipe.yaml", "--out", "out"], *said, given=file("recipe.yaml", text))
+def _text(fault: str, text: str | bytes, *parts: str) -> Case:
+    return case(fault, ["run", "recipe.yaml", "--out", "out"], *parts, setup=file("recipe.yaml", text))
 
 
 FILES = [
@@ -93,12 +93,12 @@ BUDGETS = [
 ]
 
 
-def _fp_nas(wrong: str, change: str, said: str) -> Case:
-    return changed(wrong, change, said, recipe="fp-nas-digits")
+def _fp_nas(fault: str, change: str, part: str) -> Case:
+    return changed(fault, change, part, recipe="fp-nas-digits")
 
 
-def _hm_nas(wrong: str, change: str, said: str) -> Case:
-    return changed(wrong, change, said, recipe="hm-nas-digits")
+def _hm_nas(fault: str, change: str, part: str) -> Case:
+    return changed(fault, change, part, recipe="hm-nas-digits")
 
 
 METHODS = [
