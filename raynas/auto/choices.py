@@ -72,7 +72,7 @@ def inspect_images(folder: Path) -> ImageFolderSummary:
     """Count the images of a folder and measure a sample of them.
 
     Raises:
-        UserError: if the folder is no folder of images as a recipe's `data` takes it.
+        UserError: if the folder is no folder of images for the `data` of a recipe.
     """
     source = read_source(DataSettings(name="folder", path=folder))
     generator = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def choose_strides(resolution: int, num_classes: int, limits: Mapping[str, float
 
 
 def choose_width(resolution: int, num_classes: int, limits: Mapping[str, float], strides: Mapping[str, Any]) -> float:
-    """Return the width at which the median architecture costs nearly as much as the tightest limit allows.
+    """Return the width at which the cost of the median architecture is nearest to the tightest limit.
 
     If only latency is limited, it is half of the published width.
     """

@@ -156,7 +156,7 @@ def explain_choices(
         f"shorter side {images.side} pixels",
         f"resolution: {space['resolution']} pixels, the largest (from 32) that does not enlarge the images",
         f"machine: {machine.name}; training on {processors}, {scale.evaluate.actors} evaluators",
-        f"space: {space['name']} at width {space['width']:g}, where the median network costs nearly the limits",
+        f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
         f"limits: {limits}",
         f"method: {method}: {reason}",
         f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "

@@ -81,8 +81,8 @@ def measure_blocks(
     A CPU calls each block once a round, because in a network, too, the weights of a block have left the innermost
     caches when its turn comes. Measured, against whole networks: blocks called once a round sum to between -3 % and
     +6 %, blocks called several times in a row to between -16 % and -12 %. Blocks of cells sum to as little as -18 %,
-    because the table leaves out the sums of the nodes. A GPU begins a call before the call before it ends, so it calls
-    each block several times in a row.
+    because the table leaves out the sums of the nodes. A GPU overlaps consecutive calls, so it calls each block several
+    times in a row.
 
     Returns:
         The table, in milliseconds a batch; and the spread in per cent: the distance between the quartiles of a block's

@@ -1,6 +1,6 @@
 """`raynas export`: a trained network as a file that needs no raynas, and its model card.
 
-Before a file takes its name, its own reader loads it, and its logits are compared with those of the network.
+A file takes its name only after the library of its format has read it, and has given the logits of the network.
 """
 
 from __future__ import annotations

@@ -89,8 +89,10 @@ def find_network(run: str | Path, text: str | None = None) -> TrainedNetwork:
     if text is not None:
         networks = [network for network in networks if network.is_built_by(text)]
     if not networks:
-        fault = "has no network that was" if text is None else f"has not {text!r}"
-        raise UserError(f"{folder.uri} {fault} trained stand-alone: train a network with raynas fit {run}.")
+        architecture = "" if text is None else f" of {text!r}"
+        raise UserError(
+            f"{folder.uri} holds no network{architecture} that was trained stand-alone: train it with raynas fit {run}."
+        )
     return max(networks, key=lambda network: network.figures["top1"])
 
 

@@ -12,7 +12,7 @@ class CostUnit(NamedTuple):
     Attributes:
         name: for columns and sentences: `M multiply-adds`.
         axis: for the axis of a figure.
-        scale: one of the stored numbers in this unit.
+        scale: a stored cost times `scale` is the cost in this unit.
     """
 
     name: str

@@ -107,7 +107,9 @@ def test_a_network_is_found_by_accuracy_or_by_text(standalone_run: Path) -> None
 
 
 def test_an_untrained_network_is_not_exported(standalone_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has not .* trained stand-alone: train a network with raynas fit"):
+    with pytest.raises(
+        UserError, match=r"holds no network of .* that was trained stand-alone: train it with raynas fit"
+    ):
         export(str(standalone_run), TEXT, "onnx", None)
     with pytest.raises(UserError, match="No run in runs has trained"):
         export(TEXT, None, "onnx", None)
@@ -115,7 +117,7 @@ def test_an_untrained_network_is_not_exported(standalone_run: Path, tmp_path: Pa
         export(str(tmp_path), None, "onnx", None)
     bare = tmp_path / "bare"
     shutil.copytree(standalone_run, bare, ignore=shutil.ignore_patterns("standalone"))
-    with pytest.raises(UserError, match=r"has no network that was trained stand-alone"):
+    with pytest.raises(UserError, match="holds no network that was trained stand-alone"):
         export(str(bare), None, "onnx", None)
 
 

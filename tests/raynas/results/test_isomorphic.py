@@ -105,7 +105,7 @@ def test_a_network_is_trained_once_for_all_its_texts(standalone_run: Path, tmp_p
     assert find_network(run, evaluated).figures["top1"] == find_network(run, written).figures["top1"] >= first["top1"]
     card = export(str(run), evaluated, "safetensors", str(tmp_path / "net.safetensors"))
     assert SPACE.canonical(SPACE.parse(card["architecture"])) == SPACE.canonical(SPACE.parse(evaluated))
-    with pytest.raises(UserError, match="has not"):
+    with pytest.raises(UserError, match="holds no network of"):
         find_network(run, FIRST)
 
 

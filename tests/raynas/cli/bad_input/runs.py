@@ -50,7 +50,7 @@ RUNS = [
         case(f"{name}: a run that is not finished", [name, "run"], part, setup=begun)
         for name, part in {**_OF_FINISHED, "export": "was trained stand-alone"}.items()
     ),
-    case("no stand-alone training", ["export", "run"], "train a network with raynas fit", setup=finished),
+    case("no stand-alone training", ["export", "run"], "train it with raynas fit", setup=finished),
     case("blocks to draw", ["draw", "run"], "nas-bench-macro has no cells to draw", setup=finished),
     case("one run of two is none", ["compare", "run", "other"], "other is not the folder", setup=finished),
     case("fronts of two costs", ["compare", "run", "other"], "of macs and params", setup=_two_of_other_costs),
