@@ -1,8 +1,8 @@
 """raynas: one-shot neural architecture search under a budget, on Ray.
 
 outcome = raynas.run("pad-nas-digits", out="runs/digits")
-outcome.front                               # pandas: the Pareto front
-raynas.load("runs/digits").best             # the same, read back
+outcome.front                               # the Pareto front, a pandas DataFrame
+raynas.load("runs/digits").best             # the best network, read from the run folder
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __version__ = metadata.version("raynas")
 __all__ = ["Outcome", "UserError", "build", "load", "run"]
 
-_HOMES = {
+_MODULES = {
     "Outcome": "raynas.results.outcome",
     "UserError": "search_spaces.errors",
     "build": "raynas.networks.trained_network",
@@ -29,6 +29,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'raynas' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

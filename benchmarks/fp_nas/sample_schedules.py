@@ -27,7 +27,7 @@ from benchmarks.common.oracles import TableOracle
 from benchmarks.common.report import heading, picture, table
 from benchmarks.pad_nas.nas_bench_macro import CIFAR10
 from raynas.recipe.recipe import Recipe
-from raynas.storage.progress import Live
+from raynas.reporting.terminal import Live
 from raynas.study.run_plan import plan
 from search_spaces import load
 from tuners.fp_nas.sweep import ENTROPIES, TABLE

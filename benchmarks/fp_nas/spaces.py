@@ -24,7 +24,7 @@ from benchmarks.common.report import heading, table
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_architecture
 from raynas.recipe.recipe import Recipe
-from raynas.storage.progress import Live
+from raynas.reporting.terminal import Live
 from search_spaces import load
 from search_spaces.elastic.uniform_splits import with_uniform_splits
 from tuners.sweep import TABLE

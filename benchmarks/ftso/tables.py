@@ -22,7 +22,7 @@ from benchmarks.common.report import heading, table
 from benchmarks.ftso.counts import Search, step_cost
 from benchmarks.pad_nas.nas_bench_macro import CIFAR10
 from raynas.recipe.recipe import Recipe
-from raynas.storage.progress import Live
+from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
 from search_spaces import load
 from tuners.darts.weighted_mixture import Mixture

@@ -22,8 +22,8 @@ from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.cells import draw_run
+from raynas.reporting.terminal import Live
 from raynas.results.evaluation_table import TESTED, EvaluationTable
-from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
 from search_spaces import load
 from search_spaces.cell.genotype import Genotype

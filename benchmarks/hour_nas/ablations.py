@@ -22,7 +22,7 @@ from benchmarks.common.report import heading, table
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
-from raynas.storage.progress import Live
+from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
 from tuners.hour_nas.sweep import TABLE
 

@@ -23,7 +23,7 @@ from benchmarks.pad_nas.nas_bench_macro_oracle import Truth
 from benchmarks.pad_nas.nas_bench_macro_report import FIXED_SET, SPOS, Seed, is_finished, read_seed, report
 from raynas.cluster import ray_session
 from raynas.recipe.recipe import Recipe
-from raynas.storage.progress import Live
+from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
 from raynas.study.run import open_study

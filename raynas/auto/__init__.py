@@ -1,1 +1,1 @@
-"""`raynas auto`: plan a run for a folder of images, run it, train the best network and export it."""
+"""`raynas auto`: from a folder of images to an exported network."""

@@ -1,6 +1,6 @@
-"""What `raynas auto` chooses: pure functions of the images, the limits, the machine and the minutes.
+"""The choices of `raynas auto`: pure functions of the images, the limits, the machine and the minutes.
 
-Nothing is chosen by looking at accuracies.
+No choice depends on an accuracy.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 SPACE = "proxylessnas"
 WIDTHS = (0.125, 0.25, 0.35, 0.5, 0.75, 1.0, 1.4)
 _RESOLUTIONS = (32, 48, 64, 96, 128, 160, 192, 224)
-_SAMPLED = 64
-_LOOKED_AT = 200
-"""Images whose sizes are looked at."""
-_STEP_SECONDS = 12
-"""What each step of a run takes before its first image (benchmarks/ray_share)."""
-_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
-_MOST_EPOCHS = {"supernet": 120, "fit": 240}
-_LEAST_EPOCHS = {"supernet": 6, "fit": 10}
+_SAMPLED_ARCHITECTURES = 64
+_SAMPLED_IMAGES = 200
+_STEP_START_SECONDS = 12
+"""Seconds from the start of a durable step to its first image (benchmarks/scaling/ray_share.py)."""
+_TIME_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
+_MAX_EPOCHS = {"supernet": 120, "fit": 240}
+_MIN_EPOCHS = {"supernet": 6, "fit": 10}
 _SHORT_MINUTES = 8
-"""With fewer, the space is not pruned between searches: a step's start would be too much of the time."""
+"""Below these minutes the space is not pruned between searches: starting the steps would take too much of the time."""
 _POPULATION = 32
-_FORWARD = 1 / 3
-"""Of a training step's time, what its images take in evaluation."""
+_EVALUATION_COST = 1 / 3
+"""The time to evaluate an image, as a share of the time to train on it."""
 
 
 @dataclass(frozen=True)
 class ImageFolderSummary:
-    """What a folder of images holds.
+    """The size of a folder of images.
 
     Attributes:
-        side: the shorter side of the middle one of those that were looked at, in pixels.
+        train, test: numbers of images.
+        side: the median shorter side of a sample of the training images, in pixels.
     """
 
     classes: int
@@ -57,37 +57,47 @@ class ImageFolderSummary:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the search may use."""
+    """The processors of this machine.
+
+    Attributes:
+        name: of its GPU, or without one of its CPU.
+    """
 
     cores: int
     gpus: int
     name: str
 
 
-def look_at_images(folder: Path) -> ImageFolderSummary:
-    """Raises UserError if the folder is not one of images, as the recipe's data is."""
+def inspect_images(folder: Path) -> ImageFolderSummary:
+    """Count the images of a folder and measure a sample of them.
+
+    Raises:
+        UserError: if the folder is no folder of images for the `data` of a recipe.
+    """
     source = read_source(DataSettings(name="folder", path=folder))
     generator = np.random.default_rng(0)
-    rows = generator.choice(source.train_count, min(_LOOKED_AT, source.train_count), replace=False)
+    rows = generator.choice(source.train_count, min(_SAMPLED_IMAGES, source.train_count), replace=False)
     sides = [min(source.image(int(row)).size) for row in rows]
     test = len(source.labels) - source.train_count
     return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)))
 
 
-def look_at_machine() -> Machine:
+def inspect_machine() -> Machine:
     gpus = torch.cuda.device_count()
     return Machine(os.cpu_count() or 1, gpus, torch.cuda.get_device_name(0) if gpus else cpu_model())
 
 
-def resolution_of(side: int) -> int:
-    """The images' size, up to 224 pixels: larger ones are made smaller, small ones are not blown up beyond 32."""
+def choose_resolution(side: int) -> int:
+    """Return the largest resolution that is no larger than the images; 32 for smaller images."""
     return max(size for size in _RESOLUTIONS if size <= max(side, _RESOLUTIONS[0]))
 
 
-def strides_of(resolution: int, num_classes: int, limits: Mapping[str, float]) -> dict[str, Any]:
-    """The first strides with which the narrowest space's cheapest architecture takes at most half of every limit.
+def choose_strides(resolution: int, num_classes: int, limits: Mapping[str, float]) -> dict[str, Any]:
+    """Return the first layout of strides that leaves the search room, or else the last layout.
 
-    The first leave the last layers 7 or 8 pixels, as published for 224; the others fewer.
+    A layout leaves room if the cheapest architecture of the narrowest space costs at most half of every limit. The
+    first layout of each resolution leaves the last layers 7 or 8 pixels, as published for 224 pixels. The others leave
+    fewer.
     """
     if resolution >= 160:
         layouts = [{}, {"stem_stride": 2, "stage_strides": [2, 2, 2, 2, 1, 2, 1]}]
@@ -98,67 +108,78 @@ def strides_of(resolution: int, num_classes: int, limits: Mapping[str, float]) -
         layouts += [{"stem_stride": 2, "stage_strides": [1, 2, 2, 1, 1, 2, 1]}]
     else:
         layouts = [{"stem_stride": stem, "stage_strides": [1, 1, 2, 1, 1, 2, 1]} for stem in (1, 2)]
-    counted = _counted(limits)
+    analytic = _analytic_limits(limits)
     for layout in layouts:
-        bounds = _space(WIDTHS[0], resolution, num_classes, layout).costs().bounds()
-        if all(bounds[key][0] <= most / 2 for key, most in counted.items()):
+        bounds = _load_space(WIDTHS[0], resolution, num_classes, layout).costs().bounds()
+        if all(bounds[key][0] <= limit / 2 for key, limit in analytic.items()):
             return layout
     return layouts[-1]
 
 
-def width_of(resolution: int, num_classes: int, limits: Mapping[str, float], strides: Mapping[str, Any]) -> float:
-    """The width at which a middling architecture costs nearest to what the tightest limit leaves.
+def choose_width(resolution: int, num_classes: int, limits: Mapping[str, float], strides: Mapping[str, Any]) -> float:
+    """Return the width at which the cost of the median architecture is nearest to the tightest limit.
 
-    Where latency alone is limited it is half of the published width.
+    If only latency is limited, it is half of the published width.
     """
-    counted = _counted(limits)
+    analytic = _analytic_limits(limits)
 
     def distance(width: float) -> float:
-        space = _space(width, resolution, num_classes, strides)
+        space = _load_space(width, resolution, num_classes, strides)
         generator = np.random.default_rng(0)
-        costs = space.costs().cost([space.sample(generator) for _ in range(_SAMPLED)])
-        return abs(math.log(max(float(costs[key].double().median()) / max(most, 1) for key, most in counted.items())))
+        costs = space.costs().cost([space.sample(generator) for _ in range(_SAMPLED_ARCHITECTURES)])
+        shares = [float(costs[key].double().median()) / max(limit, 1) for key, limit in analytic.items()]
+        return abs(math.log(max(shares)))
 
-    return min(WIDTHS, key=distance) if counted else 0.5
-
-
-def _counted(limits: Mapping[str, float]) -> dict[str, float]:
-    return {key: most for key, most in limits.items() if key != "latency_ms"}
+    return min(WIDTHS, key=distance) if analytic else 0.5
 
 
-def _space(width: float, resolution: int, num_classes: int, strides: Mapping[str, Any]) -> SearchSpace:
+def _analytic_limits(limits: Mapping[str, float]) -> dict[str, float]:
+    """Return the limits on costs that need no measurement."""
+    return {key: limit for key, limit in limits.items() if key != "latency_ms"}
+
+
+def _load_space(width: float, resolution: int, num_classes: int, strides: Mapping[str, Any]) -> SearchSpace:
     return load(SPACE, width=width, resolution=resolution, num_classes=num_classes, **strides)
 
 
-def epochs_of(minutes: float, step_seconds: float, steps: int, durable_steps: int, stage: str) -> int:
-    """How many epochs fit into a stage's share of the time, when this many steps of a run start.
+def choose_epochs(minutes: float, step_seconds: float, steps: int, durable_steps: int, phase: str) -> int:
+    """Return the number of epochs that fit into the share of the time for a phase of the run.
 
     Args:
-        step_seconds: of one training step; `steps` of them are an epoch.
+        step_seconds: of one training step; an epoch has `steps` of them.
+        durable_steps: of the run; each takes some seconds to start.
+        phase: `supernet` or `fit`.
     """
-    left = max(60 * minutes - _STEP_SECONDS * durable_steps, 0) * _SHARES[stage]
-    return max(_LEAST_EPOCHS[stage], min(_MOST_EPOCHS[stage], int(left / (step_seconds * steps))))
+    seconds = _phase_seconds(minutes, durable_steps, phase)
+    return max(_MIN_EPOCHS[phase], min(_MAX_EPOCHS[phase], int(seconds / (step_seconds * steps))))
 
 
-def batch_size_of(train: int, workers: int) -> int:
-    """At least 20 steps an epoch where there are so many images, 16 to 256 a step, and some for every worker."""
-    filling = 1 << max(0, train // 20).bit_length() - 1 if train >= 20 else 1
-    return max(workers, min(256, max(16, filling)))
+def _phase_seconds(minutes: float, durable_steps: int, phase: str) -> float:
+    return max(60 * minutes - _STEP_START_SECONDS * durable_steps, 0) * _TIME_SHARES[phase]
 
 
-def workers_of(machine: Machine) -> int:
+def choose_batch_size(train: int, workers: int) -> int:
+    """Return a power of 2 between 16 and 256 that gives at least 20 training steps an epoch, if 16 does.
+
+    The batch has at least one image for each worker.
+    """
+    largest = 1 << max(0, train // 20).bit_length() - 1 if train >= 20 else 1
+    return max(workers, min(256, max(16, largest)))
+
+
+def choose_workers(machine: Machine) -> int:
     return machine.gpus or max(1, min(machine.cores // 2, 8))
 
 
-def space_of(images: ImageFolderSummary, limits: Mapping[str, float]) -> dict[str, Any]:
-    """The space's name and settings."""
-    resolution = resolution_of(images.side)
-    strides = strides_of(resolution, images.classes, limits)
-    width = width_of(resolution, images.classes, limits, strides)
+def choose_space(images: ImageFolderSummary, limits: Mapping[str, float]) -> dict[str, Any]:
+    """Return the name and the settings of the space."""
+    resolution = choose_resolution(images.side)
+    strides = choose_strides(resolution, images.classes, limits)
+    width = choose_width(resolution, images.classes, limits, strides)
     return {"name": SPACE, "width": width, "resolution": resolution, **strides}
 
 
-def recipe_of(
+def choose_recipe(
     folder: Path,
     images: ImageFolderSummary,
     machine: Machine,
@@ -167,45 +188,34 @@ def recipe_of(
     step_seconds: float,
     latency: Path | None = None,
 ) -> dict[str, Any]:
-    """The recipe, as YAML has it.
+    """Return the recipe as plain YAML values.
 
     Args:
-        step_seconds: of training one middling network on a batch, on one worker.
-        latency: the table of the machine, where latency is limited.
+        step_seconds: of one training step of the median network, on one worker.
+        latency: the latency table of this machine, if latency is limited.
     """
-    workers = workers_of(machine)
-    batch = batch_size_of(images.train, workers)
-    short = minutes < _SHORT_MINUTES
-    durable = 4 if short else 8
+    workers = choose_workers(machine)
+    batch = choose_batch_size(images.train, workers)
+    is_short = minutes < _SHORT_MINUTES
+    durable_steps = 4 if is_short else 8
     steps, seconds = max(images.train // batch, 1), step_seconds / workers
-    epochs = epochs_of(minutes, seconds, steps, durable, "supernet")
-    searches = 1 if short else 3
-    left = max(60 * minutes - _STEP_SECONDS * durable, 0) * _SHARES["search"] / searches
-    held_out = max(0.2 * images.train, images.classes)
-    each = _FORWARD * step_seconds * (held_out + 4 * batch) / batch / max(machine.cores // 2, 1)
-    generations = max(4, min(40, int(left / (_POPULATION * each))))
-    parts = [epochs] if short else [max(1, round(epochs * part)) for part in (0.6, 0.25, 0.15)]
+    epochs = choose_epochs(minutes, seconds, steps, durable_steps, "supernet")
     rate = 0.1 * min(1.0, batch / 64)
-    method: dict[str, Any] = {"name": "spos"}
-    if not short:
-        method = {"name": "pad-nas", "stages": 4, "epochs": parts, "learning_rates": [rate, rate / 2, rate / 2]}
-    augment = "crop-flip" if resolution_of(images.side) < 160 else "random-resized-crop"
-    least = images.train // images.classes
+    evaluation_seconds = _evaluation_seconds(images, batch, step_seconds, machine)
+    search_seconds = _phase_seconds(minutes, durable_steps, "search") / (1 if is_short else 3)
     recipe: dict[str, Any] = {
-        "method": method,
-        "space": space_of(images, limits),
-        "data": {
-            "name": "folder",
-            "path": str(folder),
-            "validation": 0.2 if least >= 10 else 1,
-            "augment": augment,
+        "method": {"name": "spos"} if is_short else _pad_nas(epochs, rate),
+        "space": choose_space(images, limits),
+        "data": _choose_data(folder, images),
+        "budget": {key: {"max": limit} for key, limit in limits.items()},
+        "training": {"batch_size": batch, **({"epochs": epochs, "learning_rate": rate} if is_short else {})},
+        "search": {
+            "population": _POPULATION,
+            "generations": max(4, min(40, int(search_seconds / (_POPULATION * evaluation_seconds)))),
         },
-        "budget": {key: {"max": most} for key, most in limits.items()},
-        "training": {"batch_size": batch, **({"epochs": epochs, "learning_rate": rate} if short else {})},
-        "search": {"population": _POPULATION, "generations": generations},
         "evaluation": {"recalibration_images": 4 * batch, "recalibration_batch_size": batch},
         "fit": {
-            "epochs": epochs_of(minutes, seconds, steps, durable, "fit"),
+            "epochs": choose_epochs(minutes, seconds, steps, durable_steps, "fit"),
             "batch_size": batch,
             "learning_rate": rate,
             "schedule": "cosine",
@@ -228,3 +238,25 @@ def recipe_of(
     elif "macs" not in limits:
         recipe["search"]["cost"] = "params"
     return recipe
+
+
+def _pad_nas(epochs: int, rate: float) -> dict[str, Any]:
+    """Return PAD-NAS with these epochs of supernet training in all its stages."""
+    epochs_of_stages = [max(1, round(epochs * share)) for share in (0.6, 0.25, 0.15)]
+    return {"name": "pad-nas", "stages": 4, "epochs": epochs_of_stages, "learning_rates": [rate, rate / 2, rate / 2]}
+
+
+def _choose_data(folder: Path, images: ImageFolderSummary) -> dict[str, Any]:
+    images_per_class = images.train // images.classes
+    return {
+        "name": "folder",
+        "path": str(folder),
+        "validation": 0.2 if images_per_class >= 10 else 1,
+        "augment": "crop-flip" if choose_resolution(images.side) < 160 else "random-resized-crop",
+    }
+
+
+def _evaluation_seconds(images: ImageFolderSummary, batch: int, step_seconds: float, machine: Machine) -> float:
+    """Return the seconds to evaluate one architecture: batch-norm recalibration, then the validation images."""
+    validation = max(0.2 * images.train, images.classes)
+    return _EVALUATION_COST * step_seconds * (validation + 4 * batch) / batch / max(machine.cores // 2, 1)

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raynas.cli.options import Json, Quiet, Resolution, SpaceSettings, TableName, open_reporter
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
-    from raynas.latency.measurement import Agreement, Bench
-    from raynas.storage.progress import Reporter
+    from raynas.latency.measurement import Agreement
     from search_spaces import SearchSpace
 
-app = typer.Typer(no_args_is_help=True, help="Measure what a space's blocks take on this machine.")
+app = typer.Typer(no_args_is_help=True, help="Measure the latency of a space's blocks on this machine.")
 
-Space = Annotated[str, typer.Argument(help="A space, as `raynas describe` takes it.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or one of several GPUs: cuda:1.")]
-Resolution = Annotated[int | None, typer.Option(help="Height and width of the images in pixels.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the space, e.g. width=0.5.")
-]
-Rounds = Annotated[int, typer.Option("--repeats", min=1, help="How often each is timed; the median counts.")]
+Space = Annotated[str, typer.Argument(help="The name of a space, or its file.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or one of several GPUs, e.g. cuda:1.")]
+Repeats = Annotated[int, typer.Option(min=1, help="The number of timed rounds; the median counts.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads on the CPU.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images a call.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in each call.")]
 
 
 @app.command()
@@ -36,114 +29,101 @@ def measure(
     space: Space,
     device: Device = "cpu",
     resolution: Resolution = None,
-    settings: Settings = None,
-    out: Annotated[
-        str | None, typer.Option(help="The CSV file to write; SPACE-DEVICE.csv where none is given.")
-    ] = None,
-    repeats: Rounds = 100,
+    settings: SpaceSettings = None,
+    out: Annotated[str | None, typer.Option(help="The CSV file to write; by default SPACE-DEVICE.csv.")] = None,
+    repeats: Repeats = 100,
     threads: Threads = 1,
     batch_size: BatchSize = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time every distinct block of a space on this machine and write its latency table.
+    """Time every distinct block of a space on this machine and write the latency table.
 
     For example: raynas latency measure fbnet --resolution 64 --out fbnet.csv
     """
-    loaded, bench = _space(space, resolution, settings), _bench(device, threads, batch_size, repeats)
     import yaml
 
-    from raynas.latency.measurement import measure as measured
+    from raynas.latency.measurement import TimingSettings, measure_blocks
+    from raynas.reporting.terminal import print_json
 
-    path = Path(out or f"{loaded.name}-{device.partition(':')[0]}.csv")
-    if path.suffix != ".csv" or path.exists():
-        wrong = "exists already" if path.exists() else "is no CSV file"
-        raise UserError(f"{path} {wrong}; give --out the name of a new file that ends in .csv.")
-    begun = time.perf_counter()
+    loaded, timing = _load_space(space, resolution, settings), TimingSettings(device, threads, batch_size, repeats)
+    file = Path(out or f"{loaded.name}-{device.partition(':')[0]}.csv")
+    if file.suffix != ".csv" or file.exists():
+        fault = "exists already" if file.exists() else "is no CSV file"
+        raise UserError(f"{file} {fault}: give --out the name of a new file that ends in .csv.")
+    start = time.perf_counter()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table, spread = measured(loaded.latency_blocks(), bench, _reporter(quiet or as_json))
-        table.write(path)
-        about = {"space": loaded.specification(), **bench.about(), "spread_percent": round(spread, 2)}
-        path.with_suffix(".about.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table, spread = measure_blocks(loaded.latency_blocks(), timing, open_reporter(quiet or as_json))
+        table.write(file)
+        conditions = {"space": loaded.specification(), **timing.json_value(), "spread_percent": round(spread, 2)}
+        file.with_suffix(".about.yaml").write_text(yaml.safe_dump(conditions, sort_keys=False), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"The latency table {path} cannot be written: {error.strerror}.") from error
-    seconds, rows = time.perf_counter() - begun, len(table.entries_ms)
+        raise UserError(f"The latency table {file} cannot be written: {error.strerror}.") from error
+    seconds, blocks = time.perf_counter() - start, len(table.entries_ms)
     if as_json:
-        told = {"table": str(path), "rows": rows, "device": bench.device_name, "seconds": round(seconds, 3)}
-        print(json.dumps(told, ensure_ascii=False))
+        result = {"table": str(file), "rows": blocks, "device": timing.device_name, "seconds": round(seconds, 3)}
+        print_json(result)
         return
-    print(f"{rows} blocks on {bench.device_name}; between the rounds, times spread by {spread:.1f} %")
-    print(path)
+    print(f"{blocks} blocks on {timing.device_name}; the times of one block differ by {spread:.1f} % between rounds")
+    print(file)
 
 
 @app.command()
 def check(
     space: Space,
     table: Annotated[str, typer.Argument(help="The latency table: a CSV or YAML file.")],
-    name: Annotated[str | None, typer.Option("--table", help="Which table, where the file holds several.")] = None,
-    architectures: Annotated[int, typer.Option(min=2, help="How many networks are drawn and timed.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,
+    name: TableName = None,
+    architectures: Annotated[int, typer.Option(min=2, help="How many random networks are timed.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the random networks.")] = 0,
     device: Device = "cpu",
     resolution: Resolution = None,
-    settings: Settings = None,
-    repeats: Rounds = 10,
+    settings: SpaceSettings = None,
+    repeats: Repeats = 10,
     threads: Threads = 1,
     batch_size: BatchSize = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare a latency table's sums with the measured time of random networks.
+    """Compare the sums of a latency table with the measured times of random networks.
 
     For example: raynas latency check fbnet fbnet.csv --resolution 64
     """
-    loaded, bench = _space(space, resolution, settings), _bench(device, threads, batch_size, repeats)
     from dataclasses import asdict
 
-    from raynas.latency.measurement import agreement
-    from raynas.latency.measurement import check as checked
+    from raynas.latency.measurement import TimingSettings, compare_times, time_networks
+    from raynas.reporting.terminal import print_json
     from search_spaces import LatencyTable
 
-    read = LatencyTable.read(table, name)
-    networks = checked(loaded, read, architectures, seed, bench, _reporter(quiet or as_json))
-    found = agreement([row["summed_ms"] for row in networks], [row["measured_ms"] for row in networks])
+    loaded, timing = _load_space(space, resolution, settings), TimingSettings(device, threads, batch_size, repeats)
+    latency_table = LatencyTable.read(table, name)
+    networks = time_networks(loaded, latency_table, architectures, seed, timing, open_reporter(quiet or as_json))
+    times = {key: [row[f"{key}_ms"] for row in networks] for key in ("measured", "summed")}
+    agreement = compare_times(times["summed"], times["measured"])
     if as_json:
-        told = {"table": table, "device": bench.device_name, **asdict(found), "networks": networks}
-        print(json.dumps(told, ensure_ascii=False))
+        print_json({"table": table, "device": timing.device_name, **asdict(agreement), "networks": networks})
         return
-    print(f"{architectures} random networks of {loaded.name} on {bench.device_name}")
-    for what in ("measured", "summed"):
-        times = [row[f"{what}_ms"] for row in networks]
-        print(f"{what} {min(times):.3f} - {max(times):.3f} ms")
-    _print_agreement(found)
+    print(f"{architectures} random networks of {loaded.name} on {timing.device_name}")
+    for key, milliseconds in times.items():
+        print(f"{key} {min(milliseconds):.3f} - {max(milliseconds):.3f} ms")
+    _print_agreement(agreement)
 
 
-def _print_agreement(found: Agreement) -> None:
-    correlations = {"Pearson": found.pearson, "Spearman": found.spearman, "Kendall": found.kendall}
+def _print_agreement(agreement: Agreement) -> None:
+    correlations = {"Pearson": agreement.pearson, "Spearman": agreement.spearman, "Kendall": agreement.kendall}
     print(", ".join(f"{name} {'undefined' if r is None else f'{r:.3f}'}" for name, r in correlations.items()))
-    print(f"bias: sums are {found.bias_ms:+.3f} ms ({found.bias_percent:+.1f} %) off the measurements on average")
-    print(f"error: {found.mean_error_percent:.1f} % in the mean, {found.rms_error_ms:.3f} ms root mean square")
+    bias = f"{agreement.bias_ms:+.3f} ms ({agreement.bias_percent:+.1f} %)"
+    print(f"bias: {bias}, the mean of the summed less the measured time")
+    print(f"error: {agreement.mean_error_percent:.1f} % in the mean, {agreement.rms_error_ms:.3f} ms root mean square")
     print(
-        f"error without the bias: {found.unbiased_mean_error_percent:.1f} % in the mean, "
-        f"{found.unbiased_rms_error_ms:.3f} ms root mean square"
+        f"error without the bias: {agreement.unbiased_mean_error_percent:.1f} % in the mean, "
+        f"{agreement.unbiased_rms_error_ms:.3f} ms root mean square"
     )
 
 
-def _space(name: str, resolution: int | None, settings: list[str] | None) -> SearchSpace:
-    from raynas.reporting.describe import settings_of
+def _load_space(name: str, resolution: int | None, settings: list[str] | None) -> SearchSpace:
+    from raynas.reporting.describe import parse_settings
     from search_spaces import load
 
-    given = {} if resolution is None else {"resolution": resolution}
-    return load(name, **given | settings_of(settings or []))
-
-
-def _bench(device: str, threads: int, batch_size: int, rounds: int) -> Bench:
-    from raynas.latency.measurement import Bench
-
-    return Bench(device, threads, batch_size, rounds)
-
-
-def _reporter(quiet: bool) -> Reporter:
-    from raynas.storage.progress import reporter
-
-    return reporter("quiet" if quiet else "live")
+    size = {} if resolution is None else {"resolution": resolution}
+    return load(name, **size | parse_settings(settings or []))

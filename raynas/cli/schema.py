@@ -1,37 +1,49 @@
-"""The JSON Schema by which an editor knows what a recipe may hold."""
+"""The command `raynas schema`: the JSON Schema of a recipe."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from raynas.recipe.recipe import Recipe
-from raynas.study import method
-from search_spaces import names
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe. Editors complete and check YAML with it.
+
+    For example: raynas schema > recipe.schema.json
+    """
+    from raynas.reporting.terminal import print_json
+
+    print_json(recipe_schema())
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe's file, with the settings of every method that is installed."""
+    """Return the JSON Schema of a recipe, with the settings of every installed method."""
+    from raynas.recipe.recipe import Recipe
+    from raynas.study import method
+    from search_spaces import names
+
     schema = Recipe.model_json_schema()
     kinds = {
         name: method.kind(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
         for name in method.names()
     }
     schema["$defs"] |= kinds
-    named = [
+    settings_by_name = [
         {
             "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
             "then": {"properties": {"name": True, **kind["properties"]}, "additionalProperties": False},
         }
         for name, kind in kinds.items()
     ]
+    method_object = {"type": "object", "properties": {"name": {"enum": list(kinds)}}, "required": ["name"]}
     schema["properties"]["method"] = {
-        "anyOf": [
-            {"type": "string", "examples": list(kinds)},
-            {"type": "object", "properties": {"name": {"enum": list(kinds)}}, "required": ["name"], "allOf": named},
-        ]
+        "anyOf": [{"type": "string", "examples": list(kinds)}, {**method_object, "allOf": settings_by_name}]
     }
-    known = {"anyOf": [{"enum": names()}, {"type": "string", "pattern": r"\.(ya?ml|py)$"}]}
-    schema["properties"]["space"] = {
-        "anyOf": [known, {"type": "object", "properties": {"name": known}, "required": ["name"]}]
-    }
+    space_name = {"anyOf": [{"enum": names()}, {"type": "string", "pattern": r"\.(ya?ml|py)$"}]}
+    space_object = {"type": "object", "properties": {"name": space_name}, "required": ["name"]}
+    schema["properties"]["space"] = {"anyOf": [space_name, space_object]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "raynas recipe", **schema}

@@ -1,1 +1,1 @@
-"""Latency on this machine: measure the blocks of a space and compare their sums with whole networks."""
+"""Latency on this machine: time the blocks of a space, and compare their sums with whole networks."""

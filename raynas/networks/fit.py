@@ -1,4 +1,4 @@
-"""`raynas fit`: stand-alone training of networks, of a finished run or by their text alone."""
+"""`raynas fit`: stand-alone training of networks, from a finished run or from the text of an architecture."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 def fit_run(
     run: str, texts: Sequence[str], changes: Sequence[str], reporter: Reporter, verbose: bool = False, best: int = 1
 ) -> list[dict[str, Any]]:
-    """Train architectures of a finished run one after the other, each in a step of the run's own folder.
+    """Train architectures of a finished run stand-alone, each in a step of the run folder, and return their figures.
 
-    Isomorphic architectures are one network, which is trained once and then found; those that inherit weights are not,
-    as a supernet has other weights for each.
+    Isomorphic architectures are one network, which is trained only once. With `fit.inherit` they are different
+    networks, because a supernet has different weights for each.
 
     Args:
-        texts: the architectures; without any, the `best` networks, by one-shot accuracy in the final step.
-        changes: `KEY=VALUE` each, of the recipe's `fit` (`epochs=10`).
+        texts: the architectures; if there are none, the `best` networks by one-shot accuracy in the final step.
+        changes: `KEY=VALUE` each, for the `fit` settings of the recipe (`epochs=10`).
 
     Raises:
-        UserError: if there is no finished run, or a text is not of its space.
+        UserError: if the run is not finished, or a text is no architecture of its space.
     """
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
     with open_study(plan(recipe, run), folder, reporter, verbose) as study:
-        chosen = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
-        return [_fit(study, architecture, outcome) for architecture in _distinct(study, chosen)]
+        architectures = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
+        return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
 
 
 def fit_architecture(
@@ -58,99 +58,105 @@ def fit_architecture(
     verbose: bool = False,
     recipe: str | None = None,
 ) -> dict[str, Any]:
-    """Train an architecture by its text, in a run folder of its own.
+    """Train the architecture of a text stand-alone, in a run folder of its own, and return its figures.
 
     Args:
-        recipe: whose space's settings, images and `fit` it is trained with; without it, the defaults.
-        changes: `KEY=VALUE` each, of the recipe's `fit`; with another part's name and a dot, of that part
-            (`data.name=CIFAR10`, `space.width=0.5`).
+        recipe: the recipe with the settings of the space, the images and the `fit` settings; by default the defaults.
+        changes: `KEY=VALUE` each, for the `fit` settings of the recipe, or for another group of the recipe if the key
+            begins with its name (`data.name=CIFAR10`, `space.width=0.5`).
 
     Raises:
-        UserError: if the text is not an architecture of a known space, or a change is not one of a recipe.
+        UserError: if the text is no architecture of a known space, or a change names no key of a recipe.
     """
     content: dict[str, Any] = {"space": text.partition(":")[0].strip()}
     if recipe is not None:
         base = Recipe.read(recipe).json_value()
         content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
-    asked = [change if _is_of_the_recipe(change) else f"fit.{change}" for change in changes]
-    planned = plan(Recipe.read({**content, "method": "fit"}, asked), out)
-    folder = RunFolder(out or _folder(text, planned))
+    recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
+    planned = plan(Recipe.read({**content, "method": "fit"}, recipe_changes), out)
+    folder = RunFolder(out or _default_folder(text, planned))
     with open_study(planned, folder, reporter, verbose) as study:
-        return _fit(study, study.space.parse(text), None)
+        return _train(study, study.space.parse(text), None)
 
 
-def _folder(text: str, planned: Plan) -> Path:
-    """Where a network is trained by its text alone: isomorphic texts share a folder, unless one has its own."""
+def _default_folder(text: str, planned: Plan) -> Path:
+    """Return the run folder of a text. Isomorphic texts share a folder, unless the text already has its own."""
     texts = [text, str(planned.space.canonical(planned.space.parse(text)))]
-    folders = [Path("runs") / f"fit-{digest([one, planned.recipe.json_value()])[:6]}" for one in texts]
+    folders = [Path("runs") / f"fit-{digest([own, planned.recipe.json_value()])[:6]}" for own in texts]
     return next((folder for folder in folders if folder.exists()), folders[-1])
 
 
-def _is_of_the_recipe(change: str) -> bool:
+def _names_group(change: str) -> bool:
+    """Return whether the key of a change begins with a group of the recipe other than `fit`."""
     first, dot, _ = change.partition("=")[0].partition(".")
     return bool(dot) and first not in FitSettings.model_fields
 
 
-def _distinct(study: Study, architectures: Sequence[Architecture]) -> list[Architecture]:
-    """The first architecture of each network."""
+def _distinct_networks(study: Study, architectures: Sequence[Architecture]) -> list[Architecture]:
+    """Return the first architecture of each network."""
     first: dict[Architecture, Architecture] = {}
-    for one in architectures:
-        first.setdefault(one if study.recipe.fit.inherit else study.space.canonical(one), one)
+    for architecture in architectures:
+        network = architecture if study.recipe.fit.inherit else study.space.canonical(architecture)
+        first.setdefault(network, architecture)
     return list(first.values())
 
 
-def _fit(study: Study, architecture: Architecture, outcome: Outcome | None) -> dict[str, Any]:
+def _train(study: Study, architecture: Architecture, outcome: Outcome | None) -> dict[str, Any]:
     settings = study.recipe.fit
-    start = None
-    if settings.inherit:
-        if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):
-            raise UserError("fit.inherit needs the run of a supernet that still holds every operation of the network.")
-        from_specification(outcome.space).network_state(architecture, {})  # raises where nothing can be inherited
-        start = Weights(outcome.weights, "inherited", [])
-    name, architecture = _step(study, architecture)
-    fitted = asdict(study.fit(name, architecture, settings, start))
-    about = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
-    about["isomorphic"] = [] if outcome is None else _isomorphic(study.space, architecture, fitted, outcome.table)
-    write_network(study.folder, name, {**fitted, **about})
-    return {"run": study.folder.uri, **fitted}
+    start = _inherited_weights(architecture, outcome) if settings.inherit else None
+    name, architecture = _choose_step(study, architecture)
+    figures = asdict(study.fit(name, architecture, settings, start))
+    origin = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
+    isomorphic = [] if outcome is None else _isomorphic_texts(study.space, architecture, figures, outcome.table)
+    write_network(study.folder, name, {**figures, **origin, "isomorphic": isomorphic})
+    return {"run": study.folder.uri, **figures}
 
 
-def _step(study: Study, architecture: Architecture) -> tuple[str, Architecture]:
-    """The step that trains this network, and as which of its isomorphic architectures: a begun one, or one of its own.
+def _inherited_weights(architecture: Architecture, outcome: Outcome | None) -> Weights:
+    """Return the weights of the supernet; raises UserError if it does not hold every operation of the network."""
+    if outcome is None or outcome.weights is None or architecture not in from_specification(outcome.space):
+        raise UserError("fit.inherit needs the run of a supernet that still holds every operation of the network.")
+    from_specification(outcome.space).network_state(architecture, {})  # raises if no weight can be inherited
+    return Weights(outcome.weights, "inherited", [])
 
-    A network that inherits its weights is trained as no other.
+
+def _choose_step(study: Study, architecture: Architecture) -> tuple[str, Architecture]:
+    """Return the step that trains this network, and the architecture that it is trained as.
+
+    If a step already trains an isomorphic architecture with these settings, it is that step. A network that inherits
+    its weights has a step of its own.
     """
     settings, space = study.recipe.fit, study.space
-    begun = _begun(study.folder, settings)
-    if architecture not in begun and not settings.inherit:
+    steps = _begun_steps(study.folder, settings)
+    if architecture not in steps and not settings.inherit:
         network = space.canonical(architecture)
-        for other, name in begun.items():
+        for other, name in steps.items():
             if space.canonical(other) == network:
-                study.say(f"{architecture} is the network that {name} trains as {other}")
+                study.say(f"{architecture} is the network that the step {name} trains as {other}")
                 return name, other
     own = f"fit-{digest([str(architecture), settings.json_value()])[:6]}"
-    return begun.get(architecture, own), architecture
+    return steps.get(architecture, own), architecture
 
 
-def _begun(folder: RunFolder, settings: FitSettings) -> dict[Architecture, str]:
-    """The steps of a folder that train a network alone with these settings, by its architecture."""
-    begun = {}
+def _begun_steps(folder: RunFolder, settings: FitSettings) -> dict[Architecture, str]:
+    """Return the steps of a folder that train a network stand-alone with these settings, by architecture."""
+    steps = {}
     for step in records(folder):
-        if step["kind"] == "standalone-training" and step["identity"]["training"] == _decisive(settings):
+        if step["kind"] == "standalone-training" and step["identity"]["training"] == _decisive_settings(settings):
             space = from_specification(step["identity"]["space"])
-            begun[space.architecture([value for (value,) in space.values()])] = step["name"]
-    return begun
+            steps[space.architecture([value for (value,) in space.values()])] = step["name"]
+    return steps
 
 
-def _decisive(settings: FitSettings) -> dict[str, Any]:
-    """Return the settings that a step's identity holds."""
+def _decisive_settings(settings: FitSettings) -> dict[str, Any]:
+    """Return the settings that the identity of a step holds."""
     return {key: value for key, value in settings.json_value().items() if key != "checkpoint_minutes"}
 
 
-def _isomorphic(
+def _isomorphic_texts(
     space: SearchSpace, architecture: Architecture, costs: Mapping[str, Any], table: pd.DataFrame
 ) -> list[str]:
-    """The other texts of the table that are this network's, among those of its costs."""
-    alike = table[(table["macs"] == costs["macs"]) & (table["params"] == costs["params"])]
-    texts = sorted(set(alike["architecture"]) - {str(architecture)})
+    """Return the other architectures of the table that are this network. They have its costs."""
+    same_costs = table[(table["macs"] == costs["macs"]) & (table["params"] == costs["params"])]
+    texts = sorted(set(same_costs["architecture"]) - {str(architecture)})
     return [text for text in texts if space.canonical(space.parse(text)) == space.canonical(architecture)]

@@ -1,4 +1,4 @@
-"""What goes with a trained network: what it is, what it reached on which images, and how to give it an image."""
+"""The model card of a trained network: its architecture, its accuracy, its data, and how to use it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import raynas
 from raynas.recipe.recipe import read_run_recipe
+from raynas.reporting.units import format_cost
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
 
 
-def card_of(found: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
-    """The model card of a network that was written to a file, as plain JSON."""
-    recipe = read_run_recipe(found.run)
-    versions = found.run.read_json("versions.json")
-    figures, data = found.figures, found.data
+def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
+    """Return the model card of a network in a file, as plain JSON."""
+    recipe = read_run_recipe(trained.run)
+    versions = trained.run.read_json("versions.json")
+    figures, data = trained.figures, trained.data
     return {
-        "architecture": found.text,
-        "space": found.space.name,
+        "architecture": trained.text,
+        "space": trained.space.name,
         "method": recipe["method"]["name"],
-        "run": found.run.uri,
+        "run": trained.run.uri,
         "format": form,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "input": {
@@ -41,21 +42,22 @@ def card_of(found: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
         "latency_ms": figures["latency_ms"],
         "budget": recipe["budget"],
         "data": {"name": data.settings.name, "fingerprint": data.fingerprint, "counts": dict(data.counts)},
-        "training": dict(found.settings),
-        "seed": found.seed,
+        "training": dict(trained.settings),
+        "seed": trained.seed,
         "versions": {"raynas_now": raynas.__version__, **versions["packages"], "python": versions["python"]},
         "trained_on": {"cpu": versions["cpu"], "gpus": versions["gpus"]},
     }
 
 
-def markdown(card: dict[str, Any], file: str) -> str:
-    """The model card for people."""
+def format_markdown(card: dict[str, Any], file: str) -> str:
+    """Return a model card for people."""
     size = card["input"]["shape"][2]
     mean, std = (", ".join(f"{value:.4f}" for value in card["input"][key]) for key in ("mean", "std"))
-    latency = "" if card["latency_ms"] is None else f"\n| latency by the run's table | {card['latency_ms']:.3f} ms |"
-    budget = ", ".join(f"{key} {_limits(limits)}" for key, limits in card["budget"].items()) or "none"
+    latency = card["latency_ms"]
+    latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
+    budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
     counts, classes = card["data"]["counts"], card["classes"]
-    shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    first_classes = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
     settings = ", ".join(
         f"{key} {value}" for key, value in card["training"].items() if value not in (None, 0, [], False)
     )
@@ -63,7 +65,7 @@ def markdown(card: dict[str, Any], file: str) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in card["versions"].items() if key != "raynas_now")
     return f"""# {file}
 
-An image network that raynas {card["versions"]["raynas"]} found by {card["method"]} and trained alone.
+An image network. raynas {card["versions"]["raynas"]} found it with {card["method"]} and trained it stand-alone.
 
 `{card["architecture"]}`
 
@@ -72,26 +74,31 @@ An image network that raynas {card["versions"]["raynas"]} found by {card["method
 | test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
 | test top-5 | {card["test_top5"]:.2f} % |
 | multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
-| parameters | {card["params"] / 1e6:,.3f} M |{latency}
+| parameters | {card["params"] / 1e6:,.3f} M |{latency_row}
 | budget of the search | {budget} |
 
 ## Use
 
-Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue. Scale the image's shorter side to
-{size} pixels, cut the middle square, divide by 255, subtract the mean ({mean}) and divide by the standard deviation
-({std}) of each channel. Output: logits of shape (batch, {len(classes)}).
+Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue.
+
+1. Scale the shorter side of the image to {size} pixels and cut out the middle square.
+2. Divide by 255.
+3. Subtract the mean of each channel ({mean}) and divide by its standard deviation ({std}).
+
+Output: logits of shape (batch, {len(classes)}).
 
 {_USE[card["format"]].format(file=file, size=size, run=card["run"])}
 
-Classes, in the order of the logits: {shown}.
+Classes, in the order of the logits: {first_classes}.
 
-## Where it comes from
+## Origin
 
-Data: {card["data"]["name"]} (fingerprint `{card["data"]["fingerprint"][:16]}`),
-{counts["train"] + counts["validation"]:,} training images, of which the search held out {counts["validation"]:,}, and
-{counts["test"]:,} test images that no search saw. Run: `{card["run"]}`, seed {card["seed"]}.
-Training: {settings}.
-Versions: {versions}, on {card["trained_on"]["cpu"]}{gpus}.
+- Data: {card["data"]["name"]} (fingerprint `{card["data"]["fingerprint"][:16]}`)
+- Training images: {counts["train"] + counts["validation"]:,}; the search held out {counts["validation"]:,} of them
+- Test images: {counts["test"]:,}; the search did not use them
+- Run: `{card["run"]}`, seed {card["seed"]}
+- Training: {settings}
+- Versions: {versions}, on {card["trained_on"]["cpu"]}{gpus}
 """
 
 
@@ -109,11 +116,11 @@ logits = network(images)
     "safetensors": """```python
 import raynas
 from safetensors.torch import load_file
-network = raynas.build("{run}")                # the same weights already
+network = raynas.build("{run}")                # already has these weights
 network.load_state_dict(load_file("{file}"))
 ```""",
 }
 
 
-def _limits(limits: dict[str, Any]) -> str:
+def _format_limits(limits: dict[str, Any]) -> str:
     return " ".join(f"{key} {value:,.12g}" for key, value in limits.items() if value is not None)

@@ -1,4 +1,4 @@
-"""Networks as plain torch modules: a run's, with their weights, or new ones by the text of an architecture."""
+"""Networks as plain torch modules: of a run, with their weights, or of an architecture, with new weights."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network of a run that was trained alone, or tuned from the supernet's weights.
+    """A network of a run, trained stand-alone or tuned from the weights of the supernet.
 
     Attributes:
         name: the step that trained it.
         run: the run folder.
         space: the space that builds it.
-        text: its text: an architecture's, or a genotype's where operations have weights.
-        figures: `top1`, `top5`, `loss` on the test images, `macs`, `params` and `latency_ms`.
-        settings: how it was trained: the recipe's `fit`.
+        text: the text of its architecture, or of its genotype if its operations have weights.
+        figures: `top1`, `top5` and `loss` on the test images; `macs`, `params` and `latency_ms`; `architecture`.
+        settings: the `fit` settings of its training.
         data: the images.
-        seed: the run's.
-        weights: their file in the run folder.
+        seed: of the run.
+        weights: the file of its weights in the run folder.
     """
 
     name: str
@@ -51,19 +51,19 @@ class TrainedNetwork:
     seed: int
     weights: str
 
-    def is_of(self, text: str) -> bool:
-        """Whether this is the network of a text: its own, or one of an isomorphic architecture."""
-        own = self.figures["architecture"]
-        if text in (self.text, own):
+    def is_built_by(self, text: str) -> bool:
+        """Return whether a text builds this network: its own text, or that of an isomorphic architecture."""
+        own_text = self.figures["architecture"]
+        if text in (self.text, own_text):
             return True
         try:
-            asked = self.space.parse(text)
+            architecture = self.space.parse(text)
         except UserError:
             return False
-        return self.space.canonical(asked) == self.space.canonical(self.space.parse(own))
+        return self.space.canonical(architecture) == self.space.canonical(self.space.parse(own_text))
 
     def network(self) -> nn.Module:
-        """The network that was measured, with its weights, in evaluation mode: normalised images to logits."""
+        """Return the measured network with its weights, in evaluation mode. It turns normalised images into logits."""
         state, _ = self.run.read_tensors(self.weights)
         genotype = _genotype(self.run, self.space)
         if genotype is not None and self.text == str(genotype):
@@ -77,57 +77,61 @@ class TrainedNetwork:
         return network.eval()
 
 
-def find_trained(run: str | Path, text: str | None = None) -> TrainedNetwork:
-    """A trained network of a run: the most accurate one, or that of this architecture.
+def find_network(run: str | Path, text: str | None = None) -> TrainedNetwork:
+    """Return the most accurate trained network of a run, or the one of an architecture.
 
     Raises:
-        UserError: if the folder is no run's, or nothing of the kind was trained in it.
+        UserError: if the folder is not the folder of a run, or holds no such network.
     """
     folder = RunFolder(run)
     check_is_run(folder)
-    found = [*_trained_by_fit(folder), *_trained_by_method(folder)]
+    networks = [*_trained_by_fit(folder), *_trained_by_method(folder)]
     if text is not None:
-        found = [one for one in found if one.is_of(text)]
-    if not found:
-        what = f"No network of {folder.uri} was" if text is None else f"{text!r} was never"
-        raise UserError(f"{what} trained alone: its weights would be the supernet's. Train it by raynas fit {run}.")
-    return max(found, key=lambda one: one.figures["top1"])
+        networks = [network for network in networks if network.is_built_by(text)]
+    if not networks:
+        architecture = "" if text is None else f" of {text!r}"
+        raise UserError(
+            f"{folder.uri} holds no network{architecture} that was trained stand-alone: train it with raynas fit {run}."
+        )
+    return max(networks, key=lambda network: network.figures["top1"])
 
 
-def find_trained_in_runs(text: str, under: Path = Path("runs")) -> TrainedNetwork:
-    """The most accurate network of this architecture among the runs in a folder.
+def find_network_in_runs(text: str, folder: Path = Path("runs")) -> TrainedNetwork:
+    """Return the most accurate network of an architecture, among the runs in a folder.
 
     Raises:
-        UserError: if none was trained alone.
+        UserError: if no run has trained the architecture stand-alone.
     """
-    runs = [file.parent for file in sorted(under.glob("*/recipe.yaml"))]
-    found = [one for run in runs for one in _trained_by_fit(RunFolder(run)) if one.is_of(text)]
-    if not found:
-        raise UserError(f"No run in {under} has trained {text!r} alone: train it by raynas fit, then export that run.")
-    return max(found, key=lambda one: one.figures["top1"])
+    runs = [file.parent for file in sorted(folder.glob("*/recipe.yaml"))]
+    networks = [network for run in runs for network in _trained_by_fit(RunFolder(run)) if network.is_built_by(text)]
+    if not networks:
+        raise UserError(
+            f"No run in {folder} has trained {text!r} stand-alone: train it with raynas fit, then export that run."
+        )
+    return max(networks, key=lambda network: network.figures["top1"])
 
 
-def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> nn.Module:
-    """A network as a torch module: of a run with its weights, or of an architecture's text with new ones.
+def build(source: str | Path, *, features_only: bool = False, **settings: Any) -> nn.Module:
+    """Return a network as a torch module: of a run with its weights, or of an architecture with new weights.
 
     Args:
-        what: a run folder, of which it is the most accurate network that was trained alone; or an architecture's text.
-        features_only: feature maps by name instead of logits (`search_spaces.feature_maps.Features`), for detection and
-            segmentation heads.
-        settings: of the space, such as `width` and `num_classes`, where `what` is a text.
+        source: a run folder, for its most accurate network after stand-alone training; or the text of an architecture.
+        features_only: return feature maps by name instead of logits (`search_spaces.feature_maps.Features`), for the
+            heads of detection and segmentation.
+        settings: of the space, such as `width` and `num_classes`, if `source` is a text.
 
     Raises:
-        UserError: if there is no such thing.
+        UserError: if the run or the architecture does not exist.
     """
-    if ": " in str(what):
-        space = load_space(str(what).partition(":")[0], **settings)
-        network = space.network(space.parse(str(what)))
+    if ": " in str(source):
+        space = load_space(str(source).partition(":")[0], **settings)
+        network = space.network(space.parse(str(source)))
         resolution = space.resolution
     elif settings:
-        raise UserError(f"The settings of a run's space are the run's: leave {', '.join(settings)} out.")
+        raise UserError(f"A run decides the settings of its space: leave {', '.join(settings)} out.")
     else:
-        found = find_trained(what)
-        network, resolution = found.network(), found.data.resolution
+        trained = find_network(source)
+        network, resolution = trained.network(), trained.data.resolution
     if not features_only:
         return network
     from search_spaces.feature_maps import Features
@@ -159,7 +163,7 @@ def _trained_by_fit(folder: RunFolder) -> list[TrainedNetwork]:
 
 
 def _trained_by_method(folder: RunFolder) -> list[TrainedNetwork]:
-    """Return the network that the method itself trained and tested (HM-NAS, FTSO)."""
+    """Return the network that the method itself trained and tested (HM-NAS, FTSO), if it did."""
     if not is_finished(folder):
         return []
     outcome = load(folder.uri)

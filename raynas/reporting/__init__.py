@@ -1,1 +1,1 @@
-"""What a person reads: the HTML report, figures, comparisons, live progress of a run."""
+"""Reports for people: the HTML page, figures, comparisons, the progress of a run."""

@@ -1,4 +1,4 @@
-"""`raynas draw`: the cells of a searched network, with the weights of their edges where they have any."""
+"""`raynas draw`: the cells of a network, with the weights of their edges if the method has learnt any."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-_APART, _BEND, _DOT = 2.0, 0.3, 0.13
+_NODE_DISTANCE, _BEND, _DOT_DISTANCE = 2.0, 0.3, 0.13
 
 
 class DrawnEdge(NamedTuple):
-    """An edge of a cell: its nodes' numbers, its operations, and its weight where it has one."""
+    """An edge of a cell.
+
+    Attributes:
+        source, target: the numbers of its nodes.
+        weight: None if edges have no weights.
+    """
 
     source: int
     target: int
@@ -32,13 +37,13 @@ class DrawnEdge(NamedTuple):
 
 
 def draw_run(run: str, out: str | Path) -> Path:
-    """Draw the cells that a finished run has found, into a file whose ending says of what kind.
+    """Draw the cells of a finished run's network into a file; its ending names the format.
 
     Raises:
-        UserError: if the run's space has no cells, matplotlib is missing, or it cannot write such a file.
+        UserError: if the space of the run has no cells, matplotlib is missing, or matplotlib cannot write the file.
     """
     try:
-        figure = figure_of(load(run))
+        figure = draw_outcome(load(run))
         figure.savefig(out, dpi=110)
     except ImportError as error:
         raise UserError("Drawing needs matplotlib: pip install 'raynas[drawing]'.") from error
@@ -49,53 +54,64 @@ def draw_run(run: str, out: str | Path) -> Path:
     return Path(out)
 
 
-def figure_of(outcome: Outcome) -> Figure:
-    """The cells that a run has found; raises UserError if its space has none, ImportError without matplotlib."""
+def draw_outcome(outcome: Outcome) -> Figure:
+    """Draw the cells of a run's genotype, or without a genotype those of its best network.
+
+    Raises:
+        UserError: if the space of the run has no cells.
+        ImportError: if matplotlib is missing.
+    """
     folder, space = RunFolder(outcome.run), outcome.whole_space
     if not isinstance(space, CellSpace):
-        raise UserError(f"{space.name} has no cells to draw; raynas describe lists an architecture's layers.")
+        raise UserError(f"{space.name} has no cells to draw: raynas describe lists the blocks of an architecture.")
     if not folder.exists(FILE):
-        return draw(space, space.parse(outcome.best["architecture"]))
+        return draw_cells(space, space.parse(outcome.best["architecture"]))
     genotype = Genotype.parse(space, folder.read(FILE).decode())
-    return draw(space, genotype.architecture, genotype.edges)
+    return draw_cells(space, genotype.architecture, genotype.edges)
 
 
-def draw(space: CellSpace, architecture: Architecture, weights: Sequence[float] | None = None) -> Figure:
-    """A panel for each kind of cell: an arrow for each edge, a dot on it for each operation, its weight above."""
+def draw_cells(space: CellSpace, architecture: Architecture, weights: Sequence[float] | None = None) -> Figure:
+    """Draw one panel for each kind of cell.
+
+    An edge is an arrow, with one dot for each operation and its weight above.
+
+    Args:
+        weights: one for each choice; None if edges have no weights.
+    """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    cells = drawn_cells(space, architecture, weights)
+    cells = drawn_edges(space, architecture, weights)
     figure = Figure(figsize=(13, 5.2 * len(cells)), layout="constrained")
     panels = figure.subplots(len(cells), 1, squeeze=False)[:, 0]
     used = [name for name in space.operations if any(name in edge.operations for edges in cells for edge in edges)]
     colours = dict(zip(used, _COLOURS, strict=False))
-    for panel, plan, edges in zip(panels, _kinds(space), cells, strict=True):
+    for panel, plan, edges in zip(panels, _cell_kinds(space), cells, strict=True):
         _draw_cell(panel, plan.nodes, len(plan.inputs), plan.joined, edges, colours)
     lines = [Line2D([], [], color=colours[name], label=name, marker="o", ls="") for name in used]
     figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
-def drawn_cells(
+def drawn_edges(
     space: CellSpace, architecture: Architecture, weights: Sequence[float] | None = None
 ) -> list[list[DrawnEdge]]:
-    """For each kind of cell the edges that it keeps."""
+    """Return the edges that an architecture keeps, for each kind of cell."""
     cells = []
-    for plan in _kinds(space):
-        kept = []
+    for plan in _cell_kinds(space):
+        edges = []
         for edge in plan.edges:
             choice = space.choices[edge.choice]
-            word = choice.write(architecture.indices[edge.choice])
-            if word != NOTHING:
+            operations = choice.write(architecture.indices[edge.choice])
+            if operations != NOTHING:
                 weight = None if weights is None else weights[edge.choice]
-                kept.append(DrawnEdge(edge.source, edge.target, word.split("+"), weight))
-        cells.append(kept)
+                edges.append(DrawnEdge(edge.source, edge.target, operations.split("+"), weight))
+        cells.append(edges)
     return cells
 
 
-def _kinds(space: CellSpace) -> list[CellPlan]:
-    """One cell of each kind: those that share their choices are one."""
+def _cell_kinds(space: CellSpace) -> list[CellPlan]:
+    """Return one cell of each kind. Cells of one kind share their choices."""
     kinds: dict[int, CellPlan] = {}
     for plan in space.plan().cells:
         kinds.setdefault(plan.edges[0].choice, plan)
@@ -105,23 +121,22 @@ def _kinds(space: CellSpace) -> list[CellPlan]:
 def _draw_cell(
     panel: Axes, nodes: int, inputs: int, joined: bool, edges: Sequence[DrawnEdge], colours: dict[str, str]
 ) -> None:
-    """Nodes from left to right, the inputs one above the other; edges bend the more, the further they go."""
+    """Draw the nodes from left to right, two inputs one above the other. Longer edges bend more."""
     from matplotlib.patches import FancyArrowPatch
 
-    places = {node: (0.0, 1.6 - 3.2 * node) if inputs > 1 else (0.0, 0.0) for node in range(inputs)}
-    places |= {node: (_APART * (node - inputs + 1), 0.0) for node in range(inputs, nodes)}
-    output = (_APART * (nodes - inputs + 0.7), 0.0)
+    positions = {node: (0.0, 1.6 - 3.2 * node) if inputs > 1 else (0.0, 0.0) for node in range(inputs)}
+    positions |= {node: (_NODE_DISTANCE * (node - inputs + 1), 0.0) for node in range(inputs, nodes)}
+    output = (_NODE_DISTANCE * (nodes - inputs + 0.7), 0.0)
     for edge in edges:
-        (x, y), (to_x, to_y) = places[edge.source], places[edge.target]
+        (x, y), (to_x, to_y) = positions[edge.source], positions[edge.target]
         span = edge.target - max(edge.source, inputs - 1)
         above = y > 0 or (y == 0 and (edge.source + span) % 2 == 0)
         bend = (-1 if above else 1) * _BEND * (span > 1 or y != 0) * (1 if y else 1.5)
         width = 1.2 if edge.weight is None else 0.6 + 3 * edge.weight
-        curve = f"arc3,rad={bend}"
         arrow = FancyArrowPatch(
             (x, y),
             (to_x, to_y),
-            connectionstyle=curve,
+            connectionstyle=f"arc3,rad={bend}",
             arrowstyle="-|>",
             mutation_scale=10,
             color="#888888",
@@ -133,10 +148,10 @@ def _draw_cell(
         middle = (x + to_x + bend * (to_y - y)) / 2, (y + to_y - bend * (to_x - x)) / 2
         _label(panel, middle, edge, colours)
     for node in range(inputs, nodes) if joined else [nodes - 1]:
-        panel.plot([places[node][0], output[0]], [0, 0], color="#dddddd", lw=1, zorder=0)
+        panel.plot([positions[node][0], output[0]], [0, 0], color="#dddddd", lw=1, zorder=0)
     names = {node: str(node) for node in range(inputs, nodes)}
     names |= {0: "before", 1: "last"} if inputs == 2 else {0: "last"}
-    for node, (x, y) in [*places.items(), (nodes, output)]:
+    for node, (x, y) in [*positions.items(), (nodes, output)]:
         box = {"boxstyle": "round,pad=0.4", "fc": "#f4f4f4", "ec": "#555555"}
         panel.text(x, y, names.get(node, "out"), ha="center", va="center", fontsize=10, bbox=box)
     panel.set(xlim=(-0.6, output[0] + 0.5), ylim=(-2.6, 2.6), aspect="equal")
@@ -144,10 +159,10 @@ def _draw_cell(
 
 
 def _label(panel: Axes, middle: tuple[float, float], edge: DrawnEdge, colours: dict[str, str]) -> None:
-    """A dot for each operation, and the edge's weight above them."""
+    """Draw one dot for each operation, and the weight of the edge above the dots."""
     x, y = middle
     for number, name in enumerate(edge.operations):
-        place = x + _DOT * (number - (len(edge.operations) - 1) / 2)
-        panel.plot([place], [y], "o", color=colours[name], markersize=7, markeredgecolor="white", zorder=3)
+        dot_x = x + _DOT_DISTANCE * (number - (len(edge.operations) - 1) / 2)
+        panel.plot([dot_x], [y], "o", color=colours[name], markersize=7, markeredgecolor="white", zorder=3)
     if edge.weight is not None:
         panel.text(x, y + 0.2, f"{edge.weight:.2f}", fontsize=9, ha="center", va="center")

@@ -1,4 +1,4 @@
-"""What the commands `raynas spaces` and `raynas describe` tell."""
+"""Descriptions of spaces and architectures, for `raynas spaces` and `raynas describe`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from raynas.reporting.terminal import print_table
+from raynas.reporting.units import COST_UNITS, format_costs, format_range
 from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
@@ -21,7 +22,7 @@ _COSTS = ("macs", "params")
 
 
 def space_rows() -> list[dict[str, Any]]:
-    """One row for every installed space: plain JSON, the size as a decimal string, since it is exact."""
+    """Return one row for each installed space as plain JSON. The size is exact, so it is a decimal string."""
     return [_space_row(load(name)) for name in names()]
 
 
@@ -33,14 +34,14 @@ def _space_row(space: SearchSpace) -> dict[str, Any]:
 
 
 def print_spaces(rows: list[dict[str, Any]]) -> None:
-    columns = ["space", "choices", "size", "M multiply-adds", "M parameters", "pixels", "paper"]
+    """Print the rows of `space_rows` as a table."""
+    columns = ["space", "choices", "size", *(COST_UNITS[key].name for key in _COSTS), "pixels", "paper"]
     cells = [
         [
             row["name"],
             str(row["choices"]),
-            _count(int(row["size"])),
-            _range(row["macs_min"], row["macs_max"]),
-            _range(row["params_min"], row["params_max"]),
+            _format_count(int(row["size"])),
+            *(format_range(key, row[f"{key}_min"], row[f"{key}_max"]) for key in _COSTS),
             str(row["resolution"]),
             row["paper"],
         ]
@@ -49,47 +50,49 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
     print_table(columns, cells)
 
 
-def described(
-    what: str,
+def describe(
+    subject: str,
     text: str | None,
     resolution: int | None,
     latency: LatencyTable | None = None,
     splits: int | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> SpaceDescription | ArchitectureDescription:
-    """What there is to say of a space or of an architecture.
+    """Return the description of a space or of an architecture.
 
-    A space of a single architecture is described by it.
+    A space with a single architecture is described by that architecture.
 
     Args:
-        what: a space's name or file; an architecture's text; or a published architecture's name.
-        text: of an architecture of that space; it may leave the space's name out.
-        resolution: of the images; the space's own where none is given.
-        latency: the table that its latency is summed from.
-        splits: describe what it is with uniform split attention instead (FP-NAS table 7).
+        subject: the name or the file of a space; the text of an architecture; or the name of a published architecture.
+        text: the text of an architecture, if `subject` is a space; the name of the space may be left out.
+        resolution: of the images in pixels; by default the space's own.
+        latency: the table that the latency is summed from.
+        splits: describe the architecture with this number of splits in every block with attention (FP-NAS table 7).
         settings: of the space, such as `cells`.
 
     Raises:
-        UserError: if there is no such thing; it names the nearest. Or if the table lacks a block.
+        UserError: if there is no such space or architecture, or if the latency table lacks a block.
     """
-    space, architecture = _found(what, text, settings)
+    space, architecture = _find(subject, text, settings)
     if architecture is None and space.size() == 1:
         architecture = space.architecture([values[0] for values in space.values()])
     pixels = space.resolution if resolution is None else resolution
     if splits is not None:
         if architecture is None:
-            raise UserError("--splits is for an architecture: give its text, too.")
+            raise UserError("--splits is for an architecture: also give its text.")
         space, architecture = with_uniform_splits(space, architecture, splits)
     if architecture is None:
         return SpaceDescription(space, pixels, latency)
-    return ArchitectureDescription(space, architecture, pixels, latency, _printed(space, architecture, pixels))
+    return ArchitectureDescription(space, architecture, pixels, latency, _find_published(space, architecture, pixels))
 
 
-def settings_of(changes: Sequence[str]) -> dict[str, Any]:
-    """Settings of a space from `KEY=VALUE` each, in YAML; a key may begin with `space.`, as it does for `raynas fit`.
+def parse_settings(changes: Sequence[str]) -> dict[str, Any]:
+    """Return settings of a space from texts `KEY=VALUE`, whose values are YAML.
+
+    A key may begin with `space.`, as in `raynas fit`.
 
     Raises:
-        UserError: if one is not of that form.
+        UserError: if a text has another form.
     """
     settings = {}
     for change in changes:
@@ -97,63 +100,63 @@ def settings_of(changes: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise UserError(f"--set takes KEY=VALUE, such as width=0.5, not {change!r}.")
         if key == "name":
-            raise UserError("--set takes settings of a space, not its name: give the other space in its place.")
+            raise UserError("--set changes settings of the space, not its name: give the other space as the argument.")
         settings[key] = read_yaml(value, f"the value of {key}")
     return settings
 
 
-def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[SearchSpace, Architecture | None]:
+def _find(subject: str, text: str | None, settings: Mapping[str, Any]) -> tuple[SearchSpace, Architecture | None]:
     if text is not None:
-        space = load(what, **settings)
-        return space, _parsed(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
-    name, colon, _ = what.partition(":")
-    if is_file(what):
-        return load(what, **settings), None
+        space = load(subject, **settings)
+        return space, _parse(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
+    name, colon, _ = subject.partition(":")
+    if is_file(subject):
+        return load(subject, **settings), None
     if colon:
         space = load(name.strip(), **settings)
-        return space, _parsed(space, what)
+        return space, _parse(space, subject)
     if name in published_names():
         if settings:
-            raise UserError(f"{name} is published in its space's own settings: give its text to change them.")
-        known = published(name)
-        return known.space, known.architecture
+            raise UserError(f"{name} is published in the settings of its space: to change them, give its text.")
+        network = published(name)
+        return network.space, network.architecture
     if name not in names():
-        both = dict.fromkeys([*names(), *published_names()])
-        raise UserError(f"No search space and no published architecture is called {name!r}; {nearest(name, both)}")
+        known = dict.fromkeys([*names(), *published_names()])
+        raise UserError(f"No search space and no published architecture is called {name!r}; {nearest(name, known)}")
     return load(name, **settings), None
 
 
-def _parsed(space: SearchSpace, text: str) -> Architecture:
-    """The architecture of a text, or that of a genotype, whose operations have weights."""
+def _parse(space: SearchSpace, text: str) -> Architecture:
+    """Return the architecture of a text, which may be a genotype: its operations have weights."""
     if "*" in text and isinstance(space, CellSpace):
         return Genotype.parse(space, text).architecture
     return space.parse(text)
 
 
-def _printed(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:
-    """What a paper prints of this architecture at this resolution."""
+def _find_published(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:
+    """Return the published network with this architecture and resolution."""
     if resolution != space.resolution:
         return None
-    found = (published(name) for name in published_names())
-    return next((one for one in found if one.architecture == architecture), None)
+    networks = (published(name) for name in published_names())
+    return next((network for network in networks if network.architecture == architecture), None)
 
 
 @dataclass(frozen=True)
 class SpaceDescription:
-    """A space, its costs for images of `resolution` pixels."""
+    """A space, with its costs for images of `resolution` pixels."""
 
     space: SearchSpace
     resolution: int
     latency: LatencyTable | None
 
     def json_value(self) -> dict[str, Any]:
-        """What an architecture's description holds, ranges in place of costs, and what only a space has."""
+        """Return the keys of `ArchitectureDescription`, with ranges as costs, and those that only a space has."""
         space, bounds = self.space, self._bounds()
         ranges = {key: {"min": int(bounds[key][0]), "max": int(bounds[key][1])} for key in _COSTS}
-        about = {"space": space.name, "architecture": None, "resolution": self.resolution, **ranges}
+        subject = {"space": space.name, "architecture": None, "resolution": self.resolution, **ranges}
         latency = dict(zip(("min", "max"), bounds["latency_ms"], strict=True)) if self.latency else None
         return {
-            **about,
+            **subject,
             **{"latency_ms": latency, "printed": None, "counted": None},
             **{"size": str(space.size()), "paper": space.paper},
             "choices": {choice.name: list(choice.options) for choice in space.choices},
@@ -165,21 +168,28 @@ class SpaceDescription:
 
     def print(self) -> None:
         space, vital, bounds = self.space, self.space.vital(), self._bounds()
-        times = f", {bounds['latency_ms'][0]:.3f} - {bounds['latency_ms'][1]:.3f} ms" if self.latency else ""
+        ranges = [f"{format_range(key, *bounds[key])} {COST_UNITS[key].name}" for key in _COSTS]
+        if self.latency:
+            low, high = bounds["latency_ms"]
+            ranges.append(f"{low:.3f} - {high:.3f} {COST_UNITS['latency_ms'].name}")
         print(
-            f"{space.name}: {_count(space.size())} architectures of {len(space.choices)} choices, "
+            f"{space.name}: {_format_count(space.size())} architectures with {len(space.choices)} choices, "
             f"{self.resolution} pixels{space.paper and f'; {space.paper}'}"
         )
-        print(f"{_range(*bounds['macs'])} M multiply-adds, {_range(*bounds['params'])} M parameters{times}")
+        print(", ".join(ranges))
         print_table(
             ["choice", "vital", "options"],
-            [[one.name, _yes(one in vital), " ".join(one.options)] for one in space.choices],
+            [[choice.name, _vital_mark(choice in vital), " ".join(choice.options)] for choice in space.choices],
         )
 
 
 @dataclass(frozen=True)
 class ArchitectureDescription:
-    """An architecture, its costs for images of `resolution` pixels, and what a paper prints of it, if one does."""
+    """An architecture, with its costs for images of `resolution` pixels.
+
+    Attributes:
+        printed: the published network, whose figures a paper prints; None for other architectures.
+    """
 
     space: SearchSpace
     architecture: Architecture
@@ -189,9 +199,9 @@ class ArchitectureDescription:
 
     def json_value(self) -> dict[str, Any]:
         printed = self.printed
-        about = {"space": self.space.name, "architecture": str(self.architecture), "resolution": self.resolution}
+        subject = {"space": self.space.name, "architecture": str(self.architecture), "resolution": self.resolution}
         return {
-            **about,
+            **subject,
             **self._cost("macs"),
             "latency_ms": self._latency_ms(),
             "printed": None if printed is None else {"macs_m": printed.macs_m, "params_m": printed.params_m},
@@ -205,40 +215,29 @@ class ArchitectureDescription:
     def _latency_ms(self) -> float | None:
         if self.latency is None:
             return None
-        alone = self.space.only(self.architecture)
-        return alone.costs(self.resolution, latency=self.latency).cost([self.architecture])["latency_ms"].item()
+        fixed = self.space.only(self.architecture)
+        return fixed.costs(self.resolution, latency=self.latency).cost([self.architecture])["latency_ms"].item()
 
     def print(self) -> None:
-        told = self.json_value()
-        time = "" if told["latency_ms"] is None else f", {told['latency_ms']:.3f} ms"
-        print(f"{self.space.name}, {self.resolution} pixels: {_millions(told['macs'], told['params'])}{time}")
+        values = self.json_value()
+        print(f"{self.space.name}, {self.resolution} pixels: {format_costs(values)}")
         if (printed := self.printed) is not None:
-            counted = told["counted"]
-            print(
-                f"{printed.title} ({printed.table}): {printed.macs_m:g} M multiply-adds, {printed.params_m:g} M "
-                f"parameters printed; counted as the paper counts, {_millions(counted['macs'], counted['params'])}"
-            )
+            costs = f"{printed.macs_m:g} {COST_UNITS['macs'].name}, {printed.params_m:g} {COST_UNITS['params'].name}"
+            counted = format_costs(values["counted"])
+            print(f"{printed.title} ({printed.table}): {costs} printed; counted as the paper counts, {counted}")
         vital = self.space.only(self.architecture).vital()
         print_table(
             ["choice", "vital", "block"],
             [
-                [choice.name, _yes(choice in vital), choice.write(value)]
+                [choice.name, _vital_mark(choice in vital), choice.write(value)]
                 for choice, value in zip(self.space.choices, self.architecture.indices, strict=True)
             ],
         )
 
 
-def _count(number: int) -> str:
+def _format_count(number: int) -> str:
     return str(number) if number < 10**6 else f"{Decimal(number):.3g}"
 
 
-def _millions(macs: int, params: int) -> str:
-    return f"{macs / 1e6:.2f} M multiply-adds, {params / 1e6:.3f} M parameters"
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low / 1e6:.2f} - {high / 1e6:.2f}"
-
-
-def _yes(vital: bool) -> str:
-    return "vital" if vital else ""
+def _vital_mark(is_vital: bool) -> str:
+    return "vital" if is_vital else ""

@@ -1,7 +1,6 @@
-"""The figures of a report, each with the table that it draws: of what a run's folder holds, whatever the method.
+"""The figures of a report, each with the table of its numbers. They need nothing but the run folder.
 
-Everything that came from outside (architectures, names of classes, folders and recipes) is escaped here, as plotly
-reads tags in its texts.
+plotly reads tags in its texts. Texts from outside (architectures, options, methods, folders) are therefore escaped.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from raynas.reporting.units import COST_UNITS, format_costs
 from raynas.results.outcome import Outcome
 from raynas.results.pareto import non_domination_ranks
 from raynas.storage.run_folder import RunFolder
@@ -27,52 +27,56 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 COLOURS = ("#3366aa", "#dd6633", "#339966", "#aa4488", "#bb9922", "#5599cc", "#888888")
-_UNITS = {"macs": ("multiply-adds in millions", 1e-6), "params": ("parameters in millions", 1e-6)}
-_UNITS |= {"latency_ms": ("latency in ms", 1.0)}
-_ONE_SHOT, _TESTED = "one-shot top-1 in %", "test top-1 in %"
-_RANKS, _LEAST = 10, 8
-"""Operations are counted in architectures of these ranks (PAD-NAS figure 3), where there are so many."""
-_SUMS = {"drawn", "seed"}
+_ONE_SHOT, _TEST = "one-shot top-1 in %", "test top-1 in %"
+_RANKS = 10
+"""Operations are counted in the architectures below this rank (PAD-NAS figure 3)."""
+_LEAST_ARCHITECTURES = 8
+"""A search with fewer architectures has no figure of operations."""
+_LEAST_EPOCHS = 3
+"""A training with fewer epochs has no figure of the learner."""
+_NO_LEARNER_STATE = {"drawn", "seed"}
+"""Numeric columns of the table that are no state of a learner: a running count, and the seed."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, what it shows in a sentence, and its numbers.
+    """A figure with its numbers.
 
     Attributes:
-        name: a file's name without an ending.
+        name: the name of its files, without an ending.
+        text: an explanation for people.
     """
 
     name: str
     title: str
     text: str
-    drawing: go.Figure
+    plot: go.Figure
     table: pd.DataFrame
 
 
-def figures(outcome: Outcome) -> Iterator[Figure]:
-    """The figures of one run, but for its front."""
+def draw_run_figures(outcome: Outcome) -> Iterator[Figure]:
+    """Yield the figures of one run, without its Pareto front."""
     folder = RunFolder(outcome.run)
     space = outcome.whole_space
-    yield from _search(outcome)
-    yield from _training(folder)
-    yield from _learner(outcome)
-    yield from _operations(outcome, space)
-    yield from _learnt(folder)
-    yield from _standalone(outcome)
-    yield from _layers(outcome, space)
+    yield from _draw_search(outcome)
+    yield from _draw_training(folder)
+    yield from _draw_learner(outcome)
+    yield from _draw_operations(outcome, space)
+    yield from _draw_probabilities(folder)
+    yield from _draw_standalone(outcome)
+    yield from _draw_layers(outcome, space)
 
 
-def front(outcomes: Sequence[Outcome]) -> Figure:
-    """What each run's final step evaluated, and the Pareto fronts."""
-    go = graph_objects()
-    unit, scale = _UNITS[outcomes[0].cost]
-    drawing = go.Figure()
+def draw_front(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw the architectures of each run's final step, and the Pareto fronts."""
+    go = import_plotly()
+    unit = COST_UNITS[outcomes[0].cost]
+    plot = go.Figure()
     for number, outcome in enumerate(outcomes):
-        colour, name = COLOURS[number % len(COLOURS)], _called(outcome, outcomes)
+        colour, name = COLOURS[number % len(COLOURS)], _legend_name(outcome, outcomes)
         final = outcome.evaluated.drop_duplicates("architecture")
-        drawing.add_scatter(
-            x=final[outcome.cost] * scale,
+        plot.add_scatter(
+            x=final[outcome.cost] * unit.scale,
             y=final["top1"],
             mode="markers",
             marker={"color": colour, "opacity": 0.3, "size": 6},
@@ -82,8 +86,8 @@ def front(outcomes: Sequence[Outcome]) -> Figure:
             hoverinfo="text",
         )
         best = outcome.front
-        drawing.add_scatter(
-            x=best[outcome.cost] * scale,
+        plot.add_scatter(
+            x=best[outcome.cost] * unit.scale,
             y=best["top1"],
             mode="lines+markers",
             line={"color": colour, "shape": "hv"},
@@ -93,29 +97,29 @@ def front(outcomes: Sequence[Outcome]) -> Figure:
             hovertext=[_hover(row) for row in best.to_dict("records")],
             hoverinfo="text",
         )
-    if all(len(one.front) == 1 for one in outcomes):
-        drawing.update_xaxes(rangemode="tozero")
-        drawing.update_yaxes(rangemode="tozero")
-    accuracy = _TESTED if all(one.is_tested for one in outcomes) else _ONE_SHOT
-    _label(drawing, unit, accuracy)
-    table = pd.concat([one.front.assign(run=one.run) for one in outcomes], ignore_index=True)
-    text = "Each point is an architecture of the final step; no other is both cheaper and more accurate than a diamond."
-    return Figure("pareto-front", "Accuracy against cost", text, drawing, table)
+    if all(len(outcome.front) == 1 for outcome in outcomes):
+        plot.update_xaxes(rangemode="tozero")
+        plot.update_yaxes(rangemode="tozero")
+    accuracy = _TEST if all(outcome.is_tested for outcome in outcomes) else _ONE_SHOT
+    _name_axes(plot, unit.axis, accuracy)
+    table = pd.concat([outcome.front.assign(run=outcome.run) for outcome in outcomes], ignore_index=True)
+    text = "Each point is an architecture of the final step. The diamonds are the Pareto front."
+    return Figure("pareto-front", "Accuracy against cost", text, plot, table)
 
 
-def _search(outcome: Outcome) -> Iterator[Figure]:
-    """Best accuracy so far, evaluation by evaluation, of each step that evaluated more than one."""
-    go = graph_objects()
+def _draw_search(outcome: Outcome) -> Iterator[Figure]:
+    """Draw the evaluations in order, and the best accuracy so far of each step with more than one evaluation."""
+    go = import_plotly()
     table = outcome.table.assign(evaluation=np.arange(1, len(outcome.table) + 1))
     counts = table.groupby("step", sort=False).size()
-    shown = [step for step in counts.index if counts[step] > 1]
-    if not shown:
+    steps = [step for step in counts.index if counts[step] > 1]
+    if not steps:
         return
-    drawing = go.Figure()
-    for number, step in enumerate(shown):
+    plot = go.Figure()
+    for number, step in enumerate(steps):
         rows = table[table["step"] == step]
         colour = COLOURS[number % len(COLOURS)]
-        drawing.add_scatter(
+        plot.add_scatter(
             x=rows["evaluation"],
             y=rows["top1"],
             mode="markers",
@@ -125,42 +129,43 @@ def _search(outcome: Outcome) -> Iterator[Figure]:
             hoverinfo="text",
         )
         best = rows["top1"].cummax()
-        drawing.add_scatter(x=rows["evaluation"], y=best, mode="lines", line={"color": colour}, name=_safe(step))
-    _label(drawing, "evaluations", _ONE_SHOT)
-    told = table[table["step"].isin(shown)][["evaluation", "step", "trial", "iteration", "architecture", "top1"]]
-    text = "Every evaluation of the run in order, and the best of each step so far."
-    yield Figure("search", "The search", text, drawing, told)
+        plot.add_scatter(x=rows["evaluation"], y=best, mode="lines", line={"color": colour}, name=_escape(step))
+    _name_axes(plot, "evaluations", _ONE_SHOT)
+    columns = ["evaluation", "step", "trial", "iteration", "architecture", "top1"]
+    text = "Each point is one evaluation, in the order of the run. Each line is the best accuracy of a step so far."
+    yield Figure("search", "The search", text, plot, table[table["step"].isin(steps)][columns])
 
 
-def _training(folder: RunFolder) -> Iterator[Figure]:
-    """Loss and accuracy of each training, epoch by epoch."""
+def _draw_training(folder: RunFolder) -> Iterator[Figure]:
+    """Draw the loss and the accuracy of each training after each epoch."""
     from plotly.subplots import make_subplots
 
     rows = [{"step": step, **row} for step, epochs in training_histories(folder).items() for row in epochs]
     if not rows:
         return
     table = pd.DataFrame(rows)
-    drawing = make_subplots(cols=2, subplot_titles=["training loss", "training top-1 in %"], horizontal_spacing=0.09)
+    plot = make_subplots(cols=2, subplot_titles=["training loss", "training top-1 in %"], horizontal_spacing=0.09)
     for number, step in enumerate(table["step"].unique()):
-        its = table[table["step"] == step]
+        epochs = table[table["step"] == step]
         for place, column in enumerate(("loss", "top1"), start=1):
-            drawing.add_scatter(
-                x=its["epoch"],
-                y=its[column],
-                mode="lines+markers" if len(its) < 3 else "lines",
+            plot.add_scatter(
+                x=epochs["epoch"],
+                y=epochs[column],
+                mode="lines+markers" if len(epochs) < 3 else "lines",
                 line={"color": COLOURS[number % len(COLOURS)]},
-                name=_safe(step),
+                name=_escape(step),
                 legendgroup=step,
                 showlegend=place == 1,
                 row=1,
                 col=place,
             )
-    drawing.update_xaxes(title_text="epoch")
-    yield Figure("training", "Training", "Loss and accuracy on the training images, a line a step.", drawing, table)
+    plot.update_xaxes(title_text="epoch")
+    text = "Loss and accuracy on the training images, one line for each step."
+    yield Figure("training", "Training", text, plot, table)
 
 
-def _learner(outcome: Outcome) -> Iterator[Figure]:
-    """What a training that chooses architectures says of itself after each epoch: entropy, K, temperature, ..."""
+def _draw_learner(outcome: Outcome) -> Iterator[Figure]:
+    """Draw the state of a learner after each epoch: the method's own columns of the table, such as the entropy."""
     from plotly.subplots import make_subplots
 
     from raynas.results.evaluation_table import COLUMNS
@@ -168,52 +173,65 @@ def _learner(outcome: Outcome) -> Iterator[Figure]:
     table = outcome.table
     own = [key for key in table.columns if key not in COLUMNS and pd.api.types.is_numeric_dtype(table[key])]
     for step, rows in table.groupby("step", sort=False):
-        told = rows[["iteration", *own]].dropna(axis="columns", how="all")
-        columns = [key for key in told.columns if key in own and key not in _SUMS and told[key].nunique() > 1]
-        if len(rows) < 3 or rows["iteration"].nunique() < len(rows) or not columns:
+        state = rows[["iteration", *own]].dropna(axis="columns", how="all")
+        columns = [
+            key for key in state.columns if key in own and key not in _NO_LEARNER_STATE and state[key].nunique() > 1
+        ]
+        if len(rows) < _LEAST_EPOCHS or rows["iteration"].nunique() < len(rows) or not columns:
             continue
-        drawing = make_subplots(cols=len(columns), subplot_titles=[_safe(key) for key in columns])
+        plot = make_subplots(cols=len(columns), subplot_titles=[_escape(key) for key in columns])
         for place, column in enumerate(columns, start=1):
             line = {"color": COLOURS[(place - 1) % len(COLOURS)]}
-            drawing.add_scatter(
-                x=told["iteration"] + 1, y=told[column], mode="lines", line=line, showlegend=False, row=1, col=place
+            plot.add_scatter(
+                x=state["iteration"] + 1, y=state[column], mode="lines", line=line, showlegend=False, row=1, col=place
             )
-        drawing.update_xaxes(title_text="epoch")
-        text = "What the method writes down of itself after each epoch (entropy in nats)."
-        yield Figure(f"course-of-{step}", f"The course of {step}", text, drawing, told)
+        plot.update_xaxes(title_text="epoch")
+        text = "The state of the learner after each epoch (entropy in nats)."
+        yield Figure(f"course-of-{step}", f"The learner of {step}", text, plot, state)
 
 
-def _operations(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
-    """How often the best architectures of each search take each operation (PAD-NAS figure 3)."""
+def _draw_operations(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
+    """Draw how often the best architectures of each search take each operation (PAD-NAS figure 3)."""
     for step, rows in outcome.table.groupby("step", sort=False):
         distinct = rows[rows["top1"].notna()].drop_duplicates("architecture")
-        if len(distinct) < _LEAST or rows["iteration"].nunique() == len(rows):
+        if len(distinct) < _LEAST_ARCHITECTURES or rows["iteration"].nunique() == len(rows):
             continue
         best = distinct[non_domination_ranks(distinct["top1"], distinct[outcome.cost]) < _RANKS]
         counts = np.zeros((len(space.choices), max(len(choice.options) for choice in space.choices)))
         for text in best["architecture"]:
             for place, (choice, value) in enumerate(zip(space.choices, space.parse(text).indices, strict=True)):
                 counts[place, list(choice.taken(value))] += 1 / len(best)
-        text = f"The share of the {len(best)} best architectures (rank below {_RANKS}) that take each; none where grey."
+        text = (
+            f"The share of the {len(best)} best architectures (rank below {_RANKS}) that take each operation. "
+            "Grey: the choice has no such option."
+        )
         title = f"Operations of {step}"
-        yield Figure(f"operations-of-{step}", title, text, *_by_option(space, counts, "share"))
+        yield Figure(f"operations-of-{step}", title, text, *_draw_options(space, counts, "share"))
 
 
-def _learnt(folder: RunFolder) -> Iterator[Figure]:
-    """What a learner ended with: its distribution over the options, or their weights in a mixture."""
-    for file in folder.names("steps"):
-        name = f"steps/{file}/probabilities.json"
-        if folder.exists(name):
-            told = folder.read_json(name)
-            step = file.partition("-")[2]
-            values = np.array(told["options"], dtype=float)
-            drawn = _by_option(from_specification(told["space"]), values, "weight")
-            text = "What each option had at the end: its probability, or its weight in the mixture; none where grey."
-            yield Figure(f"learnt-by-{step}", f"What {step} learnt", text, *drawn)
+def _draw_probabilities(folder: RunFolder) -> Iterator[Figure]:
+    """Draw the last state of each learner: its distribution over the options, or their weights in a mixture."""
+    for step_folder in folder.names("steps"):
+        file = f"steps/{step_folder}/probabilities.json"
+        if folder.exists(file):
+            learnt = folder.read_json(file)
+            step = step_folder.partition("-")[2]
+            values = np.array(learnt["options"], dtype=float)
+            plot_and_table = _draw_options(from_specification(learnt["space"]), values, "weight")
+            text = (
+                "The probability of each option at the end, or its weight in the mixture. "
+                "Grey: the choice has no such option."
+            )
+            yield Figure(f"learnt-by-{step}", f"Options learnt by {step}", text, *plot_and_table)
 
 
-def _by_option(space: SearchSpace, values: np.ndarray[Any, Any], of: str) -> tuple[go.Figure, pd.DataFrame]:
-    """A heat map of choices and options."""
+def _draw_options(space: SearchSpace, values: np.ndarray[Any, Any], quantity: str) -> tuple[go.Figure, pd.DataFrame]:
+    """Draw a heat map of choices and options; return it with its table.
+
+    Args:
+        values: shape (choices, options).
+        quantity: the name of the values.
+    """
     options = list(dict.fromkeys(option for choice in space.choices for option in choice.options))
     grid = np.full((len(space.choices), len(options)), np.nan)
     for place, choice in enumerate(space.choices):
@@ -221,51 +239,51 @@ def _by_option(space: SearchSpace, values: np.ndarray[Any, Any], of: str) -> tup
             if index < values.shape[1]:
                 grid[place, options.index(option)] = values[place, index]
     names = [choice.name for choice in space.choices]
-    drawing = graph_objects().Figure()
-    drawing.add_heatmap(
+    plot = import_plotly().Figure()
+    plot.add_heatmap(
         z=grid.T,
-        x=[_safe(name) for name in names],
-        y=[_safe(option) for option in options],
+        x=[_escape(name) for name in names],
+        y=[_escape(option) for option in options],
         colorscale="Blues",
         zmin=0,
-        hovertemplate=f"%{{x}}: %{{y}}<br>{of} %{{z:.3f}}<extra></extra>",
-        colorbar={"title": of, "thickness": 12},
+        hovertemplate=f"%{{x}}: %{{y}}<br>{quantity} %{{z:.3f}}<extra></extra>",
+        colorbar={"title": quantity, "thickness": 12},
     )
-    drawing.update_layout(height=max(320, 130 + 19 * len(options)), plot_bgcolor="#e4e6ea")
-    drawing.update_xaxes(tickangle=-60, type="category")
-    drawing.update_yaxes(type="category", autorange="reversed")
-    return drawing, pd.DataFrame(grid, index=pd.Index(names, name="choice"), columns=options).reset_index()
+    plot.update_layout(height=max(320, 130 + 19 * len(options)), plot_bgcolor="#e4e6ea")
+    plot.update_xaxes(tickangle=-60, type="category")
+    plot.update_yaxes(type="category", autorange="reversed")
+    return plot, pd.DataFrame(grid, index=pd.Index(names, name="choice"), columns=options).reset_index()
 
 
-def _standalone(outcome: Outcome) -> Iterator[Figure]:
-    """One-shot accuracy against that of the same networks trained alone."""
-    both = outcome.standalone
-    if outcome.is_tested or len(both) < 2:
+def _draw_standalone(outcome: Outcome) -> Iterator[Figure]:
+    """Draw one-shot against stand-alone accuracy."""
+    networks = outcome.standalone
+    if outcome.is_tested or len(networks) < 2:
         return
-    drawing = graph_objects().Figure()
-    drawing.add_scatter(
-        x=both["top1"],
-        y=both["standalone_top1"],
+    plot = import_plotly().Figure()
+    plot.add_scatter(
+        x=networks["top1"],
+        y=networks["standalone_top1"],
         mode="markers",
         marker={"color": COLOURS[0], "size": 9},
-        customdata=both["architecture"],
-        hovertext=[_hover(row) for row in both.to_dict("records")],
+        customdata=networks["architecture"],
+        hovertext=[_hover(row) for row in networks.to_dict("records")],
         hoverinfo="text",
     )
-    _label(drawing, _ONE_SHOT, "stand-alone test top-1 in %")
+    _name_axes(plot, _ONE_SHOT, "stand-alone test top-1 in %")
     correlations = outcome.correlations
-    text = "The final step's networks that were trained alone."
+    text = "Each point is a network of the final step that was trained stand-alone."
     if correlations is not None:
         text += (
             f" Kendall's tau {correlations['kendall_tau']:.2f}, Spearman's rho {correlations['spearman_rho']:.2f}, "
-            f"Pearson's r {correlations['pearson_r']:.2f} of {correlations['networks']:.0f} networks."
+            f"Pearson's r {correlations['pearson_r']:.2f}, for {correlations['networks']:.0f} networks."
         )
-    told = both[["architecture", "top1", "standalone_top1", "macs", "params"]]
-    yield Figure("one-shot-against-stand-alone", "One-shot against stand-alone accuracy", text, drawing, told)
+    table = networks[["architecture", "top1", "standalone_top1", "macs", "params"]]
+    yield Figure("one-shot-against-stand-alone", "One-shot against stand-alone accuracy", text, plot, table)
 
 
-def _layers(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
-    """What each layer of the best architecture costs, where costs are a sum over the layers."""
+def _draw_layers(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
+    """Draw the costs of each layer of the best architecture, if the costs of the space are a sum over its layers."""
     from search_spaces.costs import TableCosts
 
     costs = space.costs()
@@ -273,34 +291,37 @@ def _layers(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
         return
     from plotly.subplots import make_subplots
 
-    taken = space.parse(outcome.best["architecture"]).indices
+    values = space.parse(outcome.best["architecture"]).indices
+    keys = ("macs", "params")
     rows = [
         {
             "choice": choice.name,
             "option": choice.write(value),
-            **{key: float(costs.table[key][place, list(choice.taken(value))].sum()) for key in ("macs", "params")},
+            **{key: float(costs.table[key][place, list(choice.taken(value))].sum()) for key in keys},
         }
-        for place, (choice, value) in enumerate(zip(space.choices, taken, strict=True))
+        for place, (choice, value) in enumerate(zip(space.choices, values, strict=True))
     ]
-    rows.append({"choice": "the rest", "option": "stem, head", **{key: costs.fixed[key] for key in ("macs", "params")}})
+    rows.append({"choice": "the rest", "option": "stem, head", **{key: costs.fixed[key] for key in keys}})
     table = pd.DataFrame(rows)
-    drawing = make_subplots(cols=2, subplot_titles=["M multiply-adds", "M parameters"], horizontal_spacing=0.09)
-    for place, key in enumerate(("macs", "params"), start=1):
-        drawing.add_bar(
-            x=[_safe(name) for name in table["choice"]],
-            y=table[key] / 1e6,
-            hovertext=[_safe(option) for option in table["option"]],
+    titles = [COST_UNITS[key].name for key in keys]
+    plot = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.09)
+    for place, key in enumerate(keys, start=1):
+        plot.add_bar(
+            x=[_escape(name) for name in table["choice"]],
+            y=table[key] * COST_UNITS[key].scale,
+            hovertext=[_escape(option) for option in table["option"]],
             marker={"color": COLOURS[0]},
             showlegend=False,
             row=1,
             col=place,
         )
-    drawing.update_xaxes(tickangle=-60, type="category")
-    yield Figure("layers", "What the best network's layers cost", "Of one image, layer by layer.", drawing, table)
+    plot.update_xaxes(tickangle=-60, type="category")
+    text = "The multiply-adds for one image and the parameters of each layer."
+    yield Figure("layers", "The costs of the best network's layers", text, plot, table)
 
 
-def graph_objects() -> Any:
-    """plotly's.
+def import_plotly() -> Any:
+    """Return `plotly.graph_objects`.
 
     Raises:
         UserError: if plotly is missing.
@@ -312,24 +333,22 @@ def graph_objects() -> Any:
     return go
 
 
-def _called(outcome: Outcome, among: Sequence[Outcome]) -> str:
-    """The method's name, and the run's folder where several runs have it."""
-    alike = [one for one in among if one.method == outcome.method]
-    return _safe(outcome.method if len(alike) == 1 else f"{outcome.method} {outcome.run.rpartition('/')[2]}")
+def _legend_name(outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
+    """Return the method's name; if several runs have this method, with the name of the run folder."""
+    same_method = [other for other in outcomes if other.method == outcome.method]
+    name = outcome.method if len(same_method) == 1 else f"{outcome.method} {outcome.run.rpartition('/')[2]}"
+    return _escape(name)
 
 
 def _hover(row: Mapping[Any, Any]) -> str:
-    words = row["architecture"].split(" | ")
-    text = "<br>| ".join(_safe(word) for word in words)
-    time = "" if pd.isna(row["latency_ms"]) else f", {row['latency_ms']:.3f} ms"
-    costs = f"{row['macs'] / 1e6:.3f} M multiply-adds, {row['params'] / 1e6:.3f} M parameters"
-    return f"{row['top1']:.2f} %, {costs}{time}<br>{text}"
+    text = "<br>| ".join(_escape(stage) for stage in row["architecture"].split(" | "))
+    return f"{row['top1']:.2f} %, {format_costs(row)}<br>{text}"
 
 
-def _safe(text: Any) -> str:
+def _escape(text: Any) -> str:
     return html.escape(str(text))
 
 
-def _label(drawing: go.Figure, x: str, y: str) -> None:
-    drawing.update_xaxes(title_text=x)
-    drawing.update_yaxes(title_text=y)
+def _name_axes(plot: go.Figure, x: str, y: str) -> None:
+    plot.update_xaxes(title_text=x)
+    plot.update_yaxes(title_text=y)

@@ -1,9 +1,16 @@
-"""How commands print their result on stdout: one JSON value, or a table."""
+"""Output on a terminal: results on stdout, the live progress of a run on stderr."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_WIDTH = 200
+"""Characters a line in a file or a pipe: enough for an architecture."""
 
 
 def print_json(value: Any) -> None:
@@ -11,6 +18,59 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    from raynas.storage.progress import plain_table, wide_console  # rich, which other commands need not load
-
     wide_console().print(plain_table(columns, rows))
+
+
+def wide_console(stderr: bool = False) -> Console:
+    """Return a console as wide as its terminal; in a file or a pipe, wide enough for an architecture."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
+
+
+def plain_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
+    """Return a table without lines. Only its last column is folded."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+class Live:
+    """A reporter for people: one line that moves while a step runs, and stays when the step has ended."""
+
+    def __init__(self) -> None:
+        self._console = wide_console(stderr=True)
+        self._line: Progress | None = None
+
+    def begin(self, step: str, description: str) -> None:
+        self._console.print(f"[bold]{step}[/bold]  {description}", soft_wrap=True)
+        if not self._console.is_terminal:
+            return
+        self._line = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._line.add_task("", total=None, detail="starting")
+        self._line.start()
+
+    def update(self, done: int, total: int, detail: str = "") -> None:
+        if self._line:
+            self._line.update(self._task, completed=done, total=total, detail=f"{done} of {total} {detail}")
+
+    def end(self, step: str, seconds: float) -> None:
+        if self._line:
+            self._line.stop()
+            self._line = None
+        self._console.print(f"  [dim]ended after {seconds:.0f} s[/dim]")
+
+    def say(self, text: str) -> None:
+        self._console.print(f"  {text}", soft_wrap=True, markup=False)
+
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        self._console.print(plain_table(columns, rows, title))

@@ -103,7 +103,7 @@ class RunFolder:
         readers = {".json": self.read_json, ".parquet": self.read_table, ".safetensors": self.read_tensors}
         try:
             readers[posixpath.splitext(name)[1]](name)
-        except (FileNotFoundError, DamagedFile):
+        except (FileNotFoundError, NotADirectoryError, DamagedFile):
             return False
         return True
 

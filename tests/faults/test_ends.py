@@ -14,7 +14,7 @@ from tests.faults.runs import Command, Result, reaped, shared_memory, wait_until
 from tests.faults.test_kills import Commands, searching, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-STOPPED = "Stopped. The same command goes on with what is finished."
+STOPPED = "Stopped. Finished steps are kept: run the same command again to continue."
 
 
 def ended_by(

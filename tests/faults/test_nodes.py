@@ -26,13 +26,13 @@ TRAIN_WAITS_SECONDS = 2
 """How long Ray Train waits for a worker's place before it counts a failure; a node stays away for several of them."""
 ASK = """
 import sys
-from raynas.cluster.ray_session import connected, refuse_unshared
+from raynas.cluster.ray_session import connect, check_folder_is_shared
 from raynas.storage.run_folder import RunFolder
 
-with connected() as cluster:
+with connect() as cluster:
     print("joined", file=sys.__stdout__, flush=True)
     input()
-    refuse_unshared(cluster, RunFolder(sys.argv[1]))
+    check_folder_is_shared(cluster, RunFolder(sys.argv[1]))
 print("went on", flush=True)
 """
 

@@ -1,4 +1,4 @@
-"""A finished search with networks of it trained alone, which several tests read."""
+"""A finished run with stand-alone networks, which several tests read."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def fitted_run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on the digits, three networks of which were trained alone."""
+def standalone_run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on the digits. Three of its networks were trained stand-alone."""
     out = tmp_path_factory.mktemp("runs") / "small"
     raynas.run(SMALL, out)
     fit_run(str(out), [], [], Quiet(), best=3)

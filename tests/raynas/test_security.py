@@ -23,9 +23,9 @@ from search_spaces.user_space import SpaceFile
 
 START = """
 import json, os, subprocess, sys
-from raynas.cluster.ray_session import connected
+from raynas.cluster.ray_session import connect
 STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('joined')"
-with connected():
+with connect():
     import ray
     from ray._private.worker import get_dashboard_url
     dashboard = get_dashboard_url()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from tuners.search_algorithms.evolution import SposEvolution
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 from tuners.search_algorithms.random_search import RandomSearch
 
-MACRO = {"name": "nas-bench-macro", "width": 0.25, "resolution": 16}
-CHAIN = {"name": "proxylessnas", "width": 0.125, "resolution": 16, "stem_stride": 1, "stage_strides": [1] * 7}
-CELLS = {"name": "nats-bench", "cells": 1, "channels": 4, "resolution": 16}
-DARTS = {"name": "darts", "cells": 3, "channels": 4, "resolution": 16}
+MACRO: dict[str, Any] = {"name": "nas-bench-macro", "width": 0.25, "resolution": 16}
+CHAIN: dict[str, Any] = {"name": "proxylessnas", "width": 0.125, "resolution": 16, "stem_stride": 1, "stage_strides": [1] * 7}
+CELLS: dict[str, Any] = {"name": "nats-bench", "cells": 1, "channels": 4, "resolution": 16}
+DARTS: dict[str, Any] = {"name": "darts", "cells": 3, "channels": 4, "resolution": 16}
 COMMON: dict[str, Any] = {
     "data": {"name": "digits", "fraction": 0.3},
     "training": {"batch_size": 64, "learning_rate": 0.05},
@@ -52,8 +53,7 @@ class UncountedBlock(ChainSpace):
 
     def costs(self, *args: Any, **kwargs: Any) -> Any:
         costs = super().costs(*args, **kwargs)
-        costs.fixed["macs"] -= 1
-        return costs
+        return replace(costs, fixed={**costs.fixed, "macs": costs.fixed["macs"] - 1})
 
 
 def test_a_space_with_wrong_costs_is_refused() -> None:

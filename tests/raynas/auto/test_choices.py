@@ -1,4 +1,4 @@
-"""What `raynas auto` chooses: sizes, strides, widths and schedules that follow from images, limits and minutes."""
+"""The choices of `raynas auto`: sizes, strides, widths and schedules follow from images, limits and minutes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from PIL import Image
 from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
-    batch_size_of,
-    epochs_of,
-    look_at_images,
-    recipe_of,
-    resolution_of,
-    space_of,
-    strides_of,
-    width_of,
+    choose_batch_size,
+    choose_epochs,
+    choose_recipe,
+    choose_resolution,
+    choose_space,
+    choose_strides,
+    choose_width,
+    inspect_images,
 )
-from raynas.auto.pipeline import auto, median_step_seconds
+from raynas.auto.pipeline import median_step_seconds, run_auto
 from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Quiet
 from raynas.study.method import method_of_recipe
@@ -42,17 +42,17 @@ def write_folder(folder: Path, sides: tuple[int, ...] = (40, 50, 60)) -> None:
 
 def test_images_are_counted_and_measured(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    assert look_at_images(tmp_path) == ImageFolderSummary(classes=2, train=12, test=4, side=50)
+    assert inspect_images(tmp_path) == ImageFolderSummary(classes=2, train=12, test=4, side=50)
 
 
 @pytest.mark.parametrize(("side", "chosen"), [(8, 32), (32, 32), (47, 32), (50, 48), (100, 96), (223, 192), (900, 224)])
-def test_images_are_not_blown_up(side: int, chosen: int) -> None:
-    assert resolution_of(side) == chosen
+def test_images_are_not_enlarged(side: int, chosen: int) -> None:
+    assert choose_resolution(side) == chosen
 
 
 @pytest.mark.parametrize("side", [32, 64, 96, 128, 160, 224])
 def test_the_last_feature_map_has_four_to_eight_pixels(side: int) -> None:
-    strides = strides_of(side, 10, {"macs": 1e12})
+    strides = choose_strides(side, 10, {"macs": 1e12})
     stride = strides.get("stem_stride", 2) * np.prod(strides.get("stage_strides", [1, 2, 2, 2, 1, 2, 1]))
     assert 4 <= side / stride <= 8
 
@@ -68,66 +68,66 @@ def test_the_last_feature_map_has_four_to_eight_pixels(side: int) -> None:
         (224, {"macs": 40e6}),
     ],
 )
-def test_the_limits_can_be_met_and_matter(side: int, limits: dict[str, float]) -> None:
-    """The space has architectures within the limits, and dearer ones: a search has something to decide."""
+def test_the_limits_can_be_met_and_exclude_architectures(side: int, limits: dict[str, float]) -> None:
+    """The space has architectures within the limits, and others above them."""
     images = ImageFolderSummary(classes=10, train=5000, test=1000, side=side)
-    space = load(**space_of(images, limits), num_classes=10)
-    Budget.model_validate({key: {"max": most} for key, most in limits.items()}).check(space.costs())
+    space = load(**choose_space(images, limits), num_classes=10)
+    Budget.model_validate({key: {"max": limit} for key, limit in limits.items()}).check(space.costs())
     bounds = space.costs().bounds()
-    assert any(bounds[key][1] > most for key, most in limits.items())
+    assert any(bounds[key][1] > limit for key, limit in limits.items())
 
 
 def test_a_wider_limit_gives_a_wider_space() -> None:
-    strides = strides_of(224, 10, {"macs": 50e6})
-    widths = [width_of(224, 10, {"macs": most}, strides) for most in (20e6, 100e6, 300e6, 900e6)]
+    strides = choose_strides(224, 10, {"macs": 50e6})
+    widths = [choose_width(224, 10, {"macs": limit}, strides) for limit in (20e6, 100e6, 300e6, 900e6)]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
-    assert width_of(224, 10, {"latency_ms": 5}, strides) == 0.5
+    assert choose_width(224, 10, {"latency_ms": 5}, strides) == 0.5
 
 
 def test_epochs_fill_their_share_of_the_time() -> None:
-    """Of 10 minutes, less 8 starts of 12 seconds, 45 % for epochs of 20 steps of half a second: 22.68."""
-    assert epochs_of(10, 0.5, 20, 8, "supernet") == 22
-    assert epochs_of(0.1, 0.5, 20, 8, "supernet") == 6
-    assert epochs_of(10**6, 0.5, 20, 8, "fit") == 240
+    """10 minutes less 8 starts of 12 seconds; 45 % of that, for epochs of 20 steps of half a second, is 22.68."""
+    assert choose_epochs(10, 0.5, 20, 8, "supernet") == 22
+    assert choose_epochs(0.1, 0.5, 20, 8, "supernet") == 6
+    assert choose_epochs(10**6, 0.5, 20, 8, "fit") == 240
 
 
 @pytest.mark.parametrize(("train", "workers", "batch"), [(50, 1, 16), (1000, 1, 32), (1437, 1, 64), (10**6, 8, 256)])
-def test_batches_leave_twenty_steps_an_epoch(train: int, workers: int, batch: int) -> None:
-    assert batch_size_of(train, workers) == batch
+def test_batches_give_twenty_steps_an_epoch(train: int, workers: int, batch: int) -> None:
+    assert choose_batch_size(train, workers) == batch
 
 
 @pytest.mark.parametrize("machine", [LAPTOP, SERVER])
 @pytest.mark.parametrize("minutes", [1, 30, 600])
-def test_the_recipe_is_one_that_raynas_takes(machine: Machine, minutes: float) -> None:
-    content = recipe_of(Path("/flowers"), FLOWERS, machine, {"macs": 50e6}, minutes, 0.5)
+def test_raynas_accepts_the_recipe(machine: Machine, minutes: float) -> None:
+    content = choose_recipe(Path("/flowers"), FLOWERS, machine, {"macs": 50e6}, minutes, 0.5)
     recipe = Recipe.read(content)
     method_of_recipe(recipe)
     assert recipe.method["name"] == ("spos" if minutes < 8 else "pad-nas")
     assert recipe.data.augment == "random-resized-crop"
     assert recipe.scale.train.workers == (8 if machine is SERVER else 1)
-    assert recipe.scale.gpus == (1 if machine is SERVER else 0)
+    assert recipe.scale.train.gpus == (1 if machine is SERVER else 0)
 
 
-def test_longer_is_more() -> None:
+def test_more_minutes_give_more_epochs() -> None:
     short, long = (
-        Recipe.read(recipe_of(Path("/f"), FLOWERS, LAPTOP, {"macs": 50e6}, minutes, 0.5)) for minutes in (30, 300)
+        Recipe.read(choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"macs": 50e6}, minutes, 0.5)) for minutes in (30, 300)
     )
     assert sum(long.method["epochs"]) > sum(short.method["epochs"])
     assert long.search["generations"] >= short.search["generations"]
     assert long.fit.epochs > short.fit.epochs
 
 
-def test_the_axis_is_what_is_limited() -> None:
+def test_the_cost_of_the_front_is_limited() -> None:
     for limits, cost in (({"macs": 50e6, "params": 1e6}, None), ({"params": 1e6}, "params")):
-        content = recipe_of(Path("/f"), FLOWERS, LAPTOP, limits, 30, 0.5)
+        content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, limits, 30, 0.5)
         assert content["search"].get("cost") == cost
-    content = recipe_of(Path("/f"), FLOWERS, LAPTOP, {"latency_ms": 5.0}, 30, 0.5, Path("/table.csv"))
+    content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"latency_ms": 5.0}, 30, 0.5, Path("/table.csv"))
     assert content["search"]["cost"] == "latency_ms"
     assert content["latency"] == {"path": "/table.csv"}
 
 
-def test_a_step_is_timed_and_the_threads_are_given_back() -> None:
+def test_timing_a_step_restores_the_threads() -> None:
     import torch
 
     before = torch.get_num_threads()
@@ -145,19 +145,19 @@ def test_a_step_is_timed_and_the_threads_are_given_back() -> None:
         ("images", {"macs": "10"}, "is met by no architecture"),
     ],
 )
-def test_what_cannot_be_chosen_is_said(folder: str, limits: dict[str, str], sentence: str, tmp_path: Path) -> None:
+def test_wrong_input_is_refused(folder: str, limits: dict[str, str], sentence: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "images")
     with pytest.raises(UserError, match=sentence):
-        auto(str(tmp_path / folder), limits, 1, str(tmp_path / "run"), Quiet(), False)
+        run_auto(str(tmp_path / folder), limits, 1, str(tmp_path / "run"), Quiet(), False)
     assert not (tmp_path / "run.yaml").exists()
 
 
-def test_a_recipe_for_something_else_is_kept(tmp_path: Path) -> None:
+def test_a_recipe_for_other_limits_is_kept(tmp_path: Path) -> None:
     write_folder(tmp_path / "images")
-    content = recipe_of(tmp_path / "images", look_at_images(tmp_path / "images"), LAPTOP, {"macs": 5e6}, 1, 0.01)
+    content = choose_recipe(tmp_path / "images", inspect_images(tmp_path / "images"), LAPTOP, {"macs": 5e6}, 1, 0.01)
     import yaml
 
     (tmp_path / "run.yaml").write_text(before := yaml.safe_dump(content))
     with pytest.raises(UserError, match="is a recipe for other images or limits"):
-        auto(str(tmp_path / "images"), {"macs": "6M"}, 1, str(tmp_path / "run"), Quiet(), False)
+        run_auto(str(tmp_path / "images"), {"macs": "6M"}, 1, str(tmp_path / "run"), Quiet(), False)
     assert (tmp_path / "run.yaml").read_text() == before

@@ -1,6 +1,6 @@
-"""What a user gets wrong: one sentence on stderr, exit status 2, no traceback, and nothing trained.
+"""Errors of the user: one sentence on stderr, exit status 2, no traceback, and no training.
 
-All cases, with the sentences that answer them, are printed as a table when the last of them has run.
+After the last case a table with all cases and their sentences is printed.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from raynas.cli.main import main
-from raynas.storage.progress import plain_table, wide_console
+from raynas.reporting.terminal import plain_table, wide_console
 from tests.raynas.cli.bad_input import data, recipes, runs, spaces
 from tests.raynas.cli.bad_input.case import EXECUTED, RECIPE, Case, finished, write_recipe
 
@@ -34,7 +34,7 @@ Refusal = Callable[..., str]
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with `recipe.yaml`, where what would train finds no Ray."""
+    """The working directory, with `recipe.yaml`. A command that would train finds no Ray."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     write_recipe(tmp_path)
@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refusal(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Run a command; the one line that it says on stderr."""
+    """A function that runs a command, and returns its only line on stderr."""
 
     def refused(*arguments: str, status: int = 2) -> str:
         with pytest.raises(SystemExit) as end:
@@ -53,8 +53,8 @@ def refusal(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
         lines = captured.err.splitlines()
         assert len(lines) == 1, captured.err
         assert "Traceback" not in captured.err
-        assert not list(workplace.glob("**/steps")), "something was trained"
-        assert not (workplace / EXECUTED).exists(), "something was executed"
+        assert not list(workplace.glob("**/steps")), "a training ran"
+        assert not (workplace / EXECUTED).exists(), "code of the input ran"
         return lines[0].replace(f"{workplace}/", "")
 
     return refused
@@ -62,11 +62,11 @@ def refusal(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
 
 @pytest.fixture(scope="module")
 def answers(request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
-    """A row each case that has been answered; they are printed as a table at the end."""
+    """One row for each case that has run; they are printed as a table at the end."""
     rows: list[list[str]] = []
     yield rows
-    title = f"{len(rows)} bad inputs, each answered by one sentence and exit status 2"
-    table = plain_table(["kind", "what is wrong", "the sentence"], rows, title)
+    title = f"{len(rows)} bad inputs, each with one sentence and exit status 2"
+    table = plain_table(["kind", "fault", "sentence"], rows, title)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         console = wide_console()
         console.print()
@@ -75,28 +75,30 @@ def answers(request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
 
 @pytest.mark.parametrize(
     ("kind", "case"),
-    [pytest.param(kind, case, id=f"{kind}-{case.wrong}") for kind, cases in CASES.items() for case in cases],
+    [pytest.param(kind, case, id=f"{kind}-{case.fault}") for kind, cases in CASES.items() for case in cases],
 )
-def test_it_is_refused(kind: str, case: Case, workplace: Path, refusal: Refusal, answers: list[list[str]]) -> None:
-    if case.given is not None:
-        case.given(workplace)
+def test_bad_input_is_refused(
+    kind: str, case: Case, workplace: Path, refusal: Refusal, answers: list[list[str]]
+) -> None:
+    if case.setup is not None:
+        case.setup(workplace)
     sentence = refusal(*case.command)
-    for part in case.said:
+    for part in case.parts:
         assert part in sentence
-    answers.append([kind, case.wrong, shorten(sentence, 240, placeholder=" ...")])
+    answers.append([kind, case.fault, shorten(sentence, 240, placeholder=" ...")])
 
 
-def test_there_are_enough_and_no_two_of_one_name() -> None:
-    named = [(kind, case.wrong) for kind, cases in CASES.items() for case in cases]
-    assert len(named) == len(set(named)) >= 60
+def test_cases_are_many_and_have_distinct_names() -> None:
+    names = [(kind, case.fault) for kind, cases in CASES.items() for case in cases]
+    assert len(names) == len(set(names)) >= 60
 
 
-def test_a_corrected_budget_may_use_the_folder_of_the_refused_one(refusal: Refusal) -> None:
+def test_a_corrected_budget_can_use_the_folder_of_the_refused_run(refusal: Refusal) -> None:
     refusal("run", "recipe.yaml", "--out", "out", "--set=budget.macs.max=10")
     assert "params at most 10" in refusal("run", "recipe.yaml", "--out", "out", "--set=budget.params.max=10")
 
 
-def test_a_folder_that_cannot_be_written(refusal: Refusal) -> None:
+def test_a_run_folder_that_cannot_be_written_is_refused(refusal: Refusal) -> None:
     assert "/proc/out" in refusal("run", "recipe.yaml", "--out", "/proc/out")
 
 
@@ -111,7 +113,7 @@ def test_a_folder_that_cannot_be_written(refusal: Refusal) -> None:
         ("evaluations/final.trial-000.iteration-00000.parquet", ["compare", "run"]),
     ],
 )
-def test_what_raynas_wrote_and_is_damaged_is_no_fault_of_the_user(
+def test_a_damaged_file_of_raynas_is_no_error_of_the_user(
     workplace: Path, refusal: Refusal, damaged: str, command: list[str]
 ) -> None:
     finished(workplace)
@@ -123,8 +125,8 @@ def test_what_raynas_wrote_and_is_damaged_is_no_fault_of_the_user(
 
 
 @pytest.mark.slow
-def test_more_workers_than_processors_and_then_another_recipe_in_its_folder(tmp_path: Path) -> None:
-    """By the command itself, as it starts a Ray of its own; once the run has begun a step, its recipe stands."""
+def test_too_many_workers_and_another_recipe_are_refused(tmp_path: Path) -> None:
+    """In a process of its own, because the command starts Ray. The recipe can change until a step has begun."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     command = [str(Path(sys.executable).parent / "raynas"), "run", "recipe.yaml", "--out", "out"]
 

@@ -1,4 +1,4 @@
-"""What the commands print for programs, and that asking for help costs nothing."""
+"""The JSON and the tables that commands print, and the modules that a command loads."""
 
 import json
 import subprocess
@@ -23,8 +23,8 @@ SIZES = {
 }
 
 
-def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command that succeeds prints on stdout."""
+def run_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that succeeds, and return its stdout."""
     with suppress(SystemExit):
         main(arguments)
     captured = capsys.readouterr()
@@ -32,8 +32,8 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return captured.out
 
 
-def test_spaces_have_their_exact_sizes(capsys: pytest.CaptureFixture[str]) -> None:
-    spaces = {row["name"]: row for row in json.loads(told(["spaces", "--json"], capsys))}
+def test_spaces_have_exact_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    spaces = {row["name"]: row for row in json.loads(run_command(["spaces", "--json"], capsys))}
     assert list(spaces) == search_spaces.names()
     assert len(spaces) >= 21
     assert {name: spaces[name]["size"] for name in SIZES} == SIZES
@@ -44,8 +44,8 @@ def test_spaces_have_their_exact_sizes(capsys: pytest.CaptureFixture[str]) -> No
     assert all(row["macs_min"] <= row["macs_max"] for row in spaces.values())
 
 
-def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
-    methods = {row["name"]: row for row in json.loads(told(["methods", "--json"], capsys))}
+def test_methods_have_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = {row["name"]: row for row in json.loads(run_command(["methods", "--json"], capsys))}
     assert set(methods) == set(method.names()) >= {"pad-nas", "i-supernet", "p-supernet", "spos", "random"}
     assert all(list(row) == ["name", "paper", "spaces", "settings"] for row in methods.values())
     settings = methods["pad-nas"]["settings"]
@@ -53,42 +53,42 @@ def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert (settings["search"]["population"], settings["search"]["generations"]) == (64, 40)
 
 
-def test_a_size_is_shown_as_one_can_read_it(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [line.split() for line in told(["spaces"], capsys).splitlines()]
-    shown = {row[0]: row[2] for row in rows}
-    assert (shown["nas-bench-macro"], shown["fbnet"], shown["resnet20"]) == ("6561", "9.85e+20", "1")
+def test_large_sizes_are_rounded_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [line.split() for line in run_command(["spaces"], capsys).splitlines()]
+    sizes = {row[0]: row[2] for row in rows}
+    assert (sizes["nas-bench-macro"], sizes["fbnet"], sizes["resnet20"]) == ("6561", "9.85e+20", "1")
 
 
 @pytest.mark.parametrize("arguments", [["spaces"], ["methods"], ["describe", "nas-bench-macro"]])
-def test_people_are_shown_tables(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(told(arguments, capsys).splitlines()) > 3
+def test_people_get_tables(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(run_command(arguments, capsys).splitlines()) > 3
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(["--version"], capsys) == f"raynas {raynas.__version__}\n"
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--version"], capsys) == f"raynas {raynas.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["methods", "--json"]])
-def test_what_needs_no_torch_and_no_ray_loads_neither(arguments: list[str]) -> None:
+def test_help_loads_no_torch_and_no_ray(arguments: list[str]) -> None:
     script = (
         "import sys\nfrom raynas.cli.main import main\nsys.argv[1:] = sys.argv[1:]\n"
         "try:\n    main()\nfinally:\n"
         "    print([m for m in ('torch', 'ray', 'pandas', 'pymoo') if m in sys.modules], file=sys.stderr)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
-    heavy = ended.stderr.splitlines()[-1]
+    finished = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    heavy = finished.stderr.splitlines()[-1]
     if arguments[-1] == "--help":
         assert heavy == "[]"
     assert "'ray'" not in heavy
-    assert ended.stdout
+    assert finished.stdout
 
 
-def test_importing_the_packages_loads_nothing_heavy() -> None:
+def test_importing_the_packages_loads_no_torch_ray_or_pandas() -> None:
     script = (
         "import sys, raynas, search_spaces, tuners; print([m for m in ('torch', 'ray', 'pandas') if m in sys.modules])"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert ended.stdout == "[]\n"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert finished.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_help_fits_on_a_screen_and_shows_an_example(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     main([*command.split(), "--help"])
-    told = capsys.readouterr().out
-    assert f"For example: raynas {command}" in " ".join(told.split())
-    assert len(told.splitlines()) <= 40
+    text = capsys.readouterr().out
+    assert f"For example: raynas {command}" in " ".join(text.split())
+    assert len(text.splitlines()) <= 40

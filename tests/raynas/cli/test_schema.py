@@ -1,4 +1,4 @@
-"""The recipe's JSON Schema: it takes every recipe that ships, and refuses what raynas refuses."""
+"""The JSON Schema of a recipe accepts every recipe that ships, and refuses the recipes that raynas refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validator() -> Draft202012Validator:
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_what_ships_is_valid(name: str, validator: Draft202012Validator) -> None:
+def test_recipes_that_ship_are_valid(name: str, validator: Draft202012Validator) -> None:
     text = (resources.files("raynas.recipe") / "shipped" / f"{name}.yaml").read_text(encoding="utf-8")
     assert list(validator.iter_errors(yaml.safe_load(text))) == []
 
@@ -41,10 +41,10 @@ def test_what_ships_is_valid(name: str, validator: Draft202012Validator) -> None
         {"method": "pad-nas", "space": "fbnet", "training": {"epochs": 0}},
     ],
 )
-def test_what_raynas_refuses_is_not(recipe: dict[str, Any], validator: Draft202012Validator) -> None:
+def test_recipes_that_raynas_refuses_are_invalid(recipe: dict[str, Any], validator: Draft202012Validator) -> None:
     assert not validator.is_valid(recipe)
 
 
-def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     main.main(["schema"])
     assert json.loads(capsys.readouterr().out) == recipe_schema()

@@ -110,7 +110,7 @@ def test_every_network_gives_what_it_gives_alone_however_they_are_grouped(
         torch.testing.assert_close(logits, alone(space, supernet, architecture, recalibrate), atol=2e-4, rtol=1e-4)
     remembering = StatisticsCache()
     for groups in ([[one] for one in architectures], [architectures[4:], architectures[:4]]):
-        for memory in (StatisticsCache(), remembering, StatisticsCache(most_bytes=1)):
+        for memory in (StatisticsCache(), remembering, StatisticsCache(max_bytes=1)):
             found = list(by_tree(space, supernet, groups, recalibrate, memory))
             order = [architectures.index(one) for group in groups for one in group]
             assert all(torch.equal(logits, together[place]) for place, logits in zip(order, found, strict=True))
@@ -175,6 +175,8 @@ def test_features_of_one_path_at_a_time_are_held(branches: int, most: int) -> No
         return prefix_tree.Node((), Segment(None, run, ()), children)
 
     root = below(6)
-    prefix_tree.run_tree(root, (torch.zeros(1),), lambda node: None, lambda node, state: None, {id(node) for node in root})
+    prefix_tree.run_tree(
+        root, (torch.zeros(1),), lambda node: None, lambda node, state: None, {id(node) for node in root}
+    )
     assert len(held) == sum(branches**depth for depth in range(7))
     assert max(held) <= most

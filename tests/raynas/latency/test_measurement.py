@@ -1,4 +1,4 @@
-"""Measuring a latency table on this machine and checking it: what is written, read back and refused, never how fast."""
+"""Latency tables are measured, written, read back and checked. No test depends on the speed of the machine."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from torch import nn
 import search_spaces
 from raynas.cli.main import main
 from raynas.latency import measurement
-from raynas.latency.measurement import agreement
+from raynas.latency.measurement import compare_times
 from raynas.storage.progress import Quiet
 from search_spaces import LatencyTable, SearchSpace, UserError
 from search_spaces.latency_table import LatencyKey, TimedBlock
@@ -32,7 +32,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def raynas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Runs `raynas latency ...` in an empty folder: status, stdout and stderr."""
+    """A function that runs `raynas latency ...` in an empty folder, and returns status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str, str]:
@@ -52,16 +52,16 @@ def space() -> SearchSpace:
     return search_spaces.load("nas-bench-macro", resolution=16, width=0.25)
 
 
-def test_every_block_that_the_space_needs_is_written_once(raynas: Command, space: SearchSpace) -> None:
+def test_every_block_of_the_space_is_written_once(raynas: Command, space: SearchSpace) -> None:
     status, out, err = raynas("measure", *SPACE, "--repeats", "2", "--json")
     assert (status, err) == (0, "")
-    told = json.loads(out)
-    assert list(told) == ["table", "rows", "device", "seconds"]
-    assert told["table"] == "nas-bench-macro-cpu.csv"
+    result = json.loads(out)
+    assert list(result) == ["table", "rows", "device", "seconds"]
+    assert result["table"] == "nas-bench-macro-cpu.csv"
     # stem, head, classifier; three strided skips; at three places k3e3 and k5e6 with and without the stage's stride
-    assert told["rows"] == 3 + 3 + 3 * 4
-    table = LatencyTable.read(told["table"])
-    assert len(table.entries_ms) == told["rows"]
+    assert result["rows"] == 3 + 3 + 3 * 4
+    table = LatencyTable.read(result["table"])
+    assert len(table.entries_ms) == result["rows"]
     space.costs(latency=table)
     for key in table.entries_ms:
         rest = LatencyTable({other: ms for other, ms in table.entries_ms.items() if other != key}, "The rest")
@@ -69,7 +69,7 @@ def test_every_block_that_the_space_needs_is_written_once(raynas: Command, space
             space.costs(latency=rest)
 
 
-def test_the_table_sums_and_says_where_it_comes_from(raynas: Command, space: SearchSpace) -> None:
+def test_the_table_sums_and_has_its_conditions(raynas: Command, space: SearchSpace) -> None:
     status, out, err = raynas("measure", *SPACE, "--out", "new/here.csv", "--repeats", "1", "--batch-size", "2")
     assert status == 0
     assert out.splitlines()[-1] == "new/here.csv"
@@ -80,15 +80,15 @@ def test_the_table_sums_and_says_where_it_comes_from(raynas: Command, space: Sea
     assert space.costs(latency=LatencyTable.read("new/here.csv")).cost([all_skips])["latency_ms"].item() == (
         pytest.approx(by_hand)
     )
-    about = yaml.safe_load(Path("new/here.about.yaml").read_text())
-    assert (about["space"], about["device"], about["threads"], about["batch_size"], about["rounds"]) == (
+    conditions = yaml.safe_load(Path("new/here.about.yaml").read_text())
+    assert [conditions[key] for key in ("space", "device", "threads", "batch_size", "rounds")] == [
         space.specification(),
         "cpu",
         1,
         2,
         1,
-    )
-    assert {"device_name", "torch", "date", "spread_percent"} <= set(about)
+    ]
+    assert {"device_name", "torch", "date", "spread_percent"} <= set(conditions)
 
 
 def test_check_compares_sums_with_whole_networks(raynas: Command, space: SearchSpace) -> None:
@@ -98,26 +98,26 @@ def test_check_compares_sums_with_whole_networks(raynas: Command, space: SearchS
     assert [line.split()[0] for line in out.splitlines()] == WORDS
     status, out, err = raynas("check", *SPACE[:1], "t.csv", *SPACE[1:], "--architectures", "4", "--seed", "3", "--json")
     assert (status, err) == (0, "")
-    told: dict[str, Any] = json.loads(out)
-    networks = told.pop("networks")
+    result: dict[str, Any] = json.loads(out)
+    networks = result.pop("networks")
     assert len({row["architecture"] for row in networks}) == 4
     costs = space.costs(latency=LatencyTable.read("t.csv"))
     summed = costs.cost([space.parse(row["architecture"]) for row in networks])["latency_ms"].tolist()
     assert [row["summed_ms"] for row in networks] == summed
     assert all(row["measured_ms"] > 0 for row in networks)
-    assert all(math.isfinite(told[figure]) for figure in told if figure not in ("table", "device"))
-    assert all(-1 <= told[figure] <= 1 for figure in ("pearson", "spearman", "kendall"))
+    assert all(math.isfinite(result[figure]) for figure in result if figure not in ("table", "device"))
+    assert all(-1 <= result[figure] <= 1 for figure in ("pearson", "spearman", "kendall"))
 
 
-def test_agreement_by_hand() -> None:
-    found = agreement([1, 2, 4], [2, 3, 4])
-    assert (found.pearson, found.spearman, found.kendall) == pytest.approx((3 / math.sqrt(28 / 3), 1, 1))
-    assert (found.bias_ms, found.rms_error_ms) == pytest.approx((-2 / 3, math.sqrt(2 / 3)))
-    assert (found.bias_percent, found.mean_error_percent) == pytest.approx((-250 / 9, 250 / 9))
+def test_agreement_equals_a_calculation_by_hand() -> None:
+    agreement = compare_times([1, 2, 4], [2, 3, 4])
+    assert (agreement.pearson, agreement.spearman, agreement.kendall) == pytest.approx((3 / math.sqrt(28 / 3), 1, 1))
+    assert (agreement.bias_ms, agreement.rms_error_ms) == pytest.approx((-2 / 3, math.sqrt(2 / 3)))
+    assert (agreement.bias_percent, agreement.mean_error_percent) == pytest.approx((-250 / 9, 250 / 9))
     # without the bias the errors are -1/3, -1/3 and 2/3
-    assert found.unbiased_rms_error_ms == pytest.approx(math.sqrt(2) / 3)
-    assert found.unbiased_mean_error_percent == pytest.approx(100 * (1 / 6 + 1 / 9 + 1 / 6) / 3)
-    assert agreement([2, 2], [1, 3]).kendall is None
+    assert agreement.unbiased_rms_error_ms == pytest.approx(math.sqrt(2) / 3)
+    assert agreement.unbiased_mean_error_percent == pytest.approx(100 * (1 / 6 + 1 / 9 + 1 / 6) / 3)
+    assert compare_times([2, 2], [1, 3]).kendall is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_agreement_by_hand() -> None:
     [
         (["measure", "nas-bench-makro"], "No search space is called 'nas-bench-makro'"),
         (["measure", *SPACE, "--device", "tpu"], "The device is cpu, cuda, or cuda:1 and the like, not 'tpu'."),
-        (["measure", *SPACE, "--device", "cuda:99"], "There is no cuda:99 here"),
+        (["measure", *SPACE, "--device", "cuda:99"], "The device cuda:99 is not on this machine"),
         (["measure", *SPACE, "--set", "width"], "--set takes KEY=VALUE, such as width=0.5, not 'width'."),
         (["measure", *SPACE, "--set", "width=["], "YAML cannot read the value of width"),
         (["measure", *SPACE, "--set", "width=-1"], "width cannot be -1"),
@@ -141,7 +141,7 @@ def test_agreement_by_hand() -> None:
         (["check", *SPACE, "taken.csv", "--architectures", "1"], "--architectures"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(raynas: Command, arguments: list[str], message: str) -> None:
+def test_errors_are_one_sentence(raynas: Command, arguments: list[str], message: str) -> None:
     Path("taken.csv").write_text("op,size,in_channels,out_channels,latency_ms\nskip,16,8,16,1\n")
     status, out, err = raynas(*arguments)
     assert (status, out) == (2, "")
@@ -172,7 +172,7 @@ space = SlicedFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2
         ("few.py", [], 1 + 1 + 5 + 2 + 2 * 3 + 2 * 2 * 3 * (2 + 2 * 3 * 3 + 3 * 3)),
     ],
 )
-def test_spaces_of_cells_and_of_searchable_channels(raynas: Command, name: str, settings: list[str], rows: int) -> None:
+def test_cells_and_elastic_spaces_are_measured(raynas: Command, name: str, settings: list[str], rows: int) -> None:
     Path("few.py").write_text(SLICED)
     changed = [word for setting in settings for word in ("--set", setting)]
     status, out, _ = raynas("measure", name, *changed, "--out", "t.csv", "--repeats", "2", "--json")
@@ -183,7 +183,7 @@ def test_spaces_of_cells_and_of_searchable_channels(raynas: Command, name: str, 
 
 
 @pytest.mark.slow
-def test_the_largest_space_is_measured_a_part_at_a_time(raynas: Command) -> None:
+def test_the_largest_space_is_measured_in_groups(raynas: Command) -> None:
     tiny = ["--set", "width=0.1", "--resolution", "32", "--set", "num_classes=2"]
     status, out, err = raynas("measure", "fp-nas-l2", *tiny, "--repeats", "1", "--json")
     assert (status, err) == (0, "")
@@ -193,7 +193,7 @@ def test_the_largest_space_is_measured_a_part_at_a_time(raynas: Command) -> None
 
 
 def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
-    """Five blocks in parts of two, each of which sleeps four times as long as the one before."""
+    """Five blocks in groups of two. Each block sleeps four times as long as the block before."""
     called: Counter[int] = Counter()
 
     class Sleeps(nn.Module):
@@ -207,19 +207,19 @@ def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
             return images
 
     blocks = {LatencyKey("op", 1, n, 1, 1, 0, 1): TimedBlock(partial(Sleeps, n), (n,)) for n in (3, 1, 5, 2, 4)}
-    table, _ = measurement.measure(blocks, measurement.Bench(rounds=3, together=2), Quiet())
-    assert set(called.values()) == {5}, "three rounds after two that warm up"
+    table, _ = measurement.measure_blocks(blocks, measurement.TimingSettings(rounds=3, group_size=2), Quiet())
+    assert set(called.values()) == {5}, "three rounds after two warm-up rounds"
     slowest_last = sorted(table.entries_ms, key=table.entries_ms.__getitem__)
     assert [key.in_channels for key in slowest_last] == [1, 2, 3, 4, 5]
 
 
-def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace) -> None:
+def test_a_space_without_latency_blocks_is_refused(space: SearchSpace) -> None:
     with pytest.raises(UserError, match=r"nas-bench-macro does not say which blocks .* its class needs latency_blocks"):
         SearchSpace.latency_blocks(space)
 
 
-def test_more_architectures_than_there_are_cannot_be_drawn(space: SearchSpace) -> None:
+def test_more_architectures_than_the_space_has_are_refused(space: SearchSpace) -> None:
     table = LatencyTable(dict.fromkeys(space.latency_blocks(), 1.0), "The table")
-    one = space.only(space.architecture([0] * 8))
-    with pytest.raises(UserError, match="has 1 architectures, not 2; ask for fewer --architectures"):
-        measurement.check(one, table, 2, 0, measurement.Bench(), reporter=Quiet())
+    fixed = space.only(space.architecture([0] * 8))
+    with pytest.raises(UserError, match="has only 1 architectures: --architectures cannot be 2"):
+        measurement.time_networks(fixed, table, 2, 0, measurement.TimingSettings(), reporter=Quiet())

@@ -1,4 +1,4 @@
-"""Networks in files: what was measured is what is built, exported and read back."""
+"""Exported networks: the built, the exported and the measured network are the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import nn
 import raynas
 from raynas.data import batch, open_images
 from raynas.networks.export import export
-from raynas.networks.trained_network import find_trained
+from raynas.networks.trained_network import find_network
 from raynas.results.outcome import load
 from search_spaces import UserError
 from search_spaces.feature_maps import Features
@@ -33,38 +33,38 @@ def best_card(run: Path, form: str, out: Path) -> dict[str, Any]:
     return export(str(run), None, form, str(out))
 
 
-def test_the_exported_network_has_the_accuracy_of_the_table(fitted_run: Path, tmp_path: Path) -> None:
-    """On all test images, in onnxruntime, in batches of another size than it was exported with."""
-    card = best_card(fitted_run, "onnx", tmp_path / "net.onnx")
-    found = find_trained(fitted_run)
-    images = open_images(found.data)
+def test_the_exported_network_has_the_accuracy_of_the_table(standalone_run: Path, tmp_path: Path) -> None:
+    """On all test images, in onnxruntime, with a batch size other than that of the export."""
+    card = best_card(standalone_run, "onnx", tmp_path / "net.onnx")
+    trained = find_network(standalone_run)
+    images = open_images(trained.data)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     correct = 0
     for rows in np.array_split(images.rows("test"), 3):
-        given, labels = batch(images, rows)
-        (logits,) = session.run(["logits"], {"images": given.contiguous().numpy()})
+        pixels, labels = batch(images, rows)
+        (logits,) = session.run(["logits"], {"images": pixels.contiguous().numpy()})
         correct += int((np.asarray(logits).argmax(1) == labels.numpy()).sum())
     top1 = 100 * correct / len(images.rows("test"))
-    table = load(fitted_run).table.set_index("architecture")
+    table = load(standalone_run).table.set_index("architecture")
     assert top1 == pytest.approx(card["test_top1"])
     assert top1 == pytest.approx(table["standalone_top1"][card["architecture"]].max())
     assert card["largest_difference"] <= 1e-4
 
 
-def test_a_network_reloaded_from_the_run_is_the_one_that_was_measured(fitted_run: Path) -> None:
-    found = find_trained(fitted_run)
-    network = raynas.build(fitted_run)
-    images = open_images(found.data)
-    given, labels = batch(images, images.rows("test"))
+def test_the_built_network_is_the_measured_network(standalone_run: Path) -> None:
+    trained = find_network(standalone_run)
+    network = raynas.build(standalone_run)
+    images = open_images(trained.data)
+    pixels, labels = batch(images, images.rows("test"))
     with torch.no_grad():
-        logits = network(given)
-    assert 100 * (logits.argmax(1) == labels).double().mean().item() == pytest.approx(found.figures["top1"])
-    assert nn.functional.cross_entropy(logits, labels).item() == pytest.approx(found.figures["loss"], abs=1e-4)
-    assert sum(weight.numel() for weight in network.parameters()) == found.figures["params"]
+        logits = network(pixels)
+    assert 100 * (logits.argmax(1) == labels).double().mean().item() == pytest.approx(trained.figures["top1"])
+    assert nn.functional.cross_entropy(logits, labels).item() == pytest.approx(trained.figures["loss"], abs=1e-4)
+    assert sum(weight.numel() for weight in network.parameters()) == trained.figures["params"]
 
 
-def test_a_program_of_torch_export_runs_without_raynas(fitted_run: Path, tmp_path: Path) -> None:
-    best_card(fitted_run, "torch-export", tmp_path / "net.pt2")
+def test_a_torch_export_file_runs_without_raynas(standalone_run: Path, tmp_path: Path) -> None:
+    best_card(standalone_run, "torch-export", tmp_path / "net.pt2")
     code = (
         "import sys, torch; network = torch.export.load('net.pt2').module(); "
         "print(tuple(network(torch.zeros(5, 3, 16, 16)).shape), any(name.startswith(('raynas', 'search_spaces')) "
@@ -74,48 +74,50 @@ def test_a_program_of_torch_export_runs_without_raynas(fitted_run: Path, tmp_pat
     assert ran.stdout.strip() == "(5, 10) False"
 
 
-def test_safetensors_hold_the_weights_of_the_built_network(fitted_run: Path, tmp_path: Path) -> None:
-    best_card(fitted_run, "safetensors", tmp_path / "net.safetensors")
-    built = raynas.build(fitted_run).state_dict()
+def test_a_safetensors_file_holds_the_weights_of_the_built_network(standalone_run: Path, tmp_path: Path) -> None:
+    best_card(standalone_run, "safetensors", tmp_path / "net.safetensors")
+    built = raynas.build(standalone_run).state_dict()
     read = load_file(tmp_path / "net.safetensors")
     assert read.keys() == built.keys()
     assert all(torch.equal(value, read[key]) for key, value in built.items())
 
 
-def test_the_card_says_what_it_is(fitted_run: Path, tmp_path: Path) -> None:
-    card = best_card(fitted_run, "safetensors", tmp_path / "net.safetensors")
+def test_the_card_describes_the_network(standalone_run: Path, tmp_path: Path) -> None:
+    card = best_card(standalone_run, "safetensors", tmp_path / "net.safetensors")
     written = json.loads((tmp_path / "net.safetensors.json").read_text())
-    found = find_trained(fitted_run)
-    assert written["architecture"] == found.text == card["architecture"]
+    trained = find_network(standalone_run)
+    assert written["architecture"] == trained.text == card["architecture"]
     assert written["classes"] == [str(digit) for digit in range(10)]
     assert written["budget"]["macs"]["max"] == 300_000
     assert written["macs"] <= 300_000
     assert written["test_images"] == 355
     assert written["input"]["shape"] == ["batch", 3, 16, 16]
     assert written["versions"]["torch"] == torch.__version__.partition("+")[0]
-    told = (tmp_path / "net.safetensors.md").read_text()
-    for words in (found.text, f"{card['test_top1']:.2f} %", "macs max 300,000", "digits", "`float32`"):
-        assert words in told
+    text = (tmp_path / "net.safetensors.md").read_text()
+    for words in (trained.text, f"{card['test_top1']:.2f} %", "macs max 300,000", "digits", "`float32`"):
+        assert words in text
 
 
-def test_of_several_networks_the_most_accurate_or_the_one_asked_for(fitted_run: Path) -> None:
-    table = load(fitted_run).table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
+def test_a_network_is_found_by_accuracy_or_by_text(standalone_run: Path) -> None:
+    table = load(standalone_run).table.dropna(subset=["standalone_top1"]).drop_duplicates("architecture")
     assert len(table) == 3
-    assert find_trained(fitted_run).figures["top1"] == table["standalone_top1"].max()
+    assert find_network(standalone_run).figures["top1"] == table["standalone_top1"].max()
     for text, top1 in zip(table["architecture"], table["standalone_top1"], strict=True):
-        assert find_trained(fitted_run, text).figures["top1"] == top1
+        assert find_network(standalone_run, text).figures["top1"] == top1
 
 
-def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"was never trained alone: .* Train it by raynas fit"):
-        export(str(fitted_run), TEXT, "onnx", None)
+def test_an_untrained_network_is_not_exported(standalone_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"holds no network of .* that was trained stand-alone: train it with raynas fit"
+    ):
+        export(str(standalone_run), TEXT, "onnx", None)
     with pytest.raises(UserError, match="No run in runs has trained"):
         export(TEXT, None, "onnx", None)
     with pytest.raises(UserError, match=r"is not the folder of a run"):
         export(str(tmp_path), None, "onnx", None)
     bare = tmp_path / "bare"
-    shutil.copytree(fitted_run, bare, ignore=shutil.ignore_patterns("fit-*.json"))
-    with pytest.raises(UserError, match=r"No network of .* was trained alone: its weights would be the supernet's"):
+    shutil.copytree(standalone_run, bare, ignore=shutil.ignore_patterns("standalone"))
+    with pytest.raises(UserError, match="holds no network that was trained stand-alone"):
         export(str(bare), None, "onnx", None)
 
 
@@ -123,13 +125,13 @@ def test_what_was_never_trained_is_not_exported(fitted_run: Path, tmp_path: Path
     ("form", "out", "sentence"),
     [
         ("keras", "net.h5", "--format is onnx, torch-export, safetensors, not 'keras'"),
-        ("onnx", "net.pt2", r"A file of onnx ends in \.onnx"),
+        ("onnx", "net.pt2", r"A file of the format onnx ends in \.onnx"),
         ("safetensors", "/proc/net.safetensors", "cannot be written"),
     ],
 )
-def test_what_cannot_be_written_is_said(fitted_run: Path, form: str, out: str, sentence: str) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(standalone_run: Path, form: str, out: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        export(str(fitted_run), None, form, out)
+        export(str(standalone_run), None, form, out)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_what_cannot_be_written_is_said(fitted_run: Path, form: str, out: str, s
         ("nats-bench", {}),
     ],
 )
-def test_feature_maps_are_what_the_classifier_would_see(name: str, settings: dict[str, Any]) -> None:
-    """The network's own head on the deepest map gives its logits; strides and channels are as they are told."""
+def test_the_deepest_feature_map_gives_the_logits(name: str, settings: dict[str, Any]) -> None:
+    """The head of the network turns the deepest map into its logits. Strides and channels of all maps are as stated."""
     torch.manual_seed(0)
     space = load_space(name, **settings)
     architecture = space.sample(np.random.default_rng(0))
@@ -161,7 +163,7 @@ def test_feature_maps_are_what_the_classifier_would_see(name: str, settings: dic
 
 
 def test_a_backbone_under_the_head_of_deeplab_learns() -> None:
-    """PAD-NAS table 5's transfer: torchvision's DeepLabV3 on our feature maps, from images to a class a pixel."""
+    """The transfer of PAD-NAS table 5: torchvision's DeepLabV3 on our feature maps gives each pixel a class."""
     from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
     torch.manual_seed(0)
@@ -192,7 +194,7 @@ def test_a_backbone_under_the_head_of_deeplab_learns() -> None:
 
 
 def test_a_genotype_is_exported_with_its_weights(tmp_path: Path) -> None:
-    """torch.export keeps what operations and edges are multiplied by."""
+    """torch.export keeps the weights of operations and edges."""
     from search_spaces.cell.genotype import Genotype
 
     torch.manual_seed(0)

@@ -12,7 +12,8 @@ import yaml
 import raynas
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run_plan import begin_run_folder, check_run_folder, default_folder, plan
+from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
+from raynas.study.run_plan import plan
 from search_spaces import UserError, from_specification
 from tests.faults.runs import Command
 from tests.support.command import run_raynas
@@ -140,7 +141,7 @@ def test_a_folder_with_a_space_file_is_not_a_run_folder(folder_of_spaces: Path) 
 def test_a_space_function_must_take_the_number_of_classes(folder_of_spaces: Path) -> None:
     text = PYTHON.replace("family(**settings)", "family(width=settings.get('width', 1.0))")
     (folder_of_spaces / "my_space.py").write_text(text)
-    with pytest.raises(UserError, match="mine has 2 classes whatever it is asked for, and the data has 4"):
+    with pytest.raises(UserError, match="mine has 2 classes, but the data has 4"):
         plan(recipe("my_space.py"))
     (folder_of_spaces / "my_space.py").write_text(
         text.replace("layers: int = 2, **settings", "layers: int = 2, settings={}")

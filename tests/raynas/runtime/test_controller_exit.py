@@ -43,7 +43,7 @@ def test_an_exit_function_that_waits_does_not_keep_a_controller() -> None:
     assert not exits("", within_seconds=1)
 
 
-def test_the_controllers_of_trainings_skip_the_teardown_of_ray(fitted_run: Path) -> None:
+def test_the_controllers_of_trainings_skip_the_teardown_of_ray(standalone_run: Path) -> None:
     node = ray._private.worker._global_node
     assert node is not None
     logs = Path(node.get_logs_dir_path())

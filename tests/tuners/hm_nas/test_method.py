@@ -10,9 +10,9 @@ from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tests.support.small_spaces import cells
+from tuners.hm_nas.found_network import fitting_weights, searched_in, searched_weights
 from tuners.hm_nas.masks import genotype_of
 from tuners.hm_nas.method import HmNas
-from tuners.hm_nas.found_network import fitting_weights, searched_in, searched_weights
 
 
 @pytest.fixture

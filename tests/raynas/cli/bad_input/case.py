@@ -1,4 +1,4 @@
-"""What a case of bad input is, and what several of them put into the working directory."""
+"""A case of bad input, and the files that several cases put into the working directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from raynas.recipe.recipe import Recipe
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
-from raynas.study.run_plan import begin_run_folder, plan
+from raynas.study.run_files import begin_run_folder
+from raynas.study.run_plan import plan
 
 RECIPE: dict[str, Any] = {
     "method": {"name": "pad-nas", "stages": 2, "epochs": [1], "learning_rates": [0.1]},
@@ -27,11 +28,12 @@ RECIPE: dict[str, Any] = {
 }
 NETWORK = "nas-bench-macro: k3e3 k3e3 | k3e3 k3e3 k3e3 | k3e3 k3e3 k3e3"
 EXECUTED = "EXECUTED"
-Given = Callable[[Path], object]
+Setup = Callable[[Path], object]
+"""Writes the files of a case into the working directory."""
 
 
 class Malicious:
-    """Unpickled, it would leave a folder in the working directory."""
+    """An object that makes a folder in the working directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, (EXECUTED,)
@@ -39,32 +41,31 @@ class Malicious:
 
 @dataclass(frozen=True)
 class Case:
-    """A command line that has to be refused.
+    """A command line that must be refused.
 
     Attributes:
-        wrong: what is wrong, for readers of the table.
-        said: what the sentence has to hold.
-        given: fills the working directory first, which always has `recipe.yaml`.
+        fault: the error, for the table of cases.
+        parts: texts that the sentence must contain.
+        setup: writes files into the working directory, which always has `recipe.yaml`.
     """
 
-    wrong: str
+    fault: str
     command: tuple[str, ...]
-    said: tuple[str, ...]
-    given: Given | None = None
+    parts: tuple[str, ...]
+    setup: Setup | None = None
 
 
-def case(wrong: str, command: list[str], *said: str, given: Given | None = None) -> Case:
-    return Case(wrong, tuple(command), said, given)
+def case(fault: str, command: list[str], *parts: str, setup: Setup | None = None) -> Case:
+    return Case(fault, tuple(command), parts, setup)
 
 
-def changed(wrong: str, changes: str | list[str], *said: str, given: Given | None = None, recipe: str = "") -> Case:
-    """`raynas run` of the recipe, or of one that ships with raynas, with changes of it."""
-    listed = [changes] if isinstance(changes, str) else changes
-    sets = [f"--set={change}" for change in listed]
-    return case(wrong, ["run", recipe or "recipe.yaml", "--out", "out", *sets], *said, given=given)
+def changed(fault: str, changes: str | list[str], *parts: str, setup: Setup | None = None, recipe: str = "") -> Case:
+    """Return the case of `raynas run` with changes of `recipe.yaml`, or of a recipe that ships with raynas."""
+    options = [f"--set={change}" for change in ([changes] if isinstance(changes, str) else changes)]
+    return case(fault, ["run", recipe or "recipe.yaml", "--out", "out", *options], *parts, setup=setup)
 
 
-def file(name: str, content: str | bytes) -> Given:
+def file(name: str, content: str | bytes) -> Setup:
     def write(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -72,16 +73,16 @@ def file(name: str, content: str | bytes) -> Given:
     return write
 
 
-def several(*givens: Given) -> Given:
+def several(*setups: Setup) -> Setup:
     def write(folder: Path) -> None:
-        for given in givens:
-            given(folder)
+        for setup in setups:
+            setup(folder)
 
     return write
 
 
-def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int = 10) -> Given:
-    """A folder `images` of noise."""
+def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int = 10) -> Setup:
+    """Write a folder `images` of noise."""
 
     def write(folder: Path) -> None:
         generator = np.random.default_rng(0)
@@ -96,7 +97,7 @@ def images(*classes: str, parts: tuple[str, ...] = ("train", "val"), each: int =
 
 
 def begun(folder: Path, name: str = "run") -> RunFolder:
-    """A run that has begun and finished nothing."""
+    """Write the folder of a run that has finished no step."""
     run = RunFolder(folder / name)
     begin_run_folder(run, plan(Recipe.read(RECIPE)))
     run.write_json("study.json", {"steps": []})
@@ -104,17 +105,19 @@ def begun(folder: Path, name: str = "run") -> RunFolder:
 
 
 def finished(folder: Path, name: str = "run", cost: str = "macs") -> RunFolder:
-    """What a finished run leaves, but for its weights; nothing was trained for it."""
+    """Write the folder of a finished run without weights; no training runs."""
     run = begun(folder, name)
-    step: dict[str, Any] = {"name": "final", "what": "", "folder": "steps/01-final", "state": "finished"}
-    step |= {"arguments": {}, "result": {}, "seconds": 1.0, "worker_seconds": 1.0, "gpu_seconds": 0.0, "hash": ""}
+    step: dict[str, Any] = {"name": "final", "kind": "search", "description": "", "folder": "steps/01-final"}
+    step |= {"state": "finished", "identity": {}, "result": {}, "hash": ""}
+    step |= {"seconds": 1.0, "worker_seconds": 1.0, "gpu_seconds": 0.0}
     run.write_json("study.json", {"steps": [step]})
     space = plan(Recipe.read(RECIPE)).space
     costs: dict[str, float] = {"macs": 1000, "params": 100}
     only = Evaluation(
         space.parse(NETWORK), top1=50.0, top5=90.0, loss=1.0, images=10, costs=costs, feasible=True, seconds=1.0
     )
-    EvaluationTable(run).write("final", 0, 0, [only], {"study": "", "weights": "", "seed": 0, "reproducible": True})
+    shared = {"recipe_hash": "", "part": "validation", "weights_version": "", "seed": 0, "reproducible": True}
+    EvaluationTable(run).write("final", 0, 0, [only], shared)
     table = EvaluationTable(run).read()
     Outcome(run.uri, "pad-nas", space.specification(), table, "final", cost, weights=None).write()
     return run

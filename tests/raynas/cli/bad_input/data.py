@@ -1,4 +1,4 @@
-"""Images that cannot be read, or not be used as the recipe asks."""
+"""Images that cannot be read, or that do not fit the recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.raynas.cli.bad_input.case import Case, Given, Malicious, changed, file, images, several
+from tests.raynas.cli.bad_input.case import Case, Malicious, Setup, changed, file, images, several
 
 _FOLDER = ["data.name=folder", "data.path=images", "training.batch_size=4"]
 _NPZ = ["data.name=npz", "data.path=images.npz", "training.batch_size=4"]
@@ -24,19 +24,19 @@ _GOOD: dict[str, Any] = {
 }
 
 
-def _of_digits(wrong: str, change: str, *said: str) -> Case:
-    return changed(wrong, f"data.{change}", *said)
+def _of_digits(fault: str, change: str, *parts: str) -> Case:
+    return changed(fault, f"data.{change}", *parts)
 
 
-def _of_folder(wrong: str, said: str, *givens: Given) -> Case:
-    return changed(wrong, _FOLDER, said, given=several(*givens))
+def _of_folder(fault: str, part: str, *setups: Setup) -> Case:
+    return changed(fault, _FOLDER, part, setup=several(*setups))
 
 
-def _of_npz(wrong: str, said: str, given: Given) -> Case:
-    return changed(wrong, _NPZ, said, given=given)
+def _of_npz(fault: str, part: str, setup: Setup) -> Case:
+    return changed(fault, _NPZ, part, setup=setup)
 
 
-def _arrays(**others: Any) -> Given:
+def _arrays(**others: Any) -> Setup:
     return lambda folder: np.savez(folder / "images.npz", **{**_GOOD, **others})
 
 
@@ -51,7 +51,7 @@ def _text_for_arrays(folder: Path) -> None:
             archive.writestr(f"{name}.npy", "no array")
 
 
-def _cut_short(name: str) -> Given:
+def _cut_short(name: str) -> Setup:
     def cut(folder: Path) -> None:
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: len(content) // 2])

@@ -1,12 +1,12 @@
-"""Recipes, budgets and methods that cannot be."""
+"""Wrong recipes, budgets and settings of methods."""
 
 from __future__ import annotations
 
 from tests.raynas.cli.bad_input.case import Case, case, changed, file
 
 
-def _text(wrong: str, text: str | bytes, *said: str) -> Case:
-    return case(wrong, ["run", "recipe.yaml", "--out", "out"], *said, given=file("recipe.yaml", text))
+def _text(fault: str, text: str | bytes, *parts: str) -> Case:
+    return case(fault, ["run", "recipe.yaml", "--out", "out"], *parts, setup=file("recipe.yaml", text))
 
 
 FILES = [
@@ -56,7 +56,7 @@ VALUES = [
     changed("not a number", "training.clip_norm=.nan", "clip_norm = nan", "finite number"),
     changed("an infinite number", "training.weight_decay=.inf", "weight_decay = inf", "finite number"),
     changed("too large for a float", "fit.learning_rate=1.0e+400", "learning_rate = inf", "finite number"),
-    changed("infinitely many GPUs", "scale.gpus=.inf", "scale.gpus = inf", "finite number"),
+    changed("infinitely many GPUs", "scale.train.gpus=.inf", "scale.train.gpus = inf", "finite number"),
     changed("a word for true or false", "scale.deterministic=maybe", "valid boolean"),
     changed("a number for a part", "training=3", "training = 3", "a mapping of keys to values"),
     changed("a word for a list", "notes=hello", "notes = 'hello'", "it has to be a list"),
@@ -93,12 +93,12 @@ BUDGETS = [
 ]
 
 
-def _fp_nas(wrong: str, change: str, said: str) -> Case:
-    return changed(wrong, change, said, recipe="fp-nas-digits")
+def _fp_nas(fault: str, change: str, part: str) -> Case:
+    return changed(fault, change, part, recipe="fp-nas-digits")
 
 
-def _hm_nas(wrong: str, change: str, said: str) -> Case:
-    return changed(wrong, change, said, recipe="hm-nas-digits")
+def _hm_nas(fault: str, change: str, part: str) -> Case:
+    return changed(fault, change, part, recipe="hm-nas-digits")
 
 
 METHODS = [

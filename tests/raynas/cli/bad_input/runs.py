@@ -1,4 +1,4 @@
-"""Run folders and files of weights that are something else, and command lines that say nothing that raynas can do."""
+"""Folders that are no run folders, files that hold no weights, and wrong command lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from tests.raynas.cli.bad_input.case import (
     NETWORK,
     Case,
-    Given,
     Malicious,
+    Setup,
     begun,
     case,
     changed,
@@ -27,7 +27,7 @@ def _two_of_other_costs(folder: Path) -> None:
     finished(folder, "other", "params")
 
 
-def _cut_short(name: str) -> Given:
+def _cut_short(name: str) -> Setup:
     def cut(folder: Path) -> None:
         finished(folder)
         content = (folder / "run" / name).read_bytes()
@@ -42,29 +42,32 @@ _OF_FINISHED = {"fit": "not finished", "draw": "not finished", "report": "not fi
 RUNS = [
     *(case(f"{name}: no folder", [name, "run"], "is not the folder of a run") for name in _READERS),
     *(
-        case(f"{name}: a folder of another program", [name, "run"], "no recipe.yaml", given=file("run/thesis.tex", ""))
+        case(f"{name}: a folder of another program", [name, "run"], "no recipe.yaml", setup=file("run/thesis.tex", ""))
         for name in _READERS
     ),
     *(case(f"{name}: a file for a folder", [name, "recipe.yaml"], "is not the folder") for name in ("table", "fit")),
     *(
-        case(f"{name}: a run that is not finished", [name, "run"], said, given=begun)
-        for name, said in {**_OF_FINISHED, "export": "was trained alone"}.items()
+        case(f"{name}: a run that is not finished", [name, "run"], part, setup=begun)
+        for name, part in {**_OF_FINISHED, "export": "was trained stand-alone"}.items()
     ),
-    case("nothing trained alone", ["export", "run"], "Train it by raynas fit", given=finished),
-    case("blocks to draw", ["draw", "run"], "nas-bench-macro has no cells to draw", given=finished),
-    case("one run of two is none", ["compare", "run", "other"], "other is not the folder", given=finished),
-    case("fronts of two costs", ["compare", "run", "other"], "of macs and params", given=_two_of_other_costs),
-    case("a report on two costs", ["report", "run", "other"], "of different costs", given=_two_of_other_costs),
-    case("a report that is a folder", ["report", "run", "--out", "."], "cannot be written", given=finished),
-    case("an architecture never seen", ["fit", "run", "--architecture", "k3e3"], "is not an arch", given=finished),
-    case("weights of no supernet", ["fit", "run", "--set", "inherit=true"], "fit.inherit needs", given=finished),
+    case("no stand-alone training", ["export", "run"], "train it with raynas fit", setup=finished),
+    case("blocks to draw", ["draw", "run"], "nas-bench-macro has no cells to draw", setup=finished),
+    case("one run of two is none", ["compare", "run", "other"], "other is not the folder", setup=finished),
+    case("fronts of two costs", ["compare", "run", "other"], "of macs and params", setup=_two_of_other_costs),
+    case("a report on two costs", ["report", "run", "other"], "of different costs", setup=_two_of_other_costs),
+    case("a report that is a folder", ["report", "run", "--out", "."], "cannot be written", setup=finished),
+    case("an architecture never seen", ["fit", "run", "--architecture", "k3e3"], "is not an arch", setup=finished),
+    case("weights of no supernet", ["fit", "run", "--set", "inherit=true"], "fit.inherit needs", setup=finished),
     case(
-        "a batch above all images", ["fit", "run", "--set", "batch_size=9999"], "1442 training images", given=finished
+        "a batch above all images", ["fit", "run", "--set", "batch_size=9999"], "1442 training images", setup=finished
     ),
     case(
-        "another seed in its folder", ["run", "recipe.yaml", "--out", "run", "--set=seed=3"], "seed = 0", given=finished
+        "another seed in its folder",
+        ["run", "recipe.yaml", "--out", "run", "--set=seed=3"],
+        "seed = 0",
+        setup=finished,
     ),
-    changed("a folder of something else", [], "not empty", given=file("out/thesis.tex", "years of work")),
+    changed("a folder of something else", [], "not empty", setup=file("out/thesis.tex", "years of work")),
     case("the recipe's own folder", ["run", "recipe.yaml", "--out", "."], "not empty"),
     case("a file for a run folder", ["run", "recipe.yaml", "--out", "recipe.yaml"], "cannot be a run folder"),
     case("a run folder under a file", ["run", "recipe.yaml", "--out", "recipe.yaml/out"], "cannot be a run folder"),
@@ -74,18 +77,18 @@ RUNS = [
 ]
 
 
-def _teacher(wrong: str, given: Given | None, *said: str, name: str = "teacher.pth") -> Case:
+def _teacher(fault: str, setup: Setup | None, *parts: str, name: str = "teacher.pth") -> Case:
     sets = ["--set", "fit.teacher.model=alexnet", "--set", f"fit.teacher.weights={name}"]
-    return case(wrong, ["fit", NETWORK, "--out", "out", *sets], f"fit.teacher.weights = {name}", *said, given=given)
+    return case(fault, ["fit", NETWORK, "--out", "out", *sets], f"fit.teacher.weights = {name}", *parts, setup=setup)
 
 
-def _saved(value: Any) -> Given:
+def _saved(value: Any) -> Setup:
     return lambda folder: torch.save(value, folder / "teacher.pth")
 
 
-def _searched(wrong: str, given: Given | None) -> Case:
-    said = "holds no network that hm-nas has searched"
-    return changed(wrong, "method.searched=run", said, given=given, recipe="hm-nas-digits")
+def _searched(fault: str, setup: Setup | None) -> Case:
+    part = "holds no network that hm-nas has searched"
+    return changed(fault, "method.searched=run", part, setup=setup, recipe="hm-nas-digits")
 
 
 WEIGHTS = [
@@ -110,8 +113,8 @@ WEIGHTS = [
 _IMAGES = images("cat", "dog")
 
 
-def _auto(wrong: str, *words: str, said: str, given: Given | None = _IMAGES) -> Case:
-    return case(wrong, ["auto", "images", *words], said, given=given)
+def _auto(fault: str, *words: str, part: str, setup: Setup | None = _IMAGES) -> Case:
+    return case(fault, ["auto", "images", *words], part, setup=setup)
 
 
 COMMANDS = [
@@ -122,12 +125,12 @@ COMMANDS = [
     case("an option without its value", ["run", "recipe.yaml", "--out"], "'--out' requires an argument"),
     case("an unknown log", ["demo", "--log-format=xml"], "--log-format is text or json, not 'xml'"),
     case("an unknown key for the demo", ["demo", "--set=sed=1"], "no key 'sed'; the nearest is 'seed'"),
-    case("nothing to describe", ["describe"], "Missing argument 'what'"),
+    case("nothing to describe", ["describe"], "Missing argument 'SPACE-OR-ARCHITECTURE'"),
     case("images of no pixels", ["describe", "fbnet", "--resolution", "0"], "Invalid value for '--resolution'"),
-    case("a table of no file", ["describe", "fbnet", "--table", "x"], "give the file, too, by --latency"),
+    case("a table of no file", ["describe", "fbnet", "--table", "x"], "also give the file, with --latency"),
     case("none of the best", ["fit", "run", "--best", "0"], "Invalid value for '--best'"),
-    case("the best of a text", ["fit", NETWORK, "--best", "2"], "for the networks of a run's folder"),
-    case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own"),
+    case("the best of a text", ["fit", NETWORK, "--best", "2"], "need a run folder"),
+    case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own recipe"),
     case("an unknown key of fit", ["fit", NETWORK, "--set", "epoch=3"], "no key 'fit.epoch'; the nearest is 'epochs'"),
     case("an unknown teacher", ["fit", NETWORK, "--set", "teacher.model=resnet19"], "'resnet19'; the nearest is"),
     case("cells' regularisers for blocks", ["fit", NETWORK, "--set", "drop_path=0.2"], "leave them out"),
@@ -138,27 +141,31 @@ COMMANDS = [
     case("a network that no run has", ["export", NETWORK], "No run in runs has trained"),
     case("nothing to compare", ["compare"], "Missing argument 'runs'"),
     case("a limit that is no amount", ["compare", "run", "--max-macs", "50X"], "macs.max = '50X'"),
-    _auto("auto without a limit", said="Give at least one limit: --max-macs 50M"),
-    _auto("auto with no amount", "--max-macs", "50X", said="macs.max = '50X'"),
-    _auto("auto with a limit of nothing", "--max-macs", "0", said="macs can be"),
-    _auto("auto with too low a limit", "--max-params", "1", said="params can be"),
-    _auto("auto in no time", "--max-macs", "1M", "--minutes", "0", said="Invalid value for '--minutes'"),
-    _auto("auto for ever", "--max-macs", "1M", "--minutes", "inf", said="Invalid value for '--minutes'"),
-    _auto("auto with no images", "--max-macs", "1M", said="a folder that exists", given=None),
-    _auto("auto with one class", "--max-macs", "1M", said="has only one class, 'cat'", given=images("cat")),
-    _auto("auto into a file", "--max-macs", "1M", "--out", "recipe.yaml/x", said="cannot be written"),
+    _auto("auto without a limit", part="Give at least one limit: --max-macs 50M"),
+    _auto("auto with no amount", "--max-macs", "50X", part="macs.max = '50X'"),
+    _auto("auto with a limit of nothing", "--max-macs", "0", part="macs can be"),
+    _auto("auto with too low a limit", "--max-params", "1", part="params can be"),
+    _auto("auto in no time", "--max-macs", "1M", "--minutes", "0", part="Invalid value for '--minutes'"),
+    _auto("auto for ever", "--max-macs", "1M", "--minutes", "inf", part="Invalid value for '--minutes'"),
+    _auto("auto with no images", "--max-macs", "1M", part="a folder that exists", setup=None),
+    _auto("auto with one class", "--max-macs", "1M", part="has only one class, 'cat'", setup=images("cat")),
+    _auto("auto into a file", "--max-macs", "1M", "--out", "recipe.yaml/x", part="cannot be written"),
     _auto(
         "auto over another recipe",
         *("--max-macs", "1M", "--out", "recipe"),
-        said="is a recipe for other images or limits",
+        part="is a recipe for other images or limits",
     ),
     case("a space that is none to measure", ["latency", "measure", "fbnett"], "'fbnett'; the nearest is 'fbnet'"),
     case("an unknown device", ["latency", "measure", "fbnet", "--device", "tpu"], "not 'tpu'"),
-    case("a GPU that is not here", ["latency", "measure", "fbnet", "--device", "cuda:99"], "There is no cuda:99 here"),
+    case(
+        "a GPU that is not here",
+        ["latency", "measure", "fbnet", "--device", "cuda:99"],
+        "The device cuda:99 is not on this machine",
+    ),
     case("a name to measure", ["latency", "measure", "fbnet", "--set", "name=x"], "not its name"),
     case("no repeats", ["latency", "measure", "fbnet", "--repeats", "0"], "Invalid value for '--repeats'"),
     case("a table to write that is no CSV", ["latency", "measure", "fbnet", "--out", "t.txt"], "t.txt is no CSV file"),
-    case("a table to write over", ["latency", "measure", "fbnet", "--out", "t.csv"], "exists", given=file("t.csv", "")),
+    case("a table to write over", ["latency", "measure", "fbnet", "--out", "t.csv"], "exists", setup=file("t.csv", "")),
     case("no table to check", ["latency", "check", "fbnet", "none.csv"], "none.csv cannot be read"),
     case("one network to check", ["latency", "check", "fbnet", "t.csv", "--architectures", "1"], "'--architectures'"),
 ]

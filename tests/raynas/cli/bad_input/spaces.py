@@ -1,8 +1,8 @@
-"""Spaces, a user's own among them, architectures and latency tables that cannot be."""
+"""Wrong spaces, files of user spaces, architectures and latency tables."""
 
 from __future__ import annotations
 
-from tests.raynas.cli.bad_input.case import NETWORK, Case, Given, case, changed, file
+from tests.raynas.cli.bad_input.case import NETWORK, Case, Setup, case, changed, file
 
 _YAML = """
 name: my-space
@@ -16,17 +16,17 @@ stages:
 """
 
 
-def _table(wrong: str, before: str, after: str, *said: str) -> Case:
+def _table(fault: str, before: str, after: str, *parts: str) -> Case:
     assert before in _YAML
-    return case(wrong, ["describe", "own.yaml"], *said, given=file("own.yaml", _YAML.replace(before, after)))
+    return case(fault, ["describe", "own.yaml"], *parts, setup=file("own.yaml", _YAML.replace(before, after)))
 
 
-def _module(wrong: str, text: str | bytes, *said: str) -> Case:
-    return case(wrong, ["describe", "own.py"], *said, given=file("own.py", text))
+def _module(fault: str, text: str | bytes, *parts: str) -> Case:
+    return case(fault, ["describe", "own.py"], *parts, setup=file("own.py", text))
 
 
-def _setting(wrong: str, setting: str, *said: str, space: str = "nas-bench-macro") -> Case:
-    return case(wrong, ["describe", space, "--set", setting], *said)
+def _setting(fault: str, setting: str, *parts: str, space: str = "nas-bench-macro") -> Case:
+    return case(fault, ["describe", space, "--set", setting], *parts)
 
 
 SETTINGS = [
@@ -47,15 +47,15 @@ SETTINGS = [
     _setting("channels that have no such part", "partial=7", "36 channels have no part of one in 7", space="darts"),
     _setting("a name for a setting", "name=fbnet", "not its name"),
     _setting("a setting without a value", "width", "--set takes KEY=VALUE", "'width'"),
-    _setting("settings of a published network", "width=1", "in its space's own settings", space="hournas-a"),
+    _setting("settings of a published network", "width=1", "in the settings of its space", space="hournas-a"),
 ]
 
 OWN = [
     case("no such YAML file", ["describe", "own.yaml"], "There is no file own.yaml"),
     case("no such Python file", ["describe", "own.py"], "There is no file own.py"),
     changed("no such file in a recipe", "space=own.yaml", "There is no file own.yaml"),
-    case("YAML that is no text", ["describe", "own.yaml"], "no text in UTF-8", given=file("own.yaml", b"\xff\xfe")),
-    case("an empty YAML file", ["describe", "own.yaml"], "not a mapping of keys", given=file("own.yaml", "")),
+    case("YAML that is no text", ["describe", "own.yaml"], "no text in UTF-8", setup=file("own.yaml", b"\xff\xfe")),
+    case("an empty YAML file", ["describe", "own.yaml"], "not a mapping of keys", setup=file("own.yaml", "")),
     _table("a space of broken YAML", "resolution: 32", "resolution: [", "YAML cannot read the space own.yaml"),
     _table("a space that executes", "32", "!!python/object/apply:os.mkdir [EXECUTED]", "could not determine"),
     _table("a key of a space twice", "resolution: 32", "resolution: 32\nresolution: 64", "'resolution' is there twice"),
@@ -82,8 +82,8 @@ OWN = [
 ]
 
 
-def _network(wrong: str, text: str, *said: str) -> Case:
-    return case(wrong, ["describe", text], *said)
+def _network(fault: str, text: str, *parts: str) -> Case:
+    return case(fault, ["describe", text], *parts)
 
 
 ARCHITECTURES = [
@@ -99,19 +99,19 @@ ARCHITECTURES = [
     case("an empty architecture", ["describe", "fbnet", "--architecture", ""], "has 22 choices, not 0"),
     case("to train an unknown option", ["fit", NETWORK.replace("k3e3 |", "k7e6 |")], "cannot be 'k7e6'"),
     case("splits without attention", ["describe", NETWORK, "--splits", "2"], "not of nas-bench-macro"),
-    case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "give its text, too"),
+    case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "also give its text"),
 ]
 
 _HEADER = "op,size,in_channels,out_channels,latency_ms\n"
 _MANY = "table,op,in_h,in_c,out_h,out_c,expand,kernel,stride,se,mean_ms\n"
 
 
-def _latency(wrong: str, given: Given | None, *said: str, name: str = "table.csv") -> Case:
-    return changed(wrong, [f"latency.path={name}", "budget.latency_ms.max=3"], *said, given=given)
+def _latency(fault: str, setup: Setup | None, *parts: str, name: str = "table.csv") -> Case:
+    return changed(fault, [f"latency.path={name}", "budget.latency_ms.max=3"], *parts, setup=setup)
 
 
-def _rows(wrong: str, rows: str, *said: str, header: str = _HEADER) -> Case:
-    return _latency(wrong, file("table.csv", header + rows), *said)
+def _rows(fault: str, rows: str, *parts: str, header: str = _HEADER) -> Case:
+    return _latency(fault, file("table.csv", header + rows), *parts)
 
 
 LATENCY = [
@@ -135,7 +135,7 @@ LATENCY = [
         "an unknown table",
         ["latency.path=table.csv", "latency.table=pixel"],
         "it has no table 'pixel'",
-        given=file("table.csv", f"{_HEADER}skip,16,8,16,1\n"),
+        setup=file("table.csv", f"{_HEADER}skip,16,8,16,1\n"),
     ),
     *(
         changed(f"{name} without its table", [], "pixel3-latency.csv", recipe=name)
