@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 NOTHING = "none"
 """How the text of an architecture writes a subset without any option."""
@@ -30,6 +25,11 @@ class Choice:
     @property
     def group(self) -> str:
         return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """The name of the choice's module in a state dict, where a dot would separate two modules."""
+        return self.name.replace(".", "-")
 
     def values(self, surviving: Sequence[int]) -> tuple[int, ...]:
         """All that the choice can be, when these of its options survive."""

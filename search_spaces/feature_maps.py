@@ -15,7 +15,7 @@ LAST = "out"
 """The deepest feature map, by the name under which torchvision's segmentation heads look for it."""
 
 
-class Features(nn.Module):
+class FeatureMaps(nn.Module):
     """The last feature map of each size: images (N, 3, H, W) to maps by name, the largest first.
 
     `stride4` is a quarter of the images' height and width; the deepest is `out`. What the network does after its last

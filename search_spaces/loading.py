@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.errors import UserError, nearest
-from search_spaces.registry import GROUP, check_known_settings, is_file, names
+from search_spaces.registry import ENTRY_POINT_GROUP, check_known_settings, is_space_file, names
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
@@ -28,11 +28,11 @@ def load(name: str | Path, **settings: Any) -> SearchSpace:
             setting or its value.
     """
     name = str(name)
-    if is_file(name):
+    if is_space_file(name):
         from search_spaces.user_space import SpaceFile
 
         return SpaceFile.read(name).space(**settings)
-    found = entry_points(group=GROUP, name=name)
+    found = entry_points(group=ENTRY_POINT_GROUP, name=name)
     if not found:
         raise UserError(f"No search space is called {name!r}; {nearest(name, names())}")
     family = next(iter(found)).load()

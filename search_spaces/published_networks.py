@@ -15,7 +15,7 @@ from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNetwork:
     """An architecture of a paper.
 
     Attributes:
@@ -35,7 +35,7 @@ class Published:
     macs_m: float
 
 
-def published(name: str) -> Published:
+def published(name: str) -> PublishedNetwork:
     """The architecture that a paper prints under this name.
 
     Raises:
@@ -45,7 +45,7 @@ def published(name: str) -> Published:
         raise UserError(f"No published architecture is called {name!r}; {nearest(name, _PRINTED)}")
     title, table, params_m, macs_m, text = _PRINTED[name]
     space = load(text.partition(":")[0])
-    return Published(name, title, table, space, space.parse(text), params_m, macs_m)
+    return PublishedNetwork(name, title, table, space, space.parse(text), params_m, macs_m)
 
 
 def published_names() -> list[str]:

@@ -5,26 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_spaces.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    pass
-
-
-GROUP = "raynas.spaces"
-
-
+ENTRY_POINT_GROUP = "raynas.spaces"
 _SUFFIXES = (".yaml", ".yml", ".py")
 
 
 def names() -> list[str]:
     """The names of all spaces that are installed, in alphabetical order."""
-    return sorted(entry_points(group=GROUP).names)
+    return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
 
 
-def is_file(name: str) -> bool:
+def is_space_file(name: str) -> bool:
     """Whether this is the path of a user's own space, not the name of an installed one."""
     return name.endswith(_SUFFIXES)
 

@@ -39,7 +39,7 @@ class Supernet(nn.Module, ABC):
     """
 
     @abstractmethod
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Segment]:
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Segment]:
         """One path, from the images to the logits, stage by stage, so that paths can share what they have in common.
 
         Args:
@@ -53,7 +53,7 @@ class Supernet(nn.Module, ABC):
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
         """One path, at the memory and time of that one network; arguments and errors are those of `stages`."""
         state: State = (images,)
-        for stage in self.stages(architecture, gates):
+        for stage in self.segments(architecture, gates):
             state = stage.run(state)
         (logits,) = state
         return logits
@@ -68,7 +68,7 @@ class Supernet(nn.Module, ABC):
 
     def path_modules(self, architecture: Architecture) -> list[nn.Module]:
         """All modules that a path runs through, in that order."""
-        return [module for stage in self.stages(architecture) for module in stage.modules]
+        return [module for stage in self.segments(architecture) for module in stage.modules]
 
     def branches(self, architecture: Architecture) -> Sequence[nn.Module]:
         """The modules of a path whose output is added to what went past them, in the order of the images.

@@ -40,7 +40,7 @@ from search_spaces.chain.space import ChainFamily, Stage
 from search_spaces.errors import UserError
 from search_spaces.registry import check_known_settings, names
 from search_spaces.space import SearchSpace
-from search_spaces.validation import Classes, Number, absolute, read_yaml, validated
+from search_spaces.validation import Classes, Number, absolute, read_yaml, validate
 
 FUNCTION = "space"
 _EXAMPLE = "`def space(**settings)`, which returns a SearchSpace such as ChainFamily(...)(**settings)"
@@ -104,7 +104,7 @@ class SpaceFile:
         content = read_yaml(self.text, f"the space {self.shown}")
         if not isinstance(content, dict):
             raise UserError(f"The space {self.shown} is not a mapping of keys to values, such as 'resolution: 32'.")
-        family = validated(_Table, content, f"the space {self.shown}").family()
+        family = validate(_Table, content, f"the space {self.shown}").family()
         check_known_settings(settings, family, self.shown)
         return family(**settings)
 

@@ -71,7 +71,7 @@ def read_yaml(text: str, what: str) -> Any:
         raise UserError(f"YAML cannot read {what}: it is nested too deeply.") from error
 
 
-def validated(model: type[M], content: Any, where: str) -> M:
+def validate(model: type[M], content: Any, where: str) -> M:
     """`model.model_validate(content)`.
 
     Raises:
@@ -95,7 +95,7 @@ def validated(model: type[M], content: Any, where: str) -> M:
         raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
 
 
-def settings_of(model: type[M], asked: Mapping[str, Any], space: str) -> M:
+def validate_settings(model: type[M], asked: Mapping[str, Any], space: str) -> M:
     """The settings of a space, given by name.
 
     Raises:

@@ -34,15 +34,15 @@ class Node:
     """
 
     prefix: Prefix
-    stage: Segment
+    segment: Segment
     children: dict[Hashable, Node] = field(default_factory=dict)
     ends: list[int] = field(default_factory=list)
     statistics: list[BatchNormStatistics] | None = None
 
     def __post_init__(self) -> None:
-        modules = (module for part in self.stage.modules for module in part.modules())
+        modules = (module for part in self.segment.modules for module in part.modules())
         self.norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
-        self.pairs = list(pairs(self.stage.modules))
+        self.pairs = list(pairs(self.segment.modules))
 
     def __iter__(self) -> Iterator[Node]:
         """This node and all below it."""
@@ -56,10 +56,10 @@ def grow(supernet: Supernet, architectures: Iterable[Architecture]) -> Node:
     root = Node((), Segment(None, lambda state: state, ()))
     for number, architecture in enumerate(architectures):
         node = root
-        for stage in supernet.stages(architecture):
-            if stage.key not in node.children:
-                node.children[stage.key] = Node((*node.prefix, stage.key), stage)
-            node = node.children[stage.key]
+        for segment in supernet.segments(architecture):
+            if segment.key not in node.children:
+                node.children[segment.key] = Node((*node.prefix, segment.key), segment)
+            node = node.children[segment.key]
         node.ends.append(number)
     return root
 
@@ -76,7 +76,7 @@ def walk(
     """
     while True:
         before(node)
-        state = node.stage.run(state)
+        state = node.segment.run(state)
         if node.ends:
             at_end(node, state)
         below = [child for child in node.children.values() if id(child) in within]

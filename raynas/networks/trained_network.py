@@ -130,10 +130,10 @@ def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> 
         network, resolution = found.network(), found.data.resolution
     if not features_only:
         return network
-    from search_spaces.feature_maps import Features
+    from search_spaces.feature_maps import FeatureMaps
 
     was_training = network.training
-    return Features(network, resolution).train(was_training)
+    return FeatureMaps(network, resolution).train(was_training)
 
 
 def _trained_by_fit(folder: RunFolder) -> list[TrainedNetwork]:

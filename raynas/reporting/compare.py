@@ -15,7 +15,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from search_spaces.budget.budget import Budget
 from search_spaces.errors import UserError
-from search_spaces.validation import validated
+from search_spaces.validation import validate
 
 COSTS = ("macs", "params", "latency_ms")
 
@@ -89,7 +89,7 @@ def limits_of(**given: str | None) -> dict[str, float]:
     """
     limits = {key: {"max": text} for key, text in given.items() if text is not None}
     return {
-        key: limit.max for key, limit in validated(Budget, limits, "the limits").root.items() if limit.max is not None
+        key: limit.max for key, limit in validate(Budget, limits, "the limits").root.items() if limit.max is not None
     }
 
 

@@ -9,12 +9,21 @@ from types import MappingProxyType
 from typing import Any
 
 from raynas.reporting.terminal import print_table
-from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
+from search_spaces import (
+    Architecture,
+    LatencyTable,
+    PublishedNetwork,
+    SearchSpace,
+    load,
+    names,
+    published,
+    published_names,
+)
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
-from search_spaces.elastic.uniform_splits import with_uniform_splits
 from search_spaces.errors import UserError, nearest
-from search_spaces.registry import is_file
+from search_spaces.families.uniform_splits import with_uniform_splits
+from search_spaces.registry import is_space_file
 from search_spaces.validation import read_yaml
 
 _COSTS = ("macs", "params")
@@ -107,7 +116,7 @@ def _found(what: str, text: str | None, settings: Mapping[str, Any]) -> tuple[Se
         space = load(what, **settings)
         return space, _parsed(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
     name, colon, _ = what.partition(":")
-    if is_file(what):
+    if is_space_file(what):
         return load(what, **settings), None
     if colon:
         space = load(name.strip(), **settings)
@@ -130,7 +139,7 @@ def _parsed(space: SearchSpace, text: str) -> Architecture:
     return space.parse(text)
 
 
-def _printed(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:
+def _printed(space: SearchSpace, architecture: Architecture, resolution: int) -> PublishedNetwork | None:
     """What a paper prints of this architecture at this resolution."""
     if resolution != space.resolution:
         return None
@@ -185,7 +194,7 @@ class ArchitectureDescription:
     architecture: Architecture
     resolution: int
     latency: LatencyTable | None
-    printed: Published | None
+    printed: PublishedNetwork | None
 
     def json_value(self) -> dict[str, Any]:
         printed = self.printed

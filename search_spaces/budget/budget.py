@@ -21,7 +21,7 @@ from pydantic import (
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
-from search_spaces.budget.feasibility import settlement_of, window_text
+from search_spaces.budget.feasibility import feasibility_of, window_text
 from search_spaces.budget.integer_program import Window
 from search_spaces.costs import Costs
 from search_spaces.errors import UserError, nearest
@@ -104,25 +104,25 @@ class Budget(RootModel[dict[str, Limit]]):
             UserError: if none does, or is found by the search that has to do without a table; or if a limit is empty or
                 on a resource that is not known. It says what is possible.
         """
-        settlement = settlement_of(costs)
+        feasibility = feasibility_of(costs)
         for resource, limit in self.root.items():
             if resource not in costs.resources:
                 raise UserError(_unknown(resource, costs))
             low, high = limit.interval()
             if not low <= high or (low, high) == (-math.inf, math.inf):
                 wrong = "limits nothing" if low < high else f"is empty, being {window_text(resource, (low, high))}"
-                raise UserError(f"The budget of {resource} {wrong}; {settlement.possible(resource, {})}.")
+                raise UserError(f"The budget of {resource} {wrong}; {feasibility.possible(resource, {})}.")
         windows = self._windows()
-        if windows and settlement.find(windows) is None:
+        if windows and feasibility.find(windows) is None:
             for size in range(1, len(windows) + 1):
                 for names in combinations(windows, size):
                     asked = {name: windows[name] for name in names}
-                    if size == len(windows) or settlement.find(asked) is None:
-                        raise UserError(settlement.refusal(asked))
+                    if size == len(windows) or feasibility.find(asked) is None:
+                        raise UserError(feasibility.refusal(asked))
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
         """An architecture of the space that meets the budget, another one for each draw; None if none is found."""
-        found = settlement_of(costs).find(self._windows(), generator)
+        found = feasibility_of(costs).find(self._windows(), generator)
         return None if found is None else space.architecture(found)
 
     def _windows(self) -> dict[str, Window]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.budget.integer_program import Window, find
+from search_spaces.budget.integer_program import Window, find_architecture
 from search_spaces.costs import Costs, TableCosts
 
 DRAWN = 10_000
@@ -27,7 +27,7 @@ STARTS = 10
 """How many of the nearest are walked from."""
 
 
-class Settlement(ABC):
+class Feasibility(ABC):
     """What is known of the costs of a space's architectures."""
 
     costs: Costs
@@ -47,12 +47,12 @@ class Settlement(ABC):
         """What the resource can cost, the given limits being kept."""
 
 
-def settlement_of(costs: Costs) -> Settlement:
+def feasibility_of(costs: Costs) -> Feasibility:
     return Exact(costs) if isinstance(costs, TableCosts) else Searched(costs)
 
 
 @dataclass(frozen=True)
-class Exact(Settlement):
+class Exact(Feasibility):
     """By integer programmes on the table."""
 
     costs: TableCosts
@@ -62,12 +62,12 @@ class Exact(Settlement):
     ) -> tuple[int, ...] | None:
         objective = np.zeros(tuple(next(iter(self.costs.table.values())).shape))
         if generator is None:
-            return find(self.costs, windows, objective) if _within_bounds(self.costs, windows) else None
+            return find_architecture(self.costs, windows, objective) if _within_bounds(self.costs, windows) else None
         objective = generator.random(objective.shape)
         subsets = sorted(self.costs.subsets)
         if subsets:  # else the least sum would be that of no option at all
             objective[subsets] -= objective[subsets].mean()
-        return find(self.costs, windows, objective, gap=0.3, grouped=False)
+        return find_architecture(self.costs, windows, objective, gap=0.3, grouped=False)
 
     def refusal(self, windows: Mapping[str, Window]) -> str:
         *others, last = windows
@@ -91,12 +91,12 @@ class Exact(Settlement):
     def _extreme(self, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
         """The least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
         table = self.costs.table[resource].numpy()
-        found = find(self.costs, windows, sign * table / np.nanmax(table))
+        found = find_architecture(self.costs, windows, sign * table / np.nanmax(table))
         return None if found is None else float(self.costs.total(torch.tensor([found]))[resource].item())
 
 
 @dataclass(frozen=True)
-class Searched(Settlement):
+class Searched(Feasibility):
     """By random architectures and, from the nearest and the extreme ones, by the single choice that leads nearest."""
 
     costs: Costs

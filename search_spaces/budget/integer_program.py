@@ -25,7 +25,7 @@ NODES = 50_000  # branch and bound gives up here: on every machine at the same p
 SLACK = 1e-5  # ten times what the solver lets a constraint be violated by
 
 
-def find(
+def find_architecture(
     costs: TableCosts,
     windows: Mapping[str, Window],
     objective: Floats,

@@ -12,7 +12,7 @@ from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import LayerCost
 
 
-class Part(NamedTuple):
+class PlacedOperation(NamedTuple):
     """An operation at its place."""
 
     operation: Operation
@@ -43,7 +43,7 @@ class Edge(NamedTuple):
         return f"{self.target}-{self.source}"
 
 
-class CellPlan(NamedTuple):
+class CellLayout(NamedTuple):
     """A graph of feature maps, each the sum of what its edges make of those before it.
 
     Attributes:
@@ -54,7 +54,7 @@ class CellPlan(NamedTuple):
         joined: whether the cell gives all nodes but its inputs side by side, or the last node alone.
     """
 
-    inputs: tuple[Part, ...]
+    inputs: tuple[PlacedOperation, ...]
     edges: tuple[Edge, ...]
     nodes: int
     stride: int
@@ -75,23 +75,23 @@ class CellPlan(NamedTuple):
         return self.edges[-1].place.out_size
 
 
-class NetworkPlan(NamedTuple):
+class NetworkLayout(NamedTuple):
     """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head."""
 
-    stem: tuple[Part, ...]
-    cells: tuple[CellPlan, ...]
-    head: Part
+    stem: tuple[PlacedOperation, ...]
+    cells: tuple[CellLayout, ...]
+    head: PlacedOperation
 
-    def always(self) -> list[Part]:
+    def always(self) -> list[PlacedOperation]:
         """What is there whatever the edges take: the stem, what prepares the cells' inputs, the head."""
-        return [*self.stem, *(part for cell in self.cells for part in cell.inputs), self.head]
+        return [*self.stem, *(operation for cell in self.cells for operation in cell.inputs), self.head]
 
     @property
     def stride(self) -> int:
         """How many pixels of an image's side make one of the last feature map's."""
         stride = 1
-        for part in self.stem:
-            stride *= part.place.stride
+        for operation in self.stem:
+            stride *= operation.place.stride
         for cell in self.cells:
             stride *= cell.reduction
         return stride

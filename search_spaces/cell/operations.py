@@ -105,7 +105,7 @@ class SeparableConv(Operation):
 
 
 @dataclass(frozen=True)
-class Pool(Operation):
+class Pooling(Operation):
     """3x3 pooling, the greatest or the mean of what lies inside the image; in DARTS with a batch norm, never affine."""
 
     greatest: bool = False

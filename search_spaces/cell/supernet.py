@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.auxiliary import DropPath
-from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout
 from search_spaces.cell.partial_channels import joined, parted
 from search_spaces.errors import UserError
 from search_spaces.supernet import Segment, State, Supernet
 
 RunEdge = Callable[[int, nn.ModuleDict, Tensor], Tensor | None]
 """What an edge makes of the node that it comes from, given its choice and its operations; None where it is gone."""
-Watch = Callable[[int, Tensor], None]
+CellObserver = Callable[[int, Tensor], None]
 """Is shown the number of a cell and what it gives."""
 _NO_WEIGHTS: Mapping[tuple[int, str], float] = MappingProxyType({})
 
 
-class Part(NamedTuple):
+class CellSegment(NamedTuple):
     """A part of a network of cells that runs as a whole.
 
     Attributes:
@@ -41,26 +41,26 @@ class Part(NamedTuple):
 
 
 class Cell(nn.Module):
-    """The graph of a plan; a node at which nothing arrives is zero."""
+    """The graph of a layout; a node at which nothing arrives is zero."""
 
-    def __init__(self, plan: CellPlan, edges: Mapping[Edge, Mapping[str, nn.Module]]) -> None:
-        """`edges` are those of the plan that are there, with their operations, which may be none."""
+    def __init__(self, layout: CellLayout, edges: Mapping[Edge, Mapping[str, nn.Module]]) -> None:
+        """`edges` are those of the layout that are there, with their operations, which may be none."""
         super().__init__()
-        self.inputs = nn.ModuleList([part.build() for part in plan.inputs])
+        self.inputs = nn.ModuleList([part.build() for part in layout.inputs])
         self.edges = nn.ModuleDict({edge.key: nn.ModuleDict(operations) for edge, operations in edges.items()})
-        self.plan = plan
+        self.layout = layout
         self.present = tuple(edges)
 
     def operations(self, edge: Edge) -> nn.ModuleDict:
         return cast(nn.ModuleDict, self.edges[edge.key])
 
-    def parts(self, number: int, run_edge: RunEdge) -> Iterator[Part]:
+    def cell_segments(self, number: int, run_edge: RunEdge) -> Iterator[CellSegment]:
         """What prepares its inputs, each node, and what it gives; `number` is its own."""
-        yield Part(self._enter, self.inputs)
-        for target in range(len(self.inputs), self.plan.nodes):
+        yield CellSegment(self._enter, self.inputs)
+        for target in range(len(self.inputs), self.layout.nodes):
             edges = [edge for edge in self.present if edge.target == target]
-            yield Part(partial(self._node, edges, run_edge), (), edges)
-        yield Part(self._leave, (), ends=number)
+            yield CellSegment(partial(self._node, edges, run_edge), (), edges)
+        yield CellSegment(self._leave, (), ends=number)
 
     def _enter(self, state: State) -> State:
         """The last two outputs to the last one and the first nodes."""
@@ -77,38 +77,38 @@ class Cell(nn.Module):
     def _leave(self, state: State) -> State:
         """The last two outputs, of which the second is this cell's."""
         last, *nodes = state
-        return last, torch.cat(nodes[len(self.inputs) :], dim=1) if self.plan.joined else nodes[-1]
+        return last, torch.cat(nodes[len(self.inputs) :], dim=1) if self.layout.joined else nodes[-1]
 
     def _zero(self, features: Tensor) -> Tensor:
         """In the shape of a node, given an input's features."""
-        return torch.zeros_like(features[:, :, :: self.plan.stride, :: self.plan.stride])
+        return torch.zeros_like(features[:, :, :: self.layout.stride, :: self.layout.stride])
 
 
 class Cells(nn.Module):
     """A stem, cells and a head. The keys of the state dict read `cells.0.edges.2-0.dil_conv_3x3.depthwise.weight`."""
 
-    def __init__(self, plan: NetworkPlan, edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]]) -> None:
+    def __init__(self, layout: NetworkLayout, edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]]) -> None:
         """`edges` are, for each cell, those that are there, with their operations."""
         super().__init__()
-        self.stem = nn.ModuleList([part.build() for part in plan.stem])
-        self.cells = nn.ModuleList([Cell(*cell) for cell in zip(plan.cells, edges, strict=True)])
-        self.head = plan.head.build()
+        self.stem = nn.ModuleList([part.build() for part in layout.stem])
+        self.cells = nn.ModuleList([Cell(*cell) for cell in zip(layout.cells, edges, strict=True)])
+        self.head = layout.head.build()
 
-    def parts(self, run_edge: RunEdge) -> Iterator[Part]:
+    def cell_segments(self, run_edge: RunEdge) -> Iterator[CellSegment]:
         """The network, part by part, the edges being run in this way; between cells a state is the last two outputs."""
         for number, module in enumerate(self.stem):
-            yield Part(partial(_stem, module, number == 0), [module])
+            yield CellSegment(partial(_stem, module, number == 0), [module])
         for number, cell in enumerate(cast("Iterable[Cell]", self.cells)):
-            yield from cell.parts(number, run_edge)
-        yield Part(lambda state: (self.head(state[-1]),), [self.head])
+            yield from cell.cell_segments(number, run_edge)
+        yield CellSegment(lambda state: (self.head(state[-1]),), [self.head])
 
-    def run(self, images: Tensor, run_edge: RunEdge, watch: Watch | None = None) -> Tensor:
-        """Images to logits, the edges being run in this way; each cell's output is shown to `watch`."""
+    def run(self, images: Tensor, run_edge: RunEdge, observe: CellObserver | None = None) -> Tensor:
+        """Images to logits, the edges being run in this way; each cell's output is shown to `observe`."""
         state: State = (images,)
-        for part in self.parts(run_edge):
-            state = part.run(state)
-            if watch is not None and part.ends is not None:
-                watch(part.ends, state[-1])
+        for segment in self.cell_segments(run_edge):
+            state = segment.run(state)
+            if observe is not None and segment.ends is not None:
+                observe(segment.ends, state[-1])
         (logits,) = state
         return logits
 
@@ -118,12 +118,12 @@ class CellNetwork(Cells):
 
     def __init__(
         self,
-        plan: NetworkPlan,
+        layout: NetworkLayout,
         edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
         weights: Mapping[tuple[int, str], float] = _NO_WEIGHTS,
     ) -> None:
         """`weights` are those of the operations, by their choice; without any, all count in full."""
-        super().__init__(plan, edges)
+        super().__init__(layout, edges)
         self._weights = dict(weights)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -141,17 +141,17 @@ class CellSupernet(Cells, Supernet):
 
     def __init__(
         self,
-        plan: NetworkPlan,
+        layout: NetworkLayout,
         edges: Sequence[Mapping[Edge, Mapping[str, nn.Module]]],
         choices: Sequence[Choice],
         partial: int = 1,
     ) -> None:
-        super().__init__(plan, edges)
+        super().__init__(layout, edges)
         self.choices = tuple(choices)
         self.partial = partial
-        self._last_reduction = plan.last_reduction
+        self._last_reduction = layout.last_reduction
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, node after node of each cell, the head; an edge is the sum of what it takes, times its gate."""
         taken = taken_operations(self.choices, architecture)
 
@@ -163,18 +163,18 @@ class CellSupernet(Cells, Supernet):
             output = output if by is None else joined(output, by, self.partial)
             return output if gates is None else output * gates[choice]
 
-        stages, cell = [], 0
-        for part in self.parts(run_edge):
-            there = [cast(Cell, self.cells[cell]).operations(edge) for edge in part.edges]
+        segments, cell = [], 0
+        for segment in self.cell_segments(run_edge):
+            there = [cast(Cell, self.cells[cell]).operations(edge) for edge in segment.edges]
             modules = [
                 self._operation(edge.choice, operations, name)
-                for edge, operations in zip(part.edges, there, strict=True)
+                for edge, operations in zip(segment.edges, there, strict=True)
                 for name in taken[edge.choice]
             ]
-            key = tuple(architecture.indices[edge.choice] for edge in part.edges)
-            stages.append(Segment(key, part.run, [*part.modules, *modules]))
-            cell += part.ends is not None
-        return stages
+            key = tuple(architecture.indices[edge.choice] for edge in segment.edges)
+            segments.append(Segment(key, segment.run, [*segment.modules, *modules]))
+            cell += segment.ends is not None
+        return segments
 
     def trained(self, images: Tensor, architecture: Architecture, drop: DropPath | None) -> tuple[Tensor, Tensor]:
         """As `forward`, with operations that drop out, and beside the logits the features for an auxiliary head.
@@ -193,11 +193,11 @@ class CellSupernet(Cells, Supernet):
 
         reduced: list[Tensor] = []
 
-        def watch(cell: int, features: Tensor) -> None:
+        def observe(cell: int, features: Tensor) -> None:
             if cell == self._last_reduction:
                 reduced.append(features)
 
-        logits = self.run(images, run_edge, watch)
+        logits = self.run(images, run_edge, observe)
         return logits, reduced[0]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:

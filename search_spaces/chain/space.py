@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.chain.blocks import Skip, Style, parse
-from search_spaces.chain.supernet import ChainSupernet, layer_key, network_state
+from search_spaces.chain.supernet import ChainSupernet
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
+from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.layers.convolutions import Place, conv_bn, multiple_of_8
 from search_spaces.layers.cost import PLAIN, CountingRules, conv_bn_cost
 from search_spaces.layers.head import Head
 from search_spaces.layers.initialise import initialise
 from search_spaces.space import CountingMode, SearchSpace
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 STEM_KERNEL = 3
@@ -55,8 +56,8 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainFamily:
-    """A layer-by-layer space as its table, in plain data; calling it gives the space with settings of one's own.
+class ChainFamily(Family):
+    """A chain space as its paper's table. A call builds the space, with the caller's changes to the settings.
 
     Attributes:
         head_channels: of the 1x1 convolution before the pooling; None without one.
@@ -65,15 +66,10 @@ class ChainFamily:
         counting: how its paper counts.
     """
 
-    name: str
-    paper: str = ""
     stages: tuple[Stage, ...]
     stem_channels: int
-    stem_stride: int
     head_channels: int | None = None
     linear_features: int | None = None
-    resolution: int
-    num_classes: int
     activation: str = "relu6"
     keep_expand: bool = False
     squeeze: str = "input"
@@ -108,21 +104,21 @@ class ChainFamily:
         Raises:
             UserError: if a number is not positive, there is not one a stage, or the strides leave less than a pixel.
         """
-        asked = {
+        changes = {
             "width": width,
-            "resolution": self.resolution if resolution is None else resolution,
-            "num_classes": self.num_classes if num_classes is None else num_classes,
-            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
-            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
-            "stage_channels": [s.channels for s in self.stages] if stage_channels is None else stage_channels,
-            "stage_strides": [s.stride for s in self.stages] if stage_strides is None else stage_strides,
-            "head_channels": self.head_channels if head_channels is None else head_channels,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_channels": stem_channels,
+            "stem_stride": stem_stride,
+            "stage_channels": stage_channels,
+            "stage_strides": stage_strides,
+            "head_channels": head_channels,
         }
-        settings = settings_of(ChainSettings, asked, self.name)
-        for setting, given in (("stage_channels", settings.stage_channels), ("stage_strides", settings.stage_strides)):
-            if len(given) != len(self.stages):
-                raise UserError(f"{self.name} has {len(self.stages)} stages; {setting} gives {len(given)} numbers.")
-        return ChainSpace(self, settings)
+        stages = {
+            "stage_channels": [stage.channels for stage in self.stages],
+            "stage_strides": [stage.stride for stage in self.stages],
+        }
+        return ChainSpace(self, self.complete_settings(ChainSettings, changes, stages, "stages"))
 
 
 class ChainSettings(BaseModel):
@@ -196,7 +192,7 @@ class ChainSpace(SearchSpace):
         """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
         stem, *places = self._places(self.resolution)
         blocks = OrderedDict(
-            (layer_key(choice), self._build(position, option, place))
+            (choice.key, self._build(position, option, place))
             for position, (choice, option, place) in enumerate(
                 zip(self.choices, architecture.indices, places, strict=True)
             )
@@ -211,7 +207,18 @@ class ChainSpace(SearchSpace):
         return network
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return network_state(architecture, self.choices, supernet_state)
+        prefixes = {
+            f"blocks.{choice.key}.{choice.options[option]}.": f"blocks.{choice.key}."
+            for choice, option in zip(self.choices, architecture.indices, strict=True)
+        }
+        state = {}
+        for name, tensor in supernet_state.items():
+            prefix = ".".join(name.split(".", 3)[:3]) + "."
+            if not name.startswith("blocks."):
+                state[name] = tensor
+            elif prefix in prefixes:
+                state[prefixes[prefix] + name.removeprefix(prefix)] = tensor
+        return state
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """The one whose identities stand behind the other blocks, among equal layers next to each other.

@@ -28,7 +28,7 @@ class ChainSupernet(Supernet):
         self.choices = tuple(choices)
         self.stem = stem
         self.blocks = nn.ModuleDict(
-            {layer_key(choice): nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
+            {choice.key: nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
         )
         self.head = head
 
@@ -39,20 +39,20 @@ class ChainSupernet(Supernet):
             UserError: if this supernet was built without the option.
         """
         choice = self.choices[choice_index]
-        options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+        options = cast(nn.ModuleDict, self.blocks[choice.key])
         option = choice.options[option_index]
         if option not in options:
             raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
         return options[option]
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, one block for each choice, the head."""
         own = [None] * len(self.choices) if gates is None else list(gates)
-        stages = [Segment(None, partial(through, self.stem), [self.stem])]
+        segments = [Segment(None, partial(through, self.stem), [self.stem])]
         for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
             block = self.block(position, option)
-            stages.append(Segment(option, partial(through, block, gate=gate), [block]))
-        return [*stages, Segment(None, partial(through, self.head), [self.head])]
+            segments.append(Segment(option, partial(through, block, gate=gate), [block]))
+        return [*segments, Segment(None, partial(through, self.head), [self.head])]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
@@ -60,31 +60,7 @@ class ChainSupernet(Supernet):
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         features = self.stem(images)
         for choice, row in zip(self.choices, weights, strict=True):
-            options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+            options = cast(nn.ModuleDict, self.blocks[choice.key])
             outputs = [block(features) * row[choice.options.index(option)] for option, block in options.items()]
             features = sum(outputs[1:], outputs[0])
         return cast(Tensor, self.head(features))
-
-
-def layer_key(choice: Choice) -> str:
-    """The choice's name in a state dict, where a dot would part it."""
-    return choice.name.replace(".", "-")
-
-
-def network_state(
-    architecture: Architecture, choices: Sequence[Choice], state: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """A supernet's weights of one path, under the names that the stand-alone network gives them."""
-    picked = {
-        f"blocks.{layer_key(choice)}.{choice.options[option]}.": f"blocks.{layer_key(choice)}."
-        for choice, option in zip(choices, architecture.indices, strict=True)
-    }
-    renamed = {}
-    for name, tensor in state.items():
-        if not name.startswith("blocks."):
-            renamed[name] = tensor
-            continue
-        prefix = ".".join(name.split(".", 3)[:3]) + "."
-        if prefix in picked:
-            renamed[picked[prefix] + name.removeprefix(prefix)] = tensor
-    return renamed

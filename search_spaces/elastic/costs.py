@@ -16,7 +16,7 @@ from search_spaces.elastic.split_attention import attention_cost
 
 
 @dataclass(frozen=True)
-class SlicedCosts(Costs):
+class ElasticCosts(Costs):
     """The sum over the groups of blocks, each of which costs by its own choices and by the channels that it is given.
 
     Attributes:
@@ -76,14 +76,14 @@ class SlicedCosts(Costs):
         return indices
 
 
-class Count(NamedTuple):
+class GroupCost(NamedTuple):
     """Multiply-adds and parameters, int64."""
 
     macs: Tensor
     params: Tensor
 
 
-def group_cost(group: Group, in_channels: Sequence[int], size: int) -> Count:
+def group_cost(group: Group, in_channels: Sequence[int], size: int) -> GroupCost:
     """What a group costs, of shape (options of `in_channels`, kernels, activations, splits, expansions, channels).
 
     Args:
@@ -97,10 +97,10 @@ def group_cost(group: Group, in_channels: Sequence[int], size: int) -> Count:
     options = (in_channels, group.kernels, group.activations, group.splits, group.expansions, group.channels)
     whole = _sum(*costs)
     shape = [len(each) for each in options]
-    return Count(whole.macs.expand(shape), whole.params.expand(shape))
+    return GroupCost(whole.macs.expand(shape), whole.params.expand(shape))
 
 
-def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> Count:
+def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> GroupCost:
     """What one block costs, of a shape that broadcasts to `group_cost`'s."""
     kernel, splits, channels = _along(1, group.kernels), _along(3, group.splits), _along(5, group.channels)
     pixels, out_pixels = size**2, ((size - 1) // stride + 1) ** 2
@@ -110,22 +110,22 @@ def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> Co
     weighed = _sum(
         _conv_norm(in_channels * hidden * group.expands, hidden * group.expands, pixels),
         _conv_norm(given * kernel**2, given, out_pixels),
-        Count(*(count * (splits > 0) for count in attention_cost(hidden, splits))),
+        GroupCost(*(count * (splits > 0) for count in attention_cost(hidden, splits))),
         _conv_norm(hidden * channels, channels, out_pixels),
     )
     keeps_shape = (in_channels == channels) & (stride == 1)
     skip = _conv_norm(in_channels * channels * ~keeps_shape, channels * ~keeps_shape, out_pixels)
-    return Count(*(torch.where(kernel == 0, *pair) for pair in zip(skip, weighed, strict=True)))
+    return GroupCost(*(torch.where(kernel == 0, *pair) for pair in zip(skip, weighed, strict=True)))
 
 
-def _conv_norm(weights: Tensor, channels: Tensor, pixels: int) -> Count:
+def _conv_norm(weights: Tensor, channels: Tensor, pixels: int) -> GroupCost:
     """A convolution without bias and its batch norm, which multiplies nothing by `flop_counter`."""
-    return Count(weights * pixels, weights + 2 * channels)
+    return GroupCost(weights * pixels, weights + 2 * channels)
 
 
-def _sum(*counts: Count) -> Count:
-    macs, params = zip(*counts, strict=True)
-    return Count(sum(macs[1:], macs[0]), sum(params[1:], params[0]))
+def _sum(*costs: GroupCost) -> GroupCost:
+    macs, params = zip(*costs, strict=True)
+    return GroupCost(sum(macs[1:], macs[0]), sum(params[1:], params[0]))
 
 
 def _along(dimension: int, options: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:

@@ -16,7 +16,7 @@ LoadHook = Callable[..., None]
 """Is given the module, the state that is loaded, the prefix of the module's keys in it, and more."""
 
 
-class SlicedConv(nn.Conv2d):
+class ElasticConv(nn.Conv2d):
     """A dense convolution or, where it has groups, a depthwise one, whose output channels lie by input channel."""
 
     def forward(self, features: Tensor, channels: int | None = None) -> Tensor:
@@ -29,7 +29,7 @@ class SlicedConv(nn.Conv2d):
         return F.conv2d(features, weight, bias, self.stride, padding, self.dilation, groups)
 
 
-class SlicedNorm(nn.BatchNorm2d):
+class ElasticNorm(nn.BatchNorm2d):
     """Batch norm of the first channels: it uses and moves their scale, shift and running statistics alone.
 
     Batches are counted over all widths together; a cumulative average (`momentum=None`) is one width's from its reset.
@@ -53,18 +53,18 @@ class SlicedNorm(nn.BatchNorm2d):
         )
 
 
-class SlicedConvNorm(nn.Sequential):
+class ElasticConvNorm(nn.Sequential):
     """Convolution without bias and batch norm; padded so that stride 1 keeps the size."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, depthwise: bool = False):
         """A depthwise one gives each input channel `out_channels / in_channels` output channels."""
         groups = in_channels if depthwise else 1
-        conv = SlicedConv(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        super().__init__(conv, SlicedNorm(out_channels))
+        conv = ElasticConv(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(conv, ElasticNorm(out_channels))
 
     @property
-    def norm(self) -> SlicedNorm:
-        return cast(SlicedNorm, self[1])
+    def norm(self) -> ElasticNorm:
+        return cast(ElasticNorm, self[1])
 
     def forward(self, features: Tensor, channels: int | None = None) -> Tensor:
         """The first `channels` of the output, all where none is given."""
@@ -76,7 +76,7 @@ def cut(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor[tuple(slice(length) for length in shape)]
 
 
-def cut_what_is_loaded(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+def cut_loaded_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     """A load-state-dict pre-hook: a wider module's weights are cut to this module's."""
     for name, own in module.state_dict().items():
         given = state.get(prefix + name)

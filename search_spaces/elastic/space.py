@@ -19,20 +19,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
-from search_spaces.elastic.costs import SlicedCosts, group_cost
+from search_spaces.elastic.costs import ElasticCosts, group_cost
 from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, identities_last
 from search_spaces.elastic.latency import blocks_of, group_latency, of_kinds, timed_blocks
-from search_spaces.elastic.layers import SlicedConv
+from search_spaces.elastic.layers import ElasticConv
 from search_spaces.elastic.network import build_block, network_state
-from search_spaces.elastic.supernet import SlicedSupernet
+from search_spaces.elastic.supernet import ElasticSupernet
 from search_spaces.errors import UserError
+from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.layers.convolutions import ACTIVATIONS, Place, conv_bn
 from search_spaces.layers.cost import conv_bn_cost
 from search_spaces.layers.head import Head
 from search_spaces.layers.initialise import initialise
 from search_spaces.space import CountingMode, SearchSpace
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 STEM_KERNEL = 3
@@ -56,7 +57,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlicedFamily:
+class ElasticFamily(Family):
     """A space as its table, in plain data; calling it gives the space with settings of one's own.
 
     Attributes:
@@ -64,8 +65,6 @@ class SlicedFamily:
         fine: choices are a block's own, not a row's.
     """
 
-    name: str
-    paper: str
     rows: tuple[Row, ...]
     kernels: tuple[int, ...] = (0, 3, 5)
     activations: tuple[str, ...] = ("relu", "swish")
@@ -74,7 +73,6 @@ class SlicedFamily:
     stem_channels: int = 16
     stem_stride: int = 2
     head_channels: int = 1984
-    resolution: int
     num_classes: int = 1000
 
     def __call__(
@@ -88,7 +86,7 @@ class SlicedFamily:
         stage_strides: Sequence[int] | None = None,
         repeats: Sequence[int] | None = None,
         head_channels: int | None = None,
-    ) -> SlicedSpace:
+    ) -> ElasticSpace:
         """The space. What is not given is as published.
 
         Args:
@@ -102,27 +100,24 @@ class SlicedFamily:
             UserError: if a number is not positive, there is not one a row, no row is left, or the strides leave less
                 than a pixel.
         """
-        asked = {
+        changes = {
             "width": width,
-            "resolution": self.resolution if resolution is None else resolution,
-            "num_classes": self.num_classes if num_classes is None else num_classes,
-            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
-            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
-            "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
-            "repeats": [row.repeats for row in self.rows] if repeats is None else repeats,
-            "head_channels": self.head_channels if head_channels is None else head_channels,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_channels": stem_channels,
+            "stem_stride": stem_stride,
+            "stage_strides": stage_strides,
+            "repeats": repeats,
+            "head_channels": head_channels,
         }
-        settings = settings_of(SlicedSettings, asked, self.name)
-        for name in ("stage_strides", "repeats"):
-            given = len(getattr(settings, name))
-            if given != len(self.rows):
-                raise UserError(f"{self.name} has {len(self.rows)} rows; {name} gives {given} numbers.")
+        rows = {"stage_strides": [row.stride for row in self.rows], "repeats": [row.repeats for row in self.rows]}
+        settings = self.complete_settings(ElasticSettings, changes, rows)
         if not any(settings.repeats):
             raise UserError(f"{self.name}: repeats leaves no row; one number at least is 1 or more.")
-        return SlicedSpace(self, settings)
+        return ElasticSpace(self, settings)
 
 
-class SlicedSettings(BaseModel):
+class ElasticSettings(BaseModel):
     """The settings in full, in the types and ranges that they may have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -141,10 +136,10 @@ class SlicedSettings(BaseModel):
         return max(1, round(channels * self.width))
 
 
-class SlicedSpace(SearchSpace):
+class ElasticSpace(SearchSpace):
     """Five choices a group of blocks; a block's cost depends on the channels that the one before it gives."""
 
-    def __init__(self, family: SlicedFamily, settings: SlicedSettings) -> None:
+    def __init__(self, family: ElasticFamily, settings: ElasticSettings) -> None:
         """Raises UserError if the images are too small for the strides."""
         self.name = family.name
         self.paper = family.paper
@@ -168,13 +163,13 @@ class SlicedSpace(SearchSpace):
         self._stem_channels = settings.channels(settings.stem_channels)
         self._sizes(self.resolution)
 
-    def supernet(self, num_classes: int | None = None) -> SlicedSupernet:
+    def supernet(self, num_classes: int | None = None) -> ElasticSupernet:
         widest = max(self._groups[-1].channels[option] for option in self.surviving[-1])
         head = self._head(widest, self.resolution, num_classes)
         built = head.build()
         conv = built.get_submodule("conv")
-        conv.register_module("0", SlicedConv(widest, head.pooled, 1, bias=False))
-        return SlicedSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
+        conv.register_module("0", ElasticConv(widest, head.pooled, 1, bias=False))
+        return ElasticSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
         """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
@@ -213,7 +208,7 @@ class SlicedSpace(SearchSpace):
         num_classes: int | None = None,
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
-    ) -> SlicedCosts:
+    ) -> ElasticCosts:
         """Exact costs; the papers count as `macs` does. Latency is as exact as the table: see `sliced_latency`."""
         resolution = self.resolution if resolution is None else resolution
         sizes = self._sizes(resolution)
@@ -228,10 +223,10 @@ class SlicedSpace(SearchSpace):
         tables = {"macs": macs, "params": params}
         if latency is not None:
             tables["latency_ms"] = self._latency_ms(resolution, num_classes, latency)
-        return SlicedCosts(self.name, self.surviving, tables)
+        return ElasticCosts(self.name, self.surviving, tables)
 
     def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
-        """A table a group, as `SlicedCosts` has them."""
+        """A table a group, as `ElasticCosts` has them."""
         arriving: Sequence[int] = (self._stem_channels,)
         arrived: Sequence[int] = (0,)
         tables = []
@@ -315,7 +310,7 @@ class SlicedSpace(SearchSpace):
         )
 
 
-def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) -> Group:
+def _group(name: str, row: Row, family: ElasticFamily, settings: ElasticSettings) -> Group:
     expansions = _steps(*row.expansion)
     return Group(
         name=name,
@@ -330,7 +325,7 @@ def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) 
     )
 
 
-def _choices(name: str, row: Row, family: SlicedFamily) -> list[Choice]:
+def _choices(name: str, row: Row, family: ElasticFamily) -> list[Choice]:
     options = [
         [f"k{kernel}" for kernel in family.kernels],
         family.activations,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.elastic.layers import SlicedConv
+from search_spaces.elastic.layers import ElasticConv
 
 
 def squeezed(channels: int) -> int:
@@ -41,8 +41,8 @@ class SplitAttention(nn.Module):
     def __init__(self, channels: int, splits: int) -> None:
         super().__init__()
         self.splits = splits
-        self.squeeze = SlicedConv(channels, squeezed(channels), 1)
-        self.excite = SlicedConv(squeezed(channels), channels * splits, 1)
+        self.squeeze = ElasticConv(channels, squeezed(channels), 1)
+        self.excite = ElasticConv(squeezed(channels), channels * splits, 1)
 
     def forward(self, features: Tensor, squeezed_mask: Tensor | None = None) -> Tensor:
         """`squeezed_mask`, of shape (squeezed channels,), multiplies what lies between the two layers."""

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.groups import Group, Variables, by_group
-from search_spaces.elastic.layers import LoadHook, SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
+from search_spaces.elastic.layers import ElasticConv, ElasticConvNorm, ElasticNorm, LoadHook, cut_loaded_weights
 from search_spaces.elastic.split_attention import SplitAttention, squeezed
 from search_spaces.errors import UserError
 from search_spaces.layers.initialise import initialise
@@ -35,22 +35,22 @@ class Masks(NamedTuple):
     squeezed: Tensor
 
 
-class SlicedMBConv(nn.Module):
+class ElasticMBConv(nn.Module):
     """The weights that kernels, activations, expansions and channels share, at their widest."""
 
     def __init__(self, in_channels: int, hidden: int, group: Group, stride: int, splits: int, attends: bool) -> None:
         super().__init__()
         self.splits = splits
-        self.expand = SlicedConvNorm(in_channels, hidden, 1) if group.expands else None
+        self.expand = ElasticConvNorm(in_channels, hidden, 1) if group.expands else None
         self.depthwise = nn.ModuleDict(
             {
-                f"k{kernel}": SlicedConvNorm(hidden, hidden * splits, kernel, stride, depthwise=True)
+                f"k{kernel}": ElasticConvNorm(hidden, hidden * splits, kernel, stride, depthwise=True)
                 for kernel in group.kernels
                 if kernel
             }
         )
         self.attention = SplitAttention(hidden, splits) if attends else None
-        self.project = SlicedConvNorm(hidden, max(group.channels), 1)
+        self.project = ElasticConvNorm(hidden, max(group.channels), 1)
 
     def forward(
         self,
@@ -78,7 +78,7 @@ class SlicedMBConv(nn.Module):
         return [part for part in parts if part is not None]
 
 
-class SlicedBlock(nn.Module):
+class ElasticBlock(nn.Module):
     """One block of a group: the weights of every number of splits, and the convolution that a skip may need."""
 
     def __init__(self, in_channels: Sequence[int], group: Group, first: bool) -> None:
@@ -93,12 +93,12 @@ class SlicedBlock(nn.Module):
         widest = max(i for i, _ in self.places)
         splits = {max(splits, 1) for splits in group.splits} if any(group.kernels) else set()
         blocks = {
-            f"splits{s}": SlicedMBConv(widest, max(self.hidden), group, self.stride, s, s in group.splits)
+            f"splits{s}": ElasticMBConv(widest, max(self.hidden), group, self.stride, s, s in group.splits)
             for s in sorted(splits)
         }
         self.mbconv = nn.ModuleDict(blocks)
         self.skip = (
-            SlicedConvNorm(widest, max(group.channels), 1, self.stride)
+            ElasticConvNorm(widest, max(group.channels), 1, self.stride)
             if 0 in group.kernels and not self.always_keeps_shape
             else None
         )
@@ -165,15 +165,15 @@ class SlicedBlock(nn.Module):
     def _keeps_shape(self, in_channels: int, channels: int) -> bool:
         return self.stride == 1 and in_channels == channels
 
-    def _mbconv(self, splits: int) -> SlicedMBConv:
-        return cast(SlicedMBConv, self.mbconv[f"splits{max(splits, 1)}"])
+    def _mbconv(self, splits: int) -> ElasticMBConv:
+        return cast(ElasticMBConv, self.mbconv[f"splits{max(splits, 1)}"])
 
     def _skip(self, features: Tensor, channels: int) -> Tensor:
         assert self.skip is not None
         return cast(Tensor, self.skip(features, channels))
 
 
-class SlicedSupernet(Supernet):
+class ElasticSupernet(Supernet):
     """Stem, blocks, head. Pruning channels or expansions leaves narrower layers, which load a wider supernet's weights.
 
     The keys of the state dict read `blocks.row3-1.splits1.depthwise.k5.0.weight`.
@@ -200,24 +200,24 @@ class SlicedSupernet(Supernet):
         for group, surviving in zip(self.groups, by_group(self.surviving), strict=True):
             kept = group.keep(surviving)
             for name in group.blocks:
-                self.blocks[name] = SlicedBlock(arriving, kept, first=name == group.blocks[0])
+                self.blocks[name] = ElasticBlock(arriving, kept, first=name == group.blocks[0])
             arriving = kept.channels
         self.head = head
         for module in self.modules():
-            if isinstance(module, SlicedConv | SlicedNorm):
+            if isinstance(module, ElasticConv | ElasticNorm):
                 before_loading: Callable[[LoadHook], object] = module.register_load_state_dict_pre_hook
-                before_loading(cut_what_is_loaded)
+                before_loading(cut_loaded_weights)
         self._initialise()
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """The stem, each block, the head; every block of a group is multiplied by the product of its choices' gates."""
         products = [None] * len(self.groups) if gates is None else list(gates.view(len(self.groups), -1).prod(dim=1))
-        stages, channels = [Segment(None, partial(through, self.stem), [self.stem])], self.stem_channels
+        segments, channels = [Segment(None, partial(through, self.stem), [self.stem])], self.stem_channels
         for blocks, taken, gate in zip(self._blocks(), self._taken(architecture), products, strict=True):
             for block in blocks:
-                stages.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
+                segments.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
                 channels = taken.channels
-        return [*stages, Segment(None, partial(through, self.head), [self.head])]
+        return [*segments, Segment(None, partial(through, self.head), [self.head])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """The mixture, with channels and expansions by masks.
@@ -250,20 +250,20 @@ class SlicedSupernet(Supernet):
                 raise UserError(f"This supernet has no {choice.options[value]} in {choice.name}; it has {has}.")
         return [group.take(five) for group, five in zip(self.groups, by_group(architecture.indices), strict=True)]
 
-    def _blocks(self) -> list[list[SlicedBlock]]:
+    def _blocks(self) -> list[list[ElasticBlock]]:
         """The blocks of each group."""
-        return [[cast(SlicedBlock, self.blocks[name]) for name in group.blocks] for group in self.groups]
+        return [[cast(ElasticBlock, self.blocks[name]) for name in group.blocks] for group in self.groups]
 
     def _initialise(self) -> None:
         """As layer-by-layer supernets begin; a block that adds its input whatever is taken begins as the identity."""
         initialise(self)
         for block in self.blocks.values():
-            if cast(SlicedBlock, block).always_keeps_shape:
-                for mbconv in cast(SlicedBlock, block).mbconv.values():
-                    nn.init.zeros_(cast(SlicedMBConv, mbconv).project.norm.weight)
+            if cast(ElasticBlock, block).always_keeps_shape:
+                for mbconv in cast(ElasticBlock, block).mbconv.values():
+                    nn.init.zeros_(cast(ElasticMBConv, mbconv).project.norm.weight)
 
 
-def _run(block: SlicedBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
+def _run(block: ElasticBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
     (features,) = state
     output = block(features, taken)
     return (output if gate is None else gated(output, gate),)

@@ -30,12 +30,12 @@ that it prints for the largest model at 128 pixels, which is `fbnetv2-f`'s.
 
 from dataclasses import replace
 
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 
 SQUEEZE_EXCITE = ("se0", "se1")
 SPLIT_ATTENTION = ("s0", "s1", "s2", "s4")
 
-fbnetv2_f = SlicedFamily(
+fbnetv2_f = ElasticFamily(
     name="fbnetv2-f",
     paper="FP-NAS (Yan et al.), tables 1 and 2: FBNetV2-F",
     rows=(

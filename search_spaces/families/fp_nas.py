@@ -20,7 +20,7 @@ blocks, 10^32.30, 10^36.02 and 10^36.02 architectures, medians of 0.39, 0.91 and
 step), expansions (0.75, 4.5, 0.75). Each row chooses as in `fbnetv2-f++` (FP-NAS table 2, second row).
 """
 
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 from search_spaces.families.fbnetv2 import SPLIT_ATTENTION
 
 Channels = tuple[int, int, int]
@@ -35,8 +35,8 @@ def _rows(channels: Channels, repeats: int, stride: int = 2) -> tuple[Row, Row]:
     return Row(channels=channels, repeats=1, stride=stride), Row(channels=channels, repeats=repeats, stride=1)
 
 
-def _family(number: int, resolution: int, rows: tuple[Row, ...]) -> SlicedFamily:
-    return SlicedFamily(
+def _family(number: int, resolution: int, rows: tuple[Row, ...]) -> ElasticFamily:
+    return ElasticFamily(
         name=f"fp-nas-l{number}",
         paper=f"FP-NAS (Yan et al.), table 3: FP-NAS-L{number}, with rows of our own that agree with it",
         rows=rows,

@@ -27,19 +27,19 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
-from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
-from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation
+from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pooling, ResidualReduction, SkipConnect
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import CountingRules
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width, validate_settings
 
 OPERATIONS: dict[str, Operation] = {
     "skip_connect": SkipConnect(),
     "nor_conv_1x1": ConvNorm(1),
     "nor_conv_3x3": ConvNorm(3),
-    "avg_pool_3x3": Pool(),
+    "avg_pool_3x3": Pooling(),
 }
 NODES = 4
 STAGES = 3
@@ -68,7 +68,17 @@ def nats_bench(
     Raises:
         UserError: if a setting has no such value, or the strides leave less than a pixel.
     """
-    return NatsBenchSpace(dict(locals()))
+    return NatsBenchSpace(
+        {
+            "cells": cells,
+            "channels": channels,
+            "affine": affine,
+            "width": width,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_stride": stem_stride,
+        }
+    )
 
 
 class NatsBenchSettings(BaseModel):
@@ -94,7 +104,7 @@ class NatsBenchSpace(CellSpace):
     paper_counting = CountingRules(biases=True)
 
     def __init__(self, asked: dict[str, object]) -> None:
-        given = settings_of(NatsBenchSettings, asked, self.name)
+        given = validate_settings(NatsBenchSettings, asked, self.name)
         self.settings = given.model_dump(mode="json")
         self.resolution = given.resolution
         self.num_classes = given.num_classes
@@ -104,7 +114,7 @@ class NatsBenchSpace(CellSpace):
         options = (NOTHING, *OPERATIONS)
         self.choices = tuple(Choice(f"node{target}.{source}", options) for source, target in self._edges)
         self.surviving = (tuple(range(len(options))),) * len(self.choices)
-        self.plan()
+        self.layout()
 
     def _text(self, indices: Sequence[int]) -> str:
         nodes = []
@@ -128,18 +138,22 @@ class NatsBenchSpace(CellSpace):
             raise UserError(f"This is not an architecture of {self.name}: {text!r}; it would read {example!r}.")
         return super().parse(f"{self.name}: {' '.join(cell.groups())}")
 
-    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+    def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
         channels = max(1, round(self._settings.channels * self._settings.width))
-        stem = Part(ConvNorm(3, activation=False), Place(3, channels, self._settings.stem_stride, resolution))
+        stem = PlacedOperation(
+            ConvNorm(3, activation=False), Place(3, channels, self._settings.stem_stride, resolution)
+        )
         size = stem.place.out_size
         cells = []
         for stage in range(STAGES):
             for number in range(self._settings.cells):
-                same = Part(SkipConnect(), Place(channels, channels, 1, size))
+                same = PlacedOperation(SkipConnect(), Place(channels, channels, 1, size))
                 if stage > 0 and number == 0:
-                    same = Part(ResidualReduction(), Place(channels, 2 * channels, 2, size))
+                    same = PlacedOperation(ResidualReduction(), Place(channels, 2 * channels, 2, size))
                 channels, size = same.place.out_channels, same.place.out_size
                 place = Place(channels, channels, 1, size)
                 edges = [Edge(i, source, target, place) for i, (source, target) in enumerate(self._edges)]
-                cells.append(CellPlan((same,), tuple(edges), NODES, 1, joined=False))
-        return NetworkPlan((stem,), tuple(cells), Part(Classifier(norm=True), Place(channels, num_classes, 1, size)))
+                cells.append(CellLayout((same,), tuple(edges), NODES, 1, joined=False))
+        return NetworkLayout(
+            (stem,), tuple(cells), PlacedOperation(Classifier(norm=True), Place(channels, num_classes, 1, size))
+        )

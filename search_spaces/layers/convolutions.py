@@ -32,9 +32,9 @@ class Place:
     def keeps_shape(self) -> bool:
         return self.stride == 1 and self.in_channels == self.out_channels
 
-    def part(self, of: int) -> Place:
-        """The same place for one channel in so many."""
-        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
+    def divided(self, by: int) -> Place:
+        """Return the place with `1 / by` of its channels."""
+        return replace(self, in_channels=self.in_channels // by, out_channels=self.out_channels // by)
 
 
 def multiple_of_8(channels: float) -> int:

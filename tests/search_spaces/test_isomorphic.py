@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import search_spaces
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
-from search_spaces.elastic.space import Row, SlicedFamily, SlicedSpace
-from tests.support.small_spaces import sliced
+from search_spaces.elastic.space import ElasticFamily, ElasticSpace, Row
+from tests.support.small_spaces import small_elastic_space
 
 BLOCKS = ("k3e1", "k3e2", "skip")
 SMALL: dict[str, dict[str, Any]] = {
@@ -42,10 +42,10 @@ def canonical(space: SearchSpace, text: str) -> str:
     return str(space.canonical(space.parse(f"{space.name}: {text}"))).partition(": ")[2]
 
 
-def fine() -> SlicedSpace:
+def fine() -> ElasticSpace:
     """Three blocks of a row that choose each for itself among 8 or 16 channels, behind a stem of 8: 512 in all."""
     rows = (Row(channels=(8, 16, 8), repeats=3, stride=1, expansion=(2, 2, 1)),)
-    family = SlicedFamily(
+    family = ElasticFamily(
         name="fine", paper="", rows=rows, kernels=(0, 3), attention=("s0",), fine=True, resolution=8, num_classes=2
     )
     return family(stem_channels=8, stem_stride=1, head_channels=8)
@@ -161,7 +161,7 @@ def test_architectures_have_one_canonical_form_where_torch_builds_the_same_layer
 
 @pytest.mark.parametrize("name", [*sorted(SMALL), "tiny sliced"])
 def test_the_canonical_network_is_the_same_with_the_same_weights_and_costs(name: str) -> None:
-    space = sliced() if name == "tiny sliced" else search_spaces.load(name, num_classes=5, **SMALL[name])
+    space = small_elastic_space() if name == "tiny sliced" else search_spaces.load(name, num_classes=5, **SMALL[name])
     generator, costs, changed = np.random.default_rng(0), space.costs(), 0
     while changed < 3:
         architecture = space.sample(generator)

@@ -118,7 +118,7 @@ def test_layers_and_figures_are_those_of_the_tables(shared: Path) -> None:
     assert seen == COUNTED.keys()
 
 
-def built(network: search_spaces.Published) -> list[tuple[int, int, str]]:
+def built(network: search_spaces.PublishedNetwork) -> list[tuple[int, int, str]]:
     """Channels, stride and block of every layer that is not skipped."""
     strides, channels = network.space.settings["stage_strides"], network.space.settings["stage_channels"]
     words = str(network.architecture).partition(": ")[2].replace("|", " ").split()

@@ -9,7 +9,7 @@ from torch import nn
 
 import search_spaces
 from search_spaces.cell.space import CellSpace
-from search_spaces.elastic.space import Row, SlicedFamily, SlicedSpace
+from search_spaces.elastic.space import ElasticFamily, ElasticSpace, Row
 from search_spaces.supernet import Supernet
 
 _Supernet = TypeVar("_Supernet", bound=Supernet, covariant=True)
@@ -21,14 +21,14 @@ def cells(name: str, settings: dict[str, Any]) -> CellSpace:
     return space
 
 
-def sliced() -> SlicedSpace:
+def small_elastic_space() -> ElasticSpace:
     """Three rows with 5,184 architectures in which the channels that arrive matter."""
     rows = (
         Row(channels=(8, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
         Row(channels=(8, 16, 8), repeats=2, stride=1, expansion=(0.75, 1.5, 0.75)),
         Row(channels=(8, 24, 16), repeats=1, stride=2, expansion=(3, 3, 1)),
     )
-    family = SlicedFamily(name="tiny", paper="", rows=rows, attention=("s0", "s2"), resolution=32, num_classes=3)
+    family = ElasticFamily(name="tiny", paper="", rows=rows, attention=("s0", "s2"), resolution=32, num_classes=3)
     return family(stem_channels=8, head_channels=16)
 
 

@@ -151,13 +151,13 @@ def test_what_is_wrong_is_said_in_one_sentence(raynas: Command, arguments: list[
 
 
 SLICED = """
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import Row, ElasticFamily
 
 ROWS = (
     Row(channels=(4, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
     Row(channels=(8, 24, 4), repeats=2, stride=2),
 )
-space = SlicedFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2"), resolution=16, num_classes=3)
+space = ElasticFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2"), resolution=16, num_classes=3)
 """
 
 

@@ -205,13 +205,13 @@ def test_settling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def sliced() -> SearchSpace:
+def elastic_space() -> SearchSpace:
     """A space whose costs are no table."""
     return search_spaces.load("fbnetv2-f", width=0.25, resolution=32)
 
 
-def test_without_a_table_what_lies_beyond_the_bounds_is_refused_exactly(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_what_lies_beyond_the_bounds_is_refused_exactly(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     least, greatest = costs.bounds()["macs"]
     for limit in ({"max": least - 1}, {"min": greatest + 1}):
         message = refusal(costs, macs=limit)
@@ -221,9 +221,9 @@ def test_without_a_table_what_lies_beyond_the_bounds_is_refused_exactly(sliced: 
     assert "is empty, being macs from 9 to 8; in fbnetv2-f, macs can be" in refusal(costs, macs={"min": 9, "max": 8})
 
 
-def test_without_a_table_architectures_are_found_up_to_the_bounds(sliced: SearchSpace) -> None:
+def test_without_a_table_architectures_are_found_up_to_the_bounds(elastic_space: SearchSpace) -> None:
     """Beyond what random ones cost, step by step."""
-    costs = sliced.costs()
+    costs = elastic_space.costs()
     generator = np.random.default_rng(0)
     for resource, (least, greatest) in costs.bounds().items():
         for share in (0.0, 0.02, 0.3, 0.9, 0.98, 1.0):
@@ -231,9 +231,9 @@ def test_without_a_table_architectures_are_found_up_to_the_bounds(sliced: Search
             window = {"min": max(cost * 0.99, least), "max": min(cost * 1.01, greatest)}
             budget = Budget.model_validate({resource: window})
             budget.check(costs)
-            example = budget.example(sliced, costs, generator)
+            example = budget.example(elastic_space, costs, generator)
             assert example is not None
-            assert example in sliced
+            assert example in elastic_space
             assert budget.met(costs.cost([example])).all()
 
 
@@ -251,30 +251,32 @@ def test_without_a_table_the_bounds_themselves_can_be_met(name: str) -> None:
             assert costs.cost([example])[resource].item() == (least if "max" in limit else greatest)
 
 
-def test_without_a_table_a_refusal_says_that_it_was_sampled(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_a_refusal_says_that_it_was_sampled(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     (least, _), (_, most) = costs.bounds()["macs"], costs.bounds()["params"]
     message = refusal(costs, macs={"max": least * 1.05}, params={"min": most * 0.95})
     assert "are met by none of 10,000 random architectures, nor by what a search found from there" in message
     assert (
         Budget.model_validate({"macs": {"max": least * 1.05}, "params": {"min": most * 0.95}}).example(
-            sliced, costs, np.random.default_rng(0)
+            elastic_space, costs, np.random.default_rng(0)
         )
         is None
     )
-    pruned = sliced.restrict({choice.name: [choice.options[-1]] for choice in sliced.choices[:-5]}).costs()
+    pruned = elastic_space.restrict(
+        {choice.name: [choice.options[-1]] for choice in elastic_space.choices[:-5]}
+    ).costs()
     low, high = pruned.bounds()["macs"]
     inside = refusal(pruned, macs={"min": low + 1, "max": low + 2})
     assert "is met by none of 10,000 random architectures" in inside
     assert f"in fbnetv2-f, macs can be {low:,.0f} to {high:,.0f}" in inside
 
 
-def test_without_a_table_examples_vary_and_follow_the_generator(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_examples_vary_and_follow_the_generator(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     least, greatest = costs.bounds()["macs"]
     budget = Budget.model_validate({"macs": {"max": least + 0.1 * (greatest - least)}})
     drawn, again = (
-        [budget.example(sliced, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(8)]
+        [budget.example(elastic_space, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(8)]
         for _ in range(2)
     )
     assert drawn == again

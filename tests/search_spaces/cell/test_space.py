@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, Budget, UserError
-from search_spaces.budget.integer_program import find
+from search_spaces.budget.integer_program import find_architecture
 from search_spaces.cell.space import CellSpace
 from search_spaces.cell.supernet import CellSupernet
 from search_spaces.supernet import State
@@ -208,9 +208,9 @@ def test_initialisation_follows_torchs_seed_and_channels_last_stays(space: CellS
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     supernet = awake(space)
     state: State = (images_for(space),)
-    for stage in supernet.stages(sparse(space, np.random.default_rng(3))):
+    for segment in supernet.segments(sparse(space, np.random.default_rng(3))):
         assert all(features.is_contiguous(memory_format=torch.channels_last) for features in state)
-        state = stage.run(state)
+        state = segment.run(state)
     assert state[0].shape == (4, space.num_classes)
 
 
@@ -321,10 +321,10 @@ def test_the_least_sum_is_that_of_all_architectures_even_where_equal_edges_diffe
         sums = (taken * objective).sum(axis=(1, 2))
         window = (float(np.quantile(macs, generator.uniform(0.2, 0.8))), np.inf)
         least = sums[macs >= window[0]].min()
-        exact = find(costs, {"macs": window}, objective, grouped=False)
+        exact = find_architecture(costs, {"macs": window}, objective, grouped=False)
         assert exact == every[int(np.flatnonzero((sums == least) & (macs >= window[0]))[0])]
         for gap in (0.3, 0.05):
-            found = find(costs, {"macs": window}, objective, gap=gap, grouped=False)
+            found = find_architecture(costs, {"macs": window}, objective, gap=gap, grouped=False)
             assert found is not None
             assert macs[every.index(found)] >= window[0]
             assert sums[every.index(found)] * (1 - gap) <= least + 1e-9

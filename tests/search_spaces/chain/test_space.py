@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import search_spaces
 from search_spaces import Architecture, UserError
 from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
-from search_spaces.chain.supernet import ChainSupernet, layer_key
+from search_spaces.chain.supernet import ChainSupernet
 
 SMALL: dict[str, dict[str, Any]] = {
     "efficientnet": {"width": 0.25, "resolution": 32},
@@ -113,7 +113,7 @@ def test_100_architectures_cost_what_torch_counts_of_their_blocks(name: str) -> 
     cost = space.costs().cost(architectures)
     for architecture, total, params in zip(architectures, cost["macs"], cost["params"], strict=True):
         taken = [choice.options[option] for choice, option in zip(space.choices, architecture.indices, strict=True)]
-        blocks = [f"blocks.{layer_key(choice)}.{option}" for choice, option in zip(space.choices, taken, strict=True)]
+        blocks = [f"blocks.{choice.key}.{option}" for choice, option in zip(space.choices, taken, strict=True)]
         assert total == counted("stem", *blocks, "head")
         modules = supernet.path_modules(architecture)
         assert params == sum(parameter.numel() for module in modules for parameter in module.parameters())

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace, UserError
-from tests.support.small_spaces import sliced
+from tests.support.small_spaces import small_elastic_space
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
@@ -49,7 +49,7 @@ def test_costs_at_published_width_and_another_resolution() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> SearchSpace:
-    return sliced()
+    return small_elastic_space()
 
 
 def test_bounds_are_the_least_and_greatest_of_all_surviving_architectures(tiny: SearchSpace) -> None:

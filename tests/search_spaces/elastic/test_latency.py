@@ -14,10 +14,10 @@ from torch import nn
 
 import search_spaces
 from search_spaces import Architecture, Budget, LatencyTable, SearchSpace, UserError
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 from search_spaces.elastic.split_attention import SplitAttention
 from search_spaces.latency_table import LatencyKey
-from tests.support.small_spaces import sliced
+from tests.support.small_spaces import small_elastic_space
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
@@ -93,7 +93,7 @@ def two_rows() -> SearchSpace:
         Row(channels=(4, 7, 1), repeats=1, stride=1, expansion=(1, 1, 1)),
         Row(channels=(8, 24, 4), repeats=2, stride=2, expansion=(0.5, 3, 0.5)),
     )
-    return SlicedFamily(name="two", paper="", rows=rows, attention=("se0",), kernels=(0, 3), resolution=16)()
+    return ElasticFamily(name="two", paper="", rows=rows, attention=("se0",), kernels=(0, 3), resolution=16)()
 
 
 def test_what_is_not_measured_lies_between_what_is() -> None:
@@ -150,7 +150,7 @@ def test_a_row_that_a_table_has_beyond_the_needed_ones_is_taken_as_it_is() -> No
 
 
 def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
-    space = sliced()
+    space = small_elastic_space()
     rows = measured(space).entries_ms
     for key in rows.keys() - {LatencyKey("skip", 16, 8, 8, 1, 0, 1)}:  # the identity, wherever it could be asked for
         rest = LatencyTable({one: ms for one, ms in rows.items() if one != key}, "The rest")
@@ -160,7 +160,7 @@ def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
 
 
 def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
-    space = sliced()
+    space = small_elastic_space()
     table = measured(space)
     pruned = space.restrict({"row2.kernel": ["k3"], "row2.activation": ["swish"], "row3.channels": ["c24"]})
     few = measured(pruned)
@@ -174,7 +174,7 @@ def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
 
 
 def test_a_budget_of_latency_is_settled() -> None:
-    space = sliced()
+    space = small_elastic_space()
     costs = space.costs(latency=measured(space))
     every = costs.total(torch.tensor(list(product(*space.surviving))))
     latency_ms = every["latency_ms"]

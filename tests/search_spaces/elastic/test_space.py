@@ -9,26 +9,26 @@ from torch import Tensor, nn
 
 import search_spaces
 from search_spaces import Architecture, UserError
-from search_spaces.elastic.layers import SlicedConv, SlicedNorm
-from search_spaces.elastic.space import SlicedSpace
+from search_spaces.elastic.layers import ElasticConv, ElasticNorm
+from search_spaces.elastic.space import ElasticSpace
 from search_spaces.elastic.split_attention import SplitAttention
 
 SMALL: dict[str, Any] = {"width": 0.25, "resolution": 32, "num_classes": 5}
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0"]
 
 
-def sliced(name: str, **settings: Any) -> SlicedSpace:
+def elastic_space(name: str, **settings: Any) -> ElasticSpace:
     space = search_spaces.load(name, **{**SMALL, **settings})
-    assert isinstance(space, SlicedSpace)
+    assert isinstance(space, ElasticSpace)
     return space
 
 
 @pytest.fixture(params=NAMES)
-def space(request: pytest.FixtureRequest) -> SlicedSpace:
-    return sliced(request.param)
+def space(request: pytest.FixtureRequest) -> ElasticSpace:
+    return elastic_space(request.param)
 
 
-def images_for(space: SlicedSpace, count: int = 4) -> Tensor:
+def images_for(space: ElasticSpace, count: int = 4) -> Tensor:
     images = torch.randn(count, 3, space.resolution, space.resolution, generator=torch.Generator().manual_seed(5))
     return images.to(memory_format=torch.channels_last)
 
@@ -44,13 +44,13 @@ def wake(supernet: nn.Module) -> None:
                 nn.init.uniform_(statistic, low, high)
 
 
-def one_hot(space: SlicedSpace, architecture: Architecture) -> Tensor:
+def one_hot(space: ElasticSpace, architecture: Architecture) -> Tensor:
     weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
     weights[range(len(space.choices)), architecture.indices] = 1
     return weights
 
 
-def architectures(space: SlicedSpace, seed: int, count: int = 3) -> list[Architecture]:
+def architectures(space: ElasticSpace, seed: int, count: int = 3) -> list[Architecture]:
     """Random ones, the first without skipped groups."""
     generator = np.random.default_rng(seed)
     drawn = [space.sample(generator) for _ in range(count)]
@@ -62,7 +62,7 @@ def architectures(space: SlicedSpace, seed: int, count: int = 3) -> list[Archite
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_path_and_network_with_its_weights_give_the_same(space: SlicedSpace, training: bool) -> None:
+def test_path_and_network_with_its_weights_give_the_same(space: ElasticSpace, training: bool) -> None:
     torch.manual_seed(0)
     supernet = space.supernet().to(memory_format=torch.channels_last)
     wake(supernet)
@@ -78,7 +78,7 @@ def test_path_and_network_with_its_weights_give_the_same(space: SlicedSpace, tra
             torch.testing.assert_close(moved[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-def test_a_mixture_of_one_architecture_is_its_path(space: SlicedSpace) -> None:
+def test_a_mixture_of_one_architecture_is_its_path(space: ElasticSpace) -> None:
     torch.manual_seed(1)
     supernet = space.supernet().eval()
     wake(supernet)
@@ -90,7 +90,7 @@ def test_a_mixture_of_one_architecture_is_its_path(space: SlicedSpace) -> None:
 
 def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() -> None:
     """By hand, in a space of one row's block: its mixture of kernels 0 and 3, and of attention."""
-    space = sliced("fbnetv2-f", stage_strides=[1] * 10)
+    space = elastic_space("fbnetv2-f", stage_strides=[1] * 10)
     first = {choice.name: [choice.options[1 if choice.name.endswith("kernel") else 0]] for choice in space.choices}
     space = space.restrict({**first, "row3.kernel": ["k0", "k3"], "row3.attention": ["se0", "se1"]})
     supernet = space.supernet().eval()
@@ -110,7 +110,7 @@ def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() 
 
 
 def test_gradients_reach_every_weight_of_a_mixture() -> None:
-    space = sliced("fbnetv2-f++")
+    space = elastic_space("fbnetv2-f++")
     supernet = space.supernet()
     wake(supernet)
     supernet.eval()
@@ -123,7 +123,7 @@ def test_gradients_reach_every_weight_of_a_mixture() -> None:
 
 
 def test_gates_multiply_each_block_by_its_groups_product() -> None:
-    space = sliced("fbnetv2-f")
+    space = elastic_space("fbnetv2-f")
     supernet = space.supernet().eval()
     wake(supernet)
     architecture = architectures(space, 2)[0]
@@ -139,7 +139,7 @@ def test_gates_multiply_each_block_by_its_groups_product() -> None:
     assert (gates.grad != 0).all()
 
 
-def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: SlicedSpace) -> None:
+def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: ElasticSpace) -> None:
     supernet = space.supernet()
     wake(supernet)
     for architecture in architectures(space, 3):
@@ -150,7 +150,7 @@ def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: Slice
         assert touched == {name for name, parameter in supernet.named_parameters() if id(parameter) in path}
 
 
-def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: SlicedSpace) -> None:
+def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: ElasticSpace) -> None:
     """The running mean over batches, from a reset, with `momentum=None`: what evaluation does."""
     torch.manual_seed(2)
     supernet = space.supernet().eval()
@@ -172,7 +172,7 @@ def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: Sl
     )
 
 
-def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SlicedSpace) -> None:
+def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: ElasticSpace) -> None:
     torch.manual_seed(3)
     whole = space.supernet().eval()
     wake(whole)
@@ -187,7 +187,7 @@ def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SlicedSp
     torch.testing.assert_close(supernet.eval()(images_for(space), architecture), whole(images_for(space), architecture))
 
 
-def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: SlicedSpace) -> None:
+def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: ElasticSpace) -> None:
     architecture = architectures(space, 6)[0]
     alone, network = space.only(architecture).supernet(), space.network(architecture)
     assert sum(p.numel() for p in alone.parameters()) == sum(p.numel() for p in network.parameters())
@@ -197,14 +197,14 @@ def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: Slice
 
 
 def test_a_pruned_option_says_so() -> None:
-    space = sliced("fbnetv2-f").restrict({"row2.kernel": ["k3"]})
-    architecture = sliced("fbnetv2-f").architecture([0] * 50)
+    space = elastic_space("fbnetv2-f").restrict({"row2.kernel": ["k3"]})
+    architecture = elastic_space("fbnetv2-f").architecture([0] * 50)
     with pytest.raises(UserError, match=r"no k0 in row2\.kernel; it has k3"):
         space.supernet()(images_for(space), architecture)
 
 
 def test_what_shares_weights_and_state_keys() -> None:
-    names = sliced("fbnetv2-f++").supernet().state_dict()
+    names = elastic_space("fbnetv2-f++").supernet().state_dict()
     assert "stem.0.weight" in names
     assert "head.classifier.bias" in names
     row = {name.removeprefix("blocks.row3-2.") for name in names if name.startswith("blocks.row3-2.")}
@@ -220,11 +220,11 @@ def test_what_shares_weights_and_state_keys() -> None:
     }
     assert "blocks.row3-1.skip.0.weight" in names
     assert "blocks.row3-2.skip.0.weight" not in names
-    assert "blocks.block17-1.mbconv.splits1.project.0.weight" in sliced("fbnetv2-f-fine").supernet().state_dict()
+    assert "blocks.block17-1.mbconv.splits1.project.0.weight" in elastic_space("fbnetv2-f-fine").supernet().state_dict()
 
 
 def test_channels_last_stays_channels_last() -> None:
-    space = sliced("fbnetv2-f++")
+    space = elastic_space("fbnetv2-f++")
     supernet = space.supernet().to(memory_format=torch.channels_last)
     architecture = architectures(space, 7)[0]
     features = supernet.stem(images_for(space))
@@ -263,7 +263,7 @@ def test_splits_are_weighed_against_each_other() -> None:
 
 
 def test_sliced_layers_use_and_move_their_first_channels_alone() -> None:
-    conv, norm = SlicedConv(6, 8, 1, bias=False), SlicedNorm(8)
+    conv, norm = ElasticConv(6, 8, 1, bias=False), ElasticNorm(8)
     features = torch.randn(4, 3, 5, 5)
     given = norm(conv(features, 2))
     expected = torch.einsum("oi,nihw->nohw", conv.weight[:2, :3, 0, 0], features)

@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import load
-from search_spaces.elastic.uniform_splits import with_uniform_splits
 from search_spaces.errors import UserError
+from search_spaces.families.uniform_splits import with_uniform_splits
 
 
 def test_attention_is_split_where_there_was_some_and_nothing_else_changes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from search_spaces.loading import load
+from search_spaces.families.fbnetv2 import fbnetv2_f_plus
 from search_spaces.space import SearchSpace
 
 SPLITS = (1, 2, 4)
@@ -30,7 +30,7 @@ def with_uniform_splits(
         )
     if splits not in SPLITS:
         raise UserError(f"{_TO} has attention of {', '.join(map(str, SPLITS))} splits, not of {splits}.")
-    target = load(_TO, **space.settings)
+    target = fbnetv2_f_plus(**space.settings)
     words = []
     for choice, index in zip(space.choices, architecture.indices, strict=True):
         word = choice.write(index)
