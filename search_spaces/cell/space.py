@@ -1,4 +1,4 @@
-"""Spaces of cells: small graphs, stacked to a network, whose edges choose among operations."""
+"""Cell spaces: a network stacks cells, small graphs whose edges choose among operations."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 
 class CellSpace(SearchSpace):
-    """An edge's operations are a choice, shared by the cells of a kind; each cell has weights of its own.
+    """An edge's operations are a choice, shared by all cells of a kind; each cell has its own weights.
 
-    An operation costs the same whatever else is taken: costs are a table, an option's being summed over its cells.
-    Latency is that of the operations alone: what it takes to add them up at a node is left out.
+    An operation's cost does not depend on other choices. Costs are thus a table, and an option's cost is the sum over
+    its cells. Latency is that of the operations alone, without the additions at the nodes.
 
     Attributes:
-        operations: what the choices' options stand for; `none` stands for no operation.
+        operations: the operations that the options name; `none` names no operation.
         affine: whether batch norm within cells has a trainable scale and shift.
-        partial: in the supernet alone, an edge's operations run on one channel in this many.
+        partial: in the supernet alone, an edge's operations run on one channel in `partial`.
         auxiliary_norm: whether an auxiliary head's second convolution has a batch norm.
         paper_counting: how the paper counts.
     """
@@ -43,10 +43,10 @@ class CellSpace(SearchSpace):
 
     @abstractmethod
     def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
-        """What stands where, for images of this height and width."""
+        """Return the network's layout for images of this height and width."""
 
     def layout(self, resolution: int | None = None, num_classes: int | None = None) -> NetworkLayout:
-        """What stands where; the space's own resolution and number of classes where none is given.
+        """Return the network's layout, by default for the space's own resolution and number of classes.
 
         Raises:
             UserError: if the strides leave less than a pixel.
@@ -61,7 +61,7 @@ class CellSpace(SearchSpace):
         return layout
 
     def supernet(self, num_classes: int | None = None) -> CellSupernet:
-        """Its weights are drawn from torch's global generator, as torch's layers draw theirs."""
+        """Build the supernet; its weights are drawn from torch's global generator, as by torch's layers."""
         surviving = [
             [choice.options[option] for option in options if choice.options[option] != NOTHING]
             for choice, options in zip(self.choices, self.surviving, strict=True)
@@ -71,7 +71,7 @@ class CellSpace(SearchSpace):
         return CellSupernet(layout, edges, self.choices, self.partial)
 
     def auxiliary_head(self, num_classes: int | None = None) -> nn.Module:
-        """A second classifier, for training alone, of what `CellSupernet.trained` gives beside the logits."""
+        """Build a second classifier, for training alone, whose input `CellSupernet.trained` returns."""
         layout = self.layout(num_classes=num_classes)
         cell = layout.cells[layout.last_reduction]
         return auxiliary_head(cell.out_channels, cell.out_size, layout.head.place.out_channels, self.auxiliary_norm)
@@ -79,10 +79,10 @@ class CellSpace(SearchSpace):
     def network(
         self, architecture: Architecture, num_classes: int | None = None, weights: Tensor | None = None
     ) -> CellNetwork:
-        """The network without the operations and edges that the architecture leaves out.
+        """Build the network with only the operations and edges that the architecture takes.
 
         Args:
-            weights: what the operations' outputs are multiplied by, shape (choices, options), if not by 1.
+            weights: the factors of the operations' outputs, shape (choices, options); 1 by default.
         """
         taken = taken_operations(self.choices, architecture)
         layout = self.layout(num_classes=num_classes)
@@ -97,8 +97,8 @@ class CellSpace(SearchSpace):
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.partial > 1:
             raise UserError(
-                f"A supernet of {self.name} with partial: {self.partial} has weights for a part of a network's "
-                "channels: nothing can be inherited from it."
+                f"A supernet of {self.name} with partial: {self.partial} has weights for only a part of a network's "
+                "channels, so that no network can inherit them; use partial: 1."
             )
         taken = taken_operations(self.choices, architecture)
         kept = {
@@ -115,7 +115,7 @@ class CellSpace(SearchSpace):
         }
 
     def _build(self, cell: CellLayout, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:
-        """The operations of a cell's edges where the choices take these, on one channel in `partial`."""
+        """Build the operations of a cell's edges for these choices, on one channel in `partial`."""
         return {
             edge: {
                 name: self.operations[name].build(edge.place.divided(partial), self.affine)
@@ -156,7 +156,7 @@ class CellSpace(SearchSpace):
         return TableCosts(self.name, self.surviving, table, fixed_costs, subsets)
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-        """The operations, what prepares the cells' inputs, the stem and the head; nodes' sums are not among them."""
+        """Return the operations, the preparation of the cells' inputs, the stem and the head, but no nodes' sums."""
         layout = self.layout()
         options = [operation for choice, i, operation in self._edge_operations(layout) if i in self.surviving[choice]]
         timed: dict[LatencyKey, TimedBlock] = {}
@@ -167,14 +167,14 @@ class CellSpace(SearchSpace):
         return timed
 
     def _edge_operations(self, layout: NetworkLayout) -> Iterator[tuple[int, int, PlacedOperation]]:
-        """Every choice's options, by index, at every edge that they are for; `none` is no operation."""
+        """Yield every choice's options, by index, for every edge of the choice; `none` is no operation."""
         for edge in (edge for cell in layout.cells for edge in cell.edges):
             for option, name in enumerate(self.choices[edge.choice].options):
                 if name != NOTHING:
                     yield edge.choice, option, PlacedOperation(self.operations[name], edge.place, self.affine)
 
     def links(self) -> list[Link]:
-        """Nodes are `stem0`, `cell0.2` (a cell's node) and `cell0` (what it gives); all cells' edges are there."""
+        """Return the edges of all cells, between nodes `stem0`, `cell0.2` (in a cell) and `cell0` (a cell's output)."""
         layout = self.layout()
         outputs = [f"stem{number}" for number in range(len(layout.stem))]
         links = [Link(*pair) for pair in zip([INPUT, *outputs], outputs, strict=False)]
@@ -184,7 +184,7 @@ class CellSpace(SearchSpace):
             inputs = len(cell.inputs)
             links += [Link(output, f"{name}.{node}") for node, output in enumerate(outputs[-inputs:])]
             links += [Link(f"{name}.{edge.source}", f"{name}.{edge.target}", edge.choice) for edge in cell.edges]
-            given = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
-            links += [Link(f"{name}.{node}", name) for node in given]
+            last_nodes = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
+            links += [Link(f"{name}.{node}", name) for node in last_nodes]
             outputs.append(name)
         return [*links, Link(outputs[-1], OUTPUT)]

@@ -1,4 +1,4 @@
-"""The supernet of a layer-by-layer space: every surviving option's weights, run one path or one mixture at a time."""
+"""The supernet of a chain space: the weights of every surviving option, run one path or one mixture at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from search_spaces.supernet import Segment, Supernet, through
 
 
 class ChainSupernet(Supernet):
-    """Stem, then one block for each choice, then the head.
+    """Stem, one block for each choice, head.
 
-    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight`.
+    A key of the state dict reads `blocks.stage3-1.k3e6.expand.0.weight`.
     """
 
     def __init__(
         self, choices: Sequence[Choice], stem: nn.Module, blocks: Sequence[Mapping[str, nn.Module]], head: nn.Module
     ) -> None:
-        """`blocks` holds for each choice the modules of its surviving options."""
+        """Join the modules.
+
+        Args:
+            blocks: for each choice the modules of its surviving options.
+        """
         super().__init__()
         self.choices = tuple(choices)
         self.stem = stem
@@ -33,7 +37,7 @@ class ChainSupernet(Supernet):
         self.head = head
 
     def block(self, choice_index: int, option_index: int) -> nn.Module:
-        """One option's module.
+        """Return one option's module.
 
         Raises:
             UserError: if this supernet was built without the option.
@@ -46,10 +50,10 @@ class ChainSupernet(Supernet):
         return options[option]
 
     def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
-        """The stem, one block for each choice, the head."""
-        own = [None] * len(self.choices) if gates is None else list(gates)
+        """Return the stem, one block for each choice, and the head."""
+        block_gates = [None] * len(self.choices) if gates is None else list(gates)
         segments = [Segment(None, partial(through, self.stem), [self.stem])]
-        for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
+        for position, (option, gate) in enumerate(zip(architecture.indices, block_gates, strict=True)):
             block = self.block(position, option)
             segments.append(Segment(option, partial(through, block, gate=gate), [block]))
         return [*segments, Segment(None, partial(through, self.head), [self.head])]

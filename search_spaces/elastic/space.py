@@ -1,9 +1,8 @@
-"""Spaces of several choices a block (FP-NAS): kernel, activation, attention, expansion and channels.
+"""Elastic spaces (FP-NAS): each block chooses kernel, activation, attention, expansion and channels.
 
-The rows of a table are searched with one set of choices a row or, of the fine kind, one a block. Choices are grouped:
-`row3.kernel`, `row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...), and the
-text form reads `k3 relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group, its other choices then mean nothing but
-the channels.
+The choices belong to a row of the paper's table or, in a fine space, to a block. They are grouped: `row3.kernel`,
+`row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...). The text form reads `k3
+relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group; then of its other choices only the channels have an effect.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 STEM_KERNEL = 3
 END_ACTIVATION = "silu"
-"""The stem's and the head's: swish, as MobileNetV3 has it there; FP-NAS prints none."""
+"""The activation of stem and head: swish, as in MobileNetV3. FP-NAS prints none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of blocks in the network's table: the first has the stride.
+    """A row of blocks in the network's table. The first block has the stride.
 
     Attributes:
-        channels, expansion: what can be chosen: (least, greatest, step). An expansion of 1 alone is a block without
+        channels, expansion: the range of options: (least, greatest, step). The only expansion 1 means a block without
             expand convolution.
     """
 
@@ -58,11 +57,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticFamily(Family):
-    """A space as its table, in plain data; calling it gives the space with settings of one's own.
+    """An elastic space as its paper's table. A call builds the space, with the caller's changes to the settings.
 
     Attributes:
-        attention: the words of the attention's options, which end in its splits: `se0`, `se1`, or `s0` to `s4`.
-        fine: choices are a block's own, not a row's.
+        attention: the words of the attention's options, which end in the number of splits: `se0`, `se1`, or `s0` to
+            `s4`.
+        fine: whether choices belong to a block, not to a row.
     """
 
     rows: tuple[Row, ...]
@@ -87,18 +87,18 @@ class ElasticFamily(Family):
         repeats: Sequence[int] | None = None,
         head_channels: int | None = None,
     ) -> ElasticSpace:
-        """The space. What is not given is as published.
+        """Build the space. Settings of None are as published.
 
         Args:
-            width: multiplies all channels, stem's and head's among them; the product is rounded. Options go by their
-                channels at width 1.
+            width: multiplies all channels, those of stem and head too; the product is rounded. Options are named by
+                their channels at width 1.
             resolution: the images' height and width in pixels.
-            stage_strides: one number a row: the stride of its first block.
-            repeats: one number a row: its blocks; 0 leaves the row out.
+            stage_strides: one number for each row: the stride of its first block.
+            repeats: one number for each row: its blocks; 0 leaves the row out.
 
         Raises:
-            UserError: if a number is not positive, there is not one a row, no row is left, or the strides leave less
-                than a pixel.
+            UserError: if a number is not positive, a list has not one number for each row, no row is left, or the
+                strides leave less than a pixel.
         """
         changes = {
             "width": width,
@@ -118,7 +118,7 @@ class ElasticFamily(Family):
 
 
 class ElasticSettings(BaseModel):
-    """The settings in full, in the types and ranges that they may have."""
+    """The settings of an elastic space, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -132,12 +132,12 @@ class ElasticSettings(BaseModel):
     head_channels: Number
 
     def channels(self, channels: int) -> int:
-        """A layer's channels at this width."""
+        """Return a layer's channels at this width."""
         return max(1, round(channels * self.width))
 
 
 class ElasticSpace(SearchSpace):
-    """Five choices a group of blocks; a block's cost depends on the channels that the one before it gives."""
+    """Five choices for each group of blocks. A block's cost depends on the output channels of the block before it."""
 
     def __init__(self, family: ElasticFamily, settings: ElasticSettings) -> None:
         """Raises UserError if the images are too small for the strides."""
@@ -147,8 +147,8 @@ class ElasticSpace(SearchSpace):
         self.resolution = settings.resolution
         self.num_classes = settings.num_classes
         self._settings = settings
-        given = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
-        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in given]
+        changes = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
+        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in changes]
         named = [(f"row{number}", row) for number, row in enumerate(rows, start=1) if row.repeats]
         if family.fine:
             blocks = [
@@ -172,7 +172,7 @@ class ElasticSpace(SearchSpace):
         return ElasticSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
-        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        """Build a sequence of `stem`, `blocks` and `head`, which loads `network_state`."""
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         channels = self._stem_channels
         for group, taken, size in zip(
@@ -194,10 +194,10 @@ class ElasticSpace(SearchSpace):
         return network_state(network, self._groups, self._taken(architecture), supernet_state)
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """The one whose identities stand behind the other groups, among equal ones next to each other.
+        """Return the architecture whose identities stand after the other groups of equal neighbours.
 
-        What means nothing in a skipped group is its first option. Equal groups are a row's blocks of a fine space, or
-        rows with the same options and as many blocks.
+        Choices without effect in a skipped group take their first options. Groups are equal if they are a row's blocks
+        in a fine space, or rows with the same options and number of blocks.
         """
         indices = tuple(identities_last(self._groups, self._stem_channels, architecture.indices))
         return Architecture(self.name, indices, self._text(indices))
@@ -209,15 +209,15 @@ class ElasticSpace(SearchSpace):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> ElasticCosts:
-        """Exact costs; the papers count as `macs` does. Latency is as exact as the table: see `sliced_latency`."""
+        """Return exact costs; the papers count like `macs`. Latency is as exact as the table: see `elastic.latency`."""
         resolution = self.resolution if resolution is None else resolution
         sizes = self._sizes(resolution)
         arriving = [(self._stem_channels,), *(group.channels for group in self._groups)]
-        counts = [group_cost(*each) for each in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
+        group_costs = [group_cost(*inputs) for inputs in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
         stem = conv_bn_cost(3, self._stem_channels, STEM_KERNEL, (resolution - 1) // self._settings.stem_stride + 1)
         heads = [self._head(channels, resolution, num_classes).cost() for channels in arriving[-1]]
         ends = [stem + head for head in heads]
-        macs, params = ([count[i] for count in counts] for i in range(2))
+        macs, params = ([cost[i] for cost in group_costs] for i in range(2))
         macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
         params[-1] = params[-1] + torch.tensor([end.params for end in ends])
         tables = {"macs": macs, "params": params}
@@ -226,7 +226,7 @@ class ElasticSpace(SearchSpace):
         return ElasticCosts(self.name, self.surviving, tables)
 
     def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
-        """A table a group, as `ElasticCosts` has them."""
+        """Return a table for each group, as in `ElasticCosts`."""
         arriving: Sequence[int] = (self._stem_channels,)
         arrived: Sequence[int] = (0,)
         tables = []
@@ -248,7 +248,7 @@ class ElasticSpace(SearchSpace):
         return tables
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-        """Of a group's blocks those at the ends and in the middle of its ranges: see `sliced_latency`."""
+        """Return each group's blocks at the ends and in the middle of its ranges: see `elastic.latency`."""
         arriving: Sequence[int] = (self._stem_channels,)
         timed = {self._stem_key(self.resolution): TimedBlock(self._stem, (3, self.resolution, self.resolution))}
         for group, kept, size in zip(
@@ -265,25 +265,25 @@ class ElasticSpace(SearchSpace):
         return LatencyKey("stem", resolution, 3, self._stem_channels, STEM_KERNEL, 0, self._settings.stem_stride)
 
     def links(self) -> list[Link]:
-        """A block is a row of its group's five choices, with a way past them where its shape can be kept."""
+        """Return each block as a chain of its group's five choices, with a bypass if the block can keep its shape."""
         links, before, arriving = [Link(INPUT, "stem")], "stem", {self._stem_channels}
         for number, (group, surviving) in enumerate(zip(self._groups, by_group(self.surviving), strict=True)):
             positions = range(number * len(VARIABLES), (number + 1) * len(VARIABLES))
-            given = set(group.keep(surviving).channels)
+            leaving = set(group.keep(surviving).channels)
             for name in group.blocks:
                 nodes = [before, *(f"{name}.{variable}" for variable in VARIABLES)]
                 links += map(Link, nodes[:-1], nodes[1:], positions)
-                if name != group.blocks[0] or (group.stride == 1 and arriving & given):
+                if name != group.blocks[0] or (group.stride == 1 and arriving & leaving):
                     links.append(Link(before, nodes[-1]))
                 before = nodes[-1]
-            arriving = given
+            arriving = leaving
         return [*links, Link(before, OUTPUT)]
 
     def _taken(self, architecture: Architecture) -> list[Variables]:
         return [group.take(five) for group, five in zip(self._groups, by_group(architecture.indices), strict=True)]
 
     def _sizes(self, resolution: int) -> list[int]:
-        """The input's height of every group, and the head's, for images of this height and width."""
+        """Return the input's height of every group, and of the head, for images of this height and width."""
         strides = [self._settings.stem_stride, *(group.stride for group in self._groups)]
         if resolution < prod(strides):
             raise UserError(
@@ -337,5 +337,5 @@ def _choices(name: str, row: Row, family: ElasticFamily) -> list[Choice]:
 
 
 def _steps(least: float, greatest: float, step: float) -> tuple[float, ...]:
-    """(0.75, 4.5, 0.75) in full: 0.75, 1.5, ... 4.5."""
+    """Return all values of a range: (0.75, 4.5, 0.75) gives 0.75, 1.5, ... 4.5."""
     return tuple(least + step * number for number in range(round((greatest - least) / step) + 1))

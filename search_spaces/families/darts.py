@@ -1,7 +1,7 @@
 """DARTS's cells, as HM-NAS (section 4.1) and FTSO (section 4) search them.
 
-    A cell has seven nodes: 0 and 1 are what the last but one and the last cell give, 2 to 5 are each the sum of the
-    edges from all nodes before it, 14 in all, and the output is nodes 2 to 5 side by side.
+    A cell has seven nodes. Nodes 0 and 1 are the outputs of the last cell but one and of the last cell. Nodes 2 to 5
+    are each the sum of the edges from all earlier nodes, 14 edges in all. The output is nodes 2 to 5, concatenated.
 
     | network        | `darts`: CIFAR-10         | `darts-imagenet`                  |
     | -------------- | ------------------------- | --------------------------------- |
@@ -11,18 +11,18 @@
     | of stride 2    | L//3 and 2L//3 (from 0), where C doubles              ||
     | head           | global pooling, fully connected                       ||
 
-    | operation                  | what it is                                                     |
+    | operation                  | layers                                                         |
     | -------------------------- | -------------------------------------------------------------- |
     | sep_conv_3x3, sep_conv_5x5 | ReLU, depthwise, 1x1, batch norm, twice                        |
     | dil_conv_3x3, dil_conv_5x5 | ReLU, depthwise with dilation 2, 1x1, batch norm, once         |
     | max_pool_3x3, avg_pool_3x3 | pooling, batch norm without scale and shift                    |
     | skip_connect               | the identity; at stride 2 two shifted 1x1 convs, batch norm    |
-    | none                       | nothing: with it there are 8 operations                        |
+    | none                       | none; it is the eighth operation                               |
 
 HM-NAS takes any number of the seven operations on an edge, the same in all cells (`subset: true`, `cell_types: one`).
-DARTS and FTSO take one of eight, with choices of their own for the two reduction cells: `operations: 8`,
-`subset: false`, `cell_types: two`, 8 cells of C = 16 to search, 20 of C = 36 (`darts`) or 14 of C = 48
-(`darts-imagenet`) with `affine: true` to train. PC-DARTS and FTSO search with `partial: 4`.
+DARTS and FTSO take one of eight operations, and the two reduction cells have their own choices: `operations: 8`,
+`subset: false`, `cell_types: two`. They search 8 cells of C = 16, and train 20 cells of C = 36 (`darts`) or 14 of
+C = 48 (`darts-imagenet`) with `affine: true`. PC-DARTS and FTSO search with `partial: 4`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ OPERATIONS: dict[str, Operation] = {
     "dil_conv_5x5": SeparableConv(5, dilation=2),
 }
 NODES = 6
-"""Of a cell but its output: two inputs, four sums."""
+"""The nodes of a cell without its output: two inputs, four sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class DartsFamily(Family):
 
 
 class DartsSettings(BaseModel):
-    """The settings in full, in the types and ranges that they may have."""
+    """The settings of the space, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -160,7 +160,7 @@ class DartsSettings(BaseModel):
 
 
 class DartsSpace(CellSpace):
-    """Choices are named by the nodes of an edge: `node3.1`, of two types of cells `normal3.1` and `reduce3.1`."""
+    """Choices are named by the nodes of an edge: `node3.1`, or with two types of cells `normal3.1` and `reduce3.1`."""
 
     operations = OPERATIONS
 
@@ -195,8 +195,8 @@ class DartsSpace(CellSpace):
         settings = self._settings
         if settings.subset and NOTHING in settings.operations:
             raise UserError(
-                f"{self.name}: an edge that takes any number of operations can take no operation without {NOTHING!r}; "
-                "leave it out, or let edges take one operation by subset: false."
+                f"{self.name}: operations has {NOTHING!r}, which edges with any number of operations do not need; "
+                "leave it out, or set subset: false for edges with one operation."
             )
         if settings.cell_types == "two" and settings.cells < 3:
             raise UserError(f"{self.name}: {settings.cells} cells are of one type; use 3 or more, or cell_types: one.")
@@ -207,22 +207,23 @@ class DartsSpace(CellSpace):
             )
 
     def only(self, architecture: Architecture) -> Self:
-        """The space whose one architecture is this one; trained alone, it has all its channels."""
+        """Return the space whose only architecture is this one. Its stand-alone network has all channels."""
         fixed = super().only(architecture)
         fixed.partial = 1
         fixed.settings = {**self.settings, "partial": 1}
         return fixed
 
     def parse(self, text: str) -> Architecture:
-        """The architecture that `str()` wrote.
+        """Return the architecture that `str()` wrote.
 
         Raises:
-            UserError: as `SearchSpace.parse`; of cells of as many types as this space has not, it says so.
+            UserError: as `SearchSpace.parse`; also if the text has another number of types of cells than the space.
         """
         types = {len(self._edges): "one", 2 * len(self._edges): "two"}
-        given = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
-        if given != self._settings.cell_types:
-            raise UserError(f"This text has cells of {given} type{'s' * (given == 'two')}: set cell_types: {given}.")
+        number = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
+        if number != self._settings.cell_types:
+            noun = "types" if number == "two" else "type"
+            raise UserError(f"This text has cells of {number} {noun}: set cell_types: {number}.")
         return super().parse(text)
 
     def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
@@ -257,7 +258,10 @@ class DartsSpace(CellSpace):
         ]
 
     def _cell(self, before: Place, last: Place, channels: int, reduced: bool) -> CellLayout:
-        """A cell behind these two, which may differ in size: the output of the one before a reduction is halved."""
+        """Return the layout of a cell after these two outputs.
+
+        The outputs differ in size after a reduction; the larger is then halved.
+        """
         larger = before.out_size > last.out_size
         inputs = (
             PlacedOperation(
