@@ -1,4 +1,4 @@
-"""Finding spaces by name, and importing nothing heavy on the way."""
+"""Load spaces by name, and import nothing heavy for it."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def test_costs_refuse_images_that_are_too_small() -> None:
     ("name", "expected"),
     [("mine.yaml", True), ("a/b.yml", True), ("../mine.py", True), ("fbnet", False), ("fbnetv2-f++", False)],
 )
-def test_a_file_is_known_by_its_suffix(name: str, expected: bool) -> None:
+def test_a_suffix_marks_a_file(name: str, expected: bool) -> None:
     assert is_space_file(name) is expected
 
 

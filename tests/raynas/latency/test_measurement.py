@@ -214,7 +214,7 @@ def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
 
 
 def test_a_space_that_does_not_say_its_blocks_is_refused(space: SearchSpace) -> None:
-    with pytest.raises(UserError, match=r"nas-bench-macro does not say which blocks .* its class needs latency_blocks"):
+    with pytest.raises(UserError, match=r"nas-bench-macro does not define the blocks .* add the method latency_blocks"):
         SearchSpace.latency_blocks(space)
 
 

@@ -1,17 +1,18 @@
-"""Several choices a block: one path is the stand-alone network, a mixture of one architecture is its path."""
+"""Elastic spaces: one path is the stand-alone network, a mixture of one architecture is its path."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import search_spaces
 from search_spaces import Architecture, UserError
 from search_spaces.elastic.layers import ElasticConv, ElasticNorm
 from search_spaces.elastic.space import ElasticSpace
 from search_spaces.elastic.split_attention import SplitAttention
+from tests.support.small_spaces import images_for, one_hot, wake
 
 SMALL: dict[str, Any] = {"width": 0.25, "resolution": 32, "num_classes": 5}
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0"]
@@ -28,30 +29,8 @@ def space(request: pytest.FixtureRequest) -> ElasticSpace:
     return elastic_space(request.param)
 
 
-def images_for(space: ElasticSpace, count: int = 4) -> Tensor:
-    images = torch.randn(count, 3, space.resolution, space.resolution, generator=torch.Generator().manual_seed(5))
-    return images.to(memory_format=torch.channels_last)
-
-
-def wake(supernet: nn.Module) -> None:
-    """Give every block a say, and batch norm statistics that differ by channel."""
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.2, 0.2)
-            for statistic, low, high in ((module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 1.5)):
-                assert statistic is not None
-                nn.init.uniform_(statistic, low, high)
-
-
-def one_hot(space: ElasticSpace, architecture: Architecture) -> Tensor:
-    weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
-    weights[range(len(space.choices)), architecture.indices] = 1
-    return weights
-
-
 def architectures(space: ElasticSpace, seed: int, count: int = 3) -> list[Architecture]:
-    """Random ones, the first without skipped groups."""
+    """Draw architectures; the first has no skipped groups."""
     generator = np.random.default_rng(seed)
     drawn = [space.sample(generator) for _ in range(count)]
     deep = [
@@ -89,7 +68,7 @@ def test_a_mixture_of_one_architecture_is_its_path(space: ElasticSpace) -> None:
 
 
 def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() -> None:
-    """By hand, in a space of one row's block: its mixture of kernels 0 and 3, and of attention."""
+    """Compute by hand the block of one row, with a mixture of kernels 0 and 3, and of attention."""
     space = elastic_space("fbnetv2-f", stage_strides=[1] * 10)
     first = {choice.name: [choice.options[1 if choice.name.endswith("kernel") else 0]] for choice in space.choices}
     space = space.restrict({**first, "row3.kernel": ["k0", "k3"], "row3.attention": ["se0", "se1"]})
@@ -151,7 +130,7 @@ def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: Elast
 
 
 def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: ElasticSpace) -> None:
-    """The running mean over batches, from a reset, with `momentum=None`: what evaluation does."""
+    """Compute the running mean over batches, from a reset, with `momentum=None`, as evaluation does."""
     torch.manual_seed(2)
     supernet = space.supernet().eval()
     wake(supernet)
@@ -196,14 +175,14 @@ def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: Elast
     assert {tensor.data_ptr() for tensor in state.values()} <= {t.data_ptr() for t in alone.state_dict().values()}
 
 
-def test_a_pruned_option_says_so() -> None:
+def test_a_pruned_option_is_refused() -> None:
     space = elastic_space("fbnetv2-f").restrict({"row2.kernel": ["k3"]})
     architecture = elastic_space("fbnetv2-f").architecture([0] * 50)
     with pytest.raises(UserError, match=r"no k0 in row2\.kernel; it has k3"):
         space.supernet()(images_for(space), architecture)
 
 
-def test_what_shares_weights_and_state_keys() -> None:
+def test_shared_weights_and_state_keys() -> None:
     names = elastic_space("fbnetv2-f++").supernet().state_dict()
     assert "stem.0.weight" in names
     assert "head.classifier.bias" in names
@@ -250,7 +229,7 @@ def test_one_split_is_torchvisions_squeeze_and_excitation() -> None:
 
 
 def test_splits_are_weighed_against_each_other() -> None:
-    """By hand: equal scores give the mean of a channel's splits; a great bias picks one of them."""
+    """Equal scores give the mean of a channel's splits; a large bias picks one split."""
     attention = SplitAttention(3, 2)
     for parameter in attention.parameters():
         nn.init.zeros_(parameter)
@@ -262,7 +241,7 @@ def test_splits_are_weighed_against_each_other() -> None:
     torch.testing.assert_close(attention(features), features[:, 1::2])
 
 
-def test_sliced_layers_use_and_move_their_first_channels_alone() -> None:
+def test_elastic_layers_use_and_update_only_their_first_channels() -> None:
     conv, norm = ElasticConv(6, 8, 1, bias=False), ElasticNorm(8)
     features = torch.randn(4, 3, 5, 5)
     given = norm(conv(features, 2))
