@@ -58,8 +58,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One value for every choice. Two are equal if space and indices are; `str()` gives text that `SearchSpace.parse`
-    reads.
+    """One value for every choice. `str()` gives text that `SearchSpace.parse` reads.
+
+    Architectures are equal if their spaces and indices are equal.
     """
 
     space: str

@@ -39,8 +39,9 @@ class Costs(ABC):
         """Return for each resource the least and the greatest cost over the surviving options."""
 
     def extremes(self) -> Tensor:
-        """Return architectures at the bounds, if the bounds' architectures are known: option indices of shape
-        (architectures, choices).
+        """Return architectures at the bounds, if these are known.
+
+        Option indices of shape (architectures, choices).
         """
         return torch.empty(0, len(self.surviving), dtype=torch.int64)
 

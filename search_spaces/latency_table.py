@@ -114,12 +114,14 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: str | Path, table: str | None = None) -> Self:
-        """Read a table from a file: the project's CSV or YAML form, or a CSV file of several tables with a `table`
-        column.
+        """Read a table from a file.
 
-        A file of several tables has the columns table, op (Conv, expanded_conv, Conv_1, Logits; others are ignored),
-        in_h, in_c, out_h, out_c, expand (a ratio, or hidden channels), kernel, stride, se, mean_ms. `table` selects one
-        table.
+        The file has the project's CSV or YAML form, or it is a CSV file of several tables. The latter has the columns
+        table, op (Conv, expanded_conv, Conv_1, Logits; others are ignored), in_h, in_c, out_h, out_c, expand (a ratio,
+        or hidden channels), kernel, stride, se, mean_ms.
+
+        Args:
+            table: the table's name in a file of several tables.
 
         Raises:
             UserError: if the file cannot be read, a row is not understood, two rows have one key, or the file has no

@@ -174,9 +174,7 @@ class SearchSpace(ABC):
         """Return the network as a graph between feature maps: the parts that choices decide, and the fixed parts."""
 
     def specification(self) -> dict[str, Any]:
-        """Return plain JSON from which `search_spaces.from_specification` rebuilds exactly this space in another
-        process.
-        """
+        """Return plain JSON from which `from_specification` rebuilds exactly this space in another process."""
         restriction = {
             choice.name: [choice.options[index] for index in options]
             for choice, options in zip(self.choices, self.surviving, strict=True)
@@ -193,8 +191,9 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
-        """Build the stand-alone network of an architecture, which maps (N, 3, resolution, resolution) to (N,
-        num_classes).
+        """Build the stand-alone network of an architecture.
+
+        It maps images (N, 3, resolution, resolution) to logits (N, num_classes).
         """
 
     @abstractmethod

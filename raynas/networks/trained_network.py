@@ -112,8 +112,8 @@ def build(what: str | Path, *, features_only: bool = False, **settings: Any) -> 
 
     Args:
         what: a run folder, of which it is the most accurate network that was trained alone; or an architecture's text.
-        features_only: feature maps by name instead of logits (`search_spaces.feature_maps.Features`), for detection and
-            segmentation heads.
+        features_only: feature maps by name instead of logits (`search_spaces.feature_maps.FeatureMaps`), for
+            detection and segmentation heads.
         settings: of the space, such as `width` and `num_classes`, where `what` is a text.
 
     Raises:

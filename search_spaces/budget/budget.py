@@ -102,8 +102,9 @@ class Budget(RootModel[dict[str, Limit]]):
         return excess
 
     def check(self, costs: Costs) -> None:
-        """Check that an architecture of the space meets all limits: exactly, if costs are a table, and by search
-        otherwise.
+        """Check that an architecture of the space meets all limits.
+
+        The check is exact if costs are a table, and a search otherwise.
 
         Raises:
             UserError: if no such architecture exists, or the search finds none; or if a limit is empty or its resource
@@ -127,7 +128,7 @@ class Budget(RootModel[dict[str, Limit]]):
                         raise UserError(feasibility.explain(part))
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
-        """Return an architecture that meets the budget, another for each draw; None if none is found."""
+        """Return an architecture that meets the budget; None if none is found. Each draw gives another architecture."""
         indices = feasibility_of(costs).find(self._windows(), generator)
         return None if indices is None else space.architecture(indices)
 

@@ -36,7 +36,11 @@ class Feasibility(ABC):
     def find(
         self, windows: Mapping[str, Window], generator: np.random.Generator | None = None
     ) -> tuple[int, ...] | None:
-        """Return an architecture within the windows, with a generator another for each draw; None if none is found."""
+        """Return an architecture within the windows; None if none is found.
+
+        Args:
+            generator: draws another architecture at each call.
+        """
 
     @abstractmethod
     def explain(self, windows: Mapping[str, Window]) -> str:
@@ -44,7 +48,7 @@ class Feasibility(ABC):
 
     @abstractmethod
     def possible_costs(self, resource: str, others: Mapping[str, Window]) -> str:
-        """Return a clause about the possible costs in the resource, if the other windows are met."""
+        """Return a clause about the resource's possible costs, if the other windows are met."""
 
 
 def feasibility_of(costs: Costs) -> Feasibility:

@@ -80,8 +80,10 @@ def _solve(
     gap: float,
     widen: int,
 ) -> tuple[int, ...] | None:
-    """Do `find_architecture` up to the solver's tolerance, in windows made slightly wider (+1) or narrower (-1) than
-    that.
+    """Do `find_architecture` up to the solver's tolerance.
+
+    Args:
+        widen: whether the windows are slightly wider (+1) or narrower (-1) than the tolerance.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # takes a third of a second; actors do not need it
 

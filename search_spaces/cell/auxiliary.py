@@ -12,10 +12,10 @@ _HIDDEN = (128, 768)
 
 
 def auxiliary_head(channels: int, size: int, num_classes: int, norm: bool) -> nn.Module:
-    """Build a head from features (N, channels, size, size) to logits: pooling to 2x2 pixels, two convolutions, a linear
-    layer.
+    """Build a head from features (N, channels, size, size) to logits.
 
-    For 8 pixels (CIFAR-10) and 7 pixels (ImageNet) it is DARTS's: 5x5 windows at stride 3 or 2.
+    It pools to 2x2 pixels, then has two convolutions and a linear layer. For 8 pixels (CIFAR-10) and 7 pixels
+    (ImageNet) it is DARTS's: 5x5 windows at stride 3 or 2.
 
     Args:
         norm: whether the second convolution has a batch norm. DARTS's has one for CIFAR-10 and none for ImageNet.

@@ -30,8 +30,7 @@ _EDGE = re.compile(rf"(?P<operations>\w+\*{_NUMBER}(?:\+\w+\*{_NUMBER})*)@(?P<ed
 
 @dataclass(frozen=True)
 class Genotype:
-    """The rest of a mixture after the search (HM-NAS equations 1 to 4). `str()` gives the text that parses back,
-    exactly.
+    """The rest of a mixture after the search (HM-NAS equations 1 to 4). `str()` gives text that parses back exactly.
 
     Attributes:
         space: a space whose edges take any number of operations.
@@ -66,9 +65,7 @@ class Genotype:
         return torch.tensor(self.operations) * torch.tensor(self.edges)[:, None]
 
     def network(self, num_classes: int | None = None) -> CellNetwork:
-        """Build the compact network, without the removed parts. It loads `CellSpace.network_state` of a supernet's
-        state.
-        """
+        """Build the compact network, without the removed parts. It loads the result of `CellSpace.network_state`."""
         return self.space.network(self.architecture, num_classes, self.weights)
 
     def __str__(self) -> str:

@@ -106,9 +106,7 @@ class SeparableConv(Operation):
 
 @dataclass(frozen=True)
 class Pooling(Operation):
-    """3x3 pooling: the maximum or the mean of the pixels inside the image. DARTS adds a batch norm that is never
-    affine.
-    """
+    """3x3 pooling: the maximum or the mean of the pixels inside the image. DARTS adds a batch norm, never affine."""
 
     greatest: bool = False
     norm: bool = False

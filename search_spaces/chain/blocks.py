@@ -149,8 +149,7 @@ class MBConv(Block):
 
 @dataclass(frozen=True)
 class Basic(Block):
-    """ResNet's basic block for CIFAR, `basic{kernel}`: two convolutions, and the input added before the last
-    activation.
+    """ResNet's basic block for CIFAR, `basic{kernel}`: two convolutions, with a shortcut before the last activation.
 
     If the shape changes, the shortcut takes the input's pixels at the stride, and zeros as the missing channels (option
     A).

@@ -88,9 +88,7 @@ def pointwise_cost(
 
 
 def squeeze_cost(channels: int, squeezed: int) -> LayerCost:
-    """Return the cost of squeeze-and-excitation: two 1x1 convolutions with bias on the pooled channels, two
-    activations.
-    """
+    """Return the cost of squeeze-and-excitation: two 1x1 convolutions with bias on pooled channels, two activations."""
     weights, biases = 2 * channels * squeezed, channels + squeezed
     return LayerCost(weights, weights + biases, activations=biases)
 

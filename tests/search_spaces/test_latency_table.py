@@ -155,9 +155,7 @@ def measured(shared: Path) -> Path:
 
 
 def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None:
-    """The table covers the basic space with 24 channels in its second stage; the milliseconds are copied from it by
-    hand.
-    """
+    """The table covers the basic space with 24 channels in its second stage. Its milliseconds were copied by hand."""
     space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
     costs = space.costs(latency=LatencyTable.read(measured, PROXYLESS))
     proxyless_mobile = space.parse(
