@@ -89,14 +89,14 @@ class Mixed(nn.Module):
         return self.supernet.mixed(images, weights)
 
 
-def through(module: nn.Module, state: State, gate: Tensor | None = None) -> State:
+def run_module(module: nn.Module, state: State, gate: Tensor | None = None) -> State:
     """Run a module on a state of one feature map, and multiply the output by the gate, if there is one."""
     (features,) = state
     output = module(features)
-    return (output if gate is None else gated(output, gate),)
+    return (output if gate is None else apply_gate(output, gate),)
 
 
-def gated(features: Tensor, gate: Tensor) -> Tensor:
+def apply_gate(features: Tensor, gate: Tensor) -> Tensor:
     """Return features times a gate, a scalar that is not 0.
 
     The product needs no extra activation memory: only its result is kept, which the next layer keeps anyway.

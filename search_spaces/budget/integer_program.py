@@ -83,7 +83,7 @@ def _solve(
     """Do `find_architecture` up to the solver's tolerance.
 
     Args:
-        widen: whether the windows are slightly wider (+1) or narrower (-1) than the tolerance.
+        widen: +1 widens the windows by slightly more than the tolerance, -1 narrows them.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # takes a third of a second; actors do not need it
 

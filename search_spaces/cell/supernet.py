@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.auxiliary import DropPath
 from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout
-from search_spaces.cell.partial_channels import joined, parted
+from search_spaces.cell.partial_channels import join_channels, split_channels
 from search_spaces.errors import UserError
 from search_spaces.supernet import Segment, State, Supernet
 
@@ -175,9 +175,9 @@ class CellSupernet(Cells, Supernet):
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
             if not taken[choice]:
                 return None
-            through, by = parted(features, self.partial)
-            output = _sum([self._operation(choice, operations, name)(through) for name in taken[choice]])
-            output = output if by is None else joined(output, by, self.partial)
+            active, passed = split_channels(features, self.partial)
+            output = _sum([self._operation(choice, operations, name)(active) for name in taken[choice]])
+            output = output if passed is None else join_channels(output, passed, self.partial)
             return output if gates is None else output * gates[choice]
 
         segments, cell = [], 0
@@ -231,11 +231,11 @@ class CellSupernet(Cells, Supernet):
 
         def run_edge(choice: int, operations: nn.ModuleDict, features: Tensor) -> Tensor | None:
             columns = [(self.choices[choice].options.index(name), run) for name, run in operations.items()]
-            through, by = parted(features, self.partial)
-            outputs = [run(through) * weights[choice, i] for i, run in columns if not left_out[choice][i]]
-            if by is None or not outputs:
+            active, passed = split_channels(features, self.partial)
+            outputs = [run(active) * weights[choice, i] for i, run in columns if not left_out[choice][i]]
+            if passed is None or not outputs:
                 return _sum(outputs) if outputs else None
-            return joined(_sum(outputs), by * weights[choice].sum(), self.partial)
+            return join_channels(_sum(outputs), passed * weights[choice].sum(), self.partial)
 
         return self.run(images, run_edge)
 

@@ -52,14 +52,14 @@ class Style:
     def activation_layer(self) -> type[nn.Module]:
         return ACTIVATIONS[self.activation]
 
-    def squeezed(self, in_channels: int, hidden: int) -> int:
+    def squeezed_channels(self, in_channels: int, hidden: int) -> int:
         """Return the channels between the two layers of a squeeze-and-excitation."""
         return max(1, in_channels // 4) if self.squeeze == "input" else multiple_of_8(hidden // 4)
 
     def squeeze_excitation(self, in_channels: int, hidden: int) -> nn.Module:
         from torchvision.ops import SqueezeExcitation  # takes two seconds to import; costs need no modules
 
-        squeezed = self.squeezed(in_channels, hidden)
+        squeezed = self.squeezed_channels(in_channels, hidden)
         if self.squeeze == "input":
             return cast(nn.Module, SqueezeExcitation(hidden, squeezed, self.activation_layer, nn.Sigmoid))
         return cast(nn.Module, SqueezeExcitation(hidden, squeezed, nn.ReLU, nn.Hardsigmoid))
@@ -120,7 +120,7 @@ class MBConv(Block):
         cost += pointwise_cost(hidden, place.out_channels, place.out_size, self.groups)
         if self._expands(style):
             cost += pointwise_cost(place.in_channels, hidden, place.size, self.groups, activation=True)
-        return cost + squeeze_cost(hidden, style.squeezed(place.in_channels, hidden)) if self.se else cost
+        return cost + squeeze_cost(hidden, style.squeezed_channels(place.in_channels, hidden)) if self.se else cost
 
     def latency_key(self, place: Place, style: Style) -> LatencyKey:
         op = "mbconv-expand" if self.expansion == 1 and self._expands(style) else "mbconv"

@@ -272,13 +272,13 @@ class ChainSpace(SearchSpace):
                     for (blocks, place, style), kept in zip(layers, self.surviving, strict=True)
                 ]
             )
-            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed()))
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed_layers()))
         return TableCosts(self.name, self.surviving, table, fixed)
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
         stem, *places = self._places(self.resolution)
         timed = {_stem_key(stem): TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size))}
-        timed |= self._head(places[-1], None).timed()
+        timed |= self._head(places[-1], None).timed_layers()
         for position, (surviving, place) in enumerate(zip(self.surviving, places, strict=True)):
             for option in surviving:
                 key = self._blocks[position][option].latency_key(place, self._styles[position])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.errors import UserError
 from search_spaces.layers.convolutions import Residual
-from search_spaces.supernet import Segment, Supernet, through
+from search_spaces.supernet import Segment, Supernet, run_module
 
 
 class ChainSupernet(Supernet):
@@ -52,11 +52,11 @@ class ChainSupernet(Supernet):
     def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """Return the stem, one block for each choice, and the head."""
         block_gates = [None] * len(self.choices) if gates is None else list(gates)
-        segments = [Segment(None, partial(through, self.stem), [self.stem])]
+        segments = [Segment(None, partial(run_module, self.stem), [self.stem])]
         for position, (option, gate) in enumerate(zip(architecture.indices, block_gates, strict=True)):
             block = self.block(position, option)
-            segments.append(Segment(option, partial(through, block, gate=gate), [block]))
-        return [*segments, Segment(None, partial(through, self.head), [self.head])]
+            segments.append(Segment(option, partial(run_module, block, gate=gate), [block]))
+        return [*segments, Segment(None, partial(run_module, self.head), [self.head])]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]

@@ -90,7 +90,7 @@ def by_group(items: Sequence[Item]) -> list[Sequence[Item]]:
     return [items[start : start + len(VARIABLES)] for start in range(0, len(items), len(VARIABLES))]
 
 
-def identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[int]) -> list[int]:
+def move_identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[int]) -> list[int]:
     """Return the same network's option indices with identities after the other groups of equal neighbours.
 
     An identity is a skipped group of stride 1 that keeps its channels. Choices without effect in a skipped group become

@@ -49,7 +49,7 @@ class Blocks(NamedTuple):
             yield taken, Place(in_channels, taken.channels, self.stride, self.size)
 
 
-def blocks_of(group: Group, in_channels: Sequence[int], size: int) -> list[Blocks]:
+def split_group(group: Group, in_channels: Sequence[int], size: int) -> list[Blocks]:
     """Return the first block of a group and the other blocks.
 
     Args:
@@ -110,17 +110,17 @@ def group_latency(
         UserError: if the table lacks a row that is needed. It names the row.
     """
     total = torch.zeros(1, dtype=torch.float64)
-    for blocks in blocks_of(group, in_channels, size):
+    for blocks in split_group(group, in_channels, size):
         latency_ms = _latency_ms(group, blocks, table)
         arriving = [0] if None in blocks.in_channels else kept[0]
         if np.isnan(latency_ms[np.ix_(arriving, *kept[1:])]).any():
-            for key in timed_blocks(of_kinds(group, *kept[1:4]), blocks):
+            for key in timed_blocks(keep_kinds(group, *kept[1:4]), blocks):
                 table.latency_ms(key)
         total = total + blocks.repeats * torch.from_numpy(latency_ms)
     return total
 
 
-def of_kinds(group: Group, kernels: Sequence[int], activations: Sequence[int], splits: Sequence[int]) -> Group:
+def keep_kinds(group: Group, kernels: Sequence[int], activations: Sequence[int], splits: Sequence[int]) -> Group:
     """Return the group with only these kernels, activations and splits. Its ranges stay whole, like the tables'."""
     return group.keep([kernels, activations, splits, range(len(group.expansions)), range(len(group.channels))])
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.costs import ElasticCosts, group_cost
-from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, identities_last
-from search_spaces.elastic.latency import blocks_of, group_latency, of_kinds, timed_blocks
+from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, move_identities_last
+from search_spaces.elastic.latency import group_latency, keep_kinds, split_group, timed_blocks
 from search_spaces.elastic.layers import ElasticConv
 from search_spaces.elastic.network import build_block, network_state
 from search_spaces.elastic.supernet import ElasticSupernet
@@ -199,7 +199,7 @@ class ElasticSpace(SearchSpace):
         Choices without effect in a skipped group take their first options. Groups are equal if they are a row's blocks
         in a fine space, or rows with the same options and number of blocks.
         """
-        indices = tuple(identities_last(self._groups, self._stem_channels, architecture.indices))
+        indices = tuple(move_identities_last(self._groups, self._stem_channels, architecture.indices))
         return Architecture(self.name, indices, self._text(indices))
 
     def costs(
@@ -239,7 +239,7 @@ class ElasticSpace(SearchSpace):
                 stem,
                 *(
                     latency.option_ms(key, i in arrived)
-                    for key in self._head(channels, resolution, num_classes).timed()
+                    for key in self._head(channels, resolution, num_classes).timed_layers()
                 ),
             ]
             for i, channels in enumerate(arriving)
@@ -254,11 +254,11 @@ class ElasticSpace(SearchSpace):
         for group, kept, size in zip(
             self._groups, by_group(self.surviving), self._sizes(self.resolution), strict=False
         ):
-            for blocks in blocks_of(group, arriving, size):
-                timed = timed_blocks(of_kinds(group, *kept[:3]), blocks) | timed
+            for blocks in split_group(group, arriving, size):
+                timed = timed_blocks(keep_kinds(group, *kept[:3]), blocks) | timed
             arriving = group.channels
         for option in self.surviving[-1]:
-            timed |= self._head(arriving[option], self.resolution, None).timed()
+            timed |= self._head(arriving[option], self.resolution, None).timed_layers()
         return timed
 
     def _stem_key(self, resolution: int) -> LatencyKey:

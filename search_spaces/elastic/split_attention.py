@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from search_spaces.elastic.layers import ElasticConv
 
 
-def squeezed(channels: int) -> int:
+def squeezed_channels(channels: int) -> int:
     """Return the channels between the two layers of attention: a quarter of its input channels."""
     return max(1, channels // 4)
 
@@ -41,8 +41,8 @@ class SplitAttention(nn.Module):
     def __init__(self, channels: int, splits: int) -> None:
         super().__init__()
         self.splits = splits
-        self.squeeze = ElasticConv(channels, squeezed(channels), 1)
-        self.excite = ElasticConv(squeezed(channels), channels * splits, 1)
+        self.squeeze = ElasticConv(channels, squeezed_channels(channels), 1)
+        self.excite = ElasticConv(squeezed_channels(channels), channels * splits, 1)
 
     def forward(self, features: Tensor, squeezed_mask: Tensor | None = None) -> Tensor:
         """Weigh and add the splits.
@@ -53,7 +53,7 @@ class SplitAttention(nn.Module):
         images, wide, height, breadth = features.shape
         channels = wide // self.splits
         pooled = features.mean(dim=(2, 3)).view(images, channels, self.splits).sum(dim=2)
-        narrow = F.relu(self.squeeze(pooled[:, :, None, None], squeezed(channels)))
+        narrow = F.relu(self.squeeze(pooled[:, :, None, None], squeezed_channels(channels)))
         if squeezed_mask is not None:
             narrow = narrow * squeezed_mask[:, None, None]
         scores = cast(Tensor, self.excite(narrow, wide))

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.groups import Group, Variables, by_group
 from search_spaces.elastic.layers import ElasticConv, ElasticConvNorm, ElasticNorm, LoadHook, cut_loaded_weights
-from search_spaces.elastic.split_attention import SplitAttention, squeezed
+from search_spaces.elastic.split_attention import SplitAttention, squeezed_channels
 from search_spaces.errors import UserError
 from search_spaces.layers.initialise import initialise
-from search_spaces.supernet import Segment, State, Supernet, gated, through
+from search_spaces.supernet import Segment, State, Supernet, apply_gate, run_module
 
 Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "swish": F.silu}
@@ -134,7 +134,7 @@ class ElasticBlock(nn.Module):
         output_mask = _mask(self.group.channels, channels, widest)[:, None, None]
         masks = Masks(
             _mask(self.hidden, hidden_shares, hidden),
-            _mask([squeezed(narrow) for narrow in self.hidden], hidden_shares, squeezed(hidden)),
+            _mask([squeezed_channels(narrow) for narrow in self.hidden], hidden_shares, squeezed_channels(hidden)),
         )
 
         def activation(before: Tensor) -> Tensor:
@@ -222,12 +222,12 @@ class ElasticSupernet(Supernet):
     def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """Return the stem, each block, the head. The gate of a group's blocks is the product of its choices' gates."""
         products = [None] * len(self.groups) if gates is None else list(gates.view(len(self.groups), -1).prod(dim=1))
-        segments, channels = [Segment(None, partial(through, self.stem), [self.stem])], self.stem_channels
+        segments, channels = [Segment(None, partial(run_module, self.stem), [self.stem])], self.stem_channels
         for blocks, taken, gate in zip(self._blocks(), self._taken(architecture), products, strict=True):
             for block in blocks:
                 segments.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
                 channels = taken.channels
-        return [*segments, Segment(None, partial(through, self.head), [self.head])]
+        return [*segments, Segment(None, partial(run_module, self.head), [self.head])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         """Run the mixture, with masks for channels and expansions.
@@ -276,7 +276,7 @@ class ElasticSupernet(Supernet):
 def _run(block: ElasticBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
     (features,) = state
     output = block(features, taken)
-    return (output if gate is None else gated(output, gate),)
+    return (output if gate is None else apply_gate(output, gate),)
 
 
 def _mask(lengths: Sequence[int], weights: Tensor, channels: int) -> Tensor:

@@ -48,7 +48,7 @@ class Head:
     def build(self) -> nn.Sequential:
         return nn.Sequential(OrderedDict(**self._pooling(), **self._linear(), **self._classifier()))
 
-    def timed(self) -> dict[LatencyKey, TimedBlock]:
+    def timed_layers(self) -> dict[LatencyKey, TimedBlock]:
         """Return the parts to measure: the convolution with the pooling after it, and each linear layer."""
         conv = "head" if self.conv_channels else "pool"
         parts = {

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import SearchSpace, UserError, from_specification
-from search_spaces.cell.partial_channels import joined, parted
+from search_spaces.cell.partial_channels import join_channels, split_channels
 from search_spaces.cell.supernet import Cell, CellSupernet
 
 SEARCH: dict[str, Any] = {"cells": 8, "channels": 16, "subset": False, "cell_types": "two"}
@@ -39,14 +39,14 @@ def test_a_forward_pass_of_the_supernet_has_the_expected_cost(operations: Any, p
 @pytest.mark.parametrize("stride", [1, 2])
 def test_channels_are_parted_joined_and_shuffled(stride: int) -> None:
     features = torch.randn(2, 8, 5, 5)
-    through, by = parted(features, 4)
-    assert by is not None
-    assert torch.equal(torch.cat([through, by], dim=1), features)
-    assert through.shape[1] == 2
-    strided = functional.avg_pool2d(through, 3, stride, padding=1)
-    beside = by if stride == 1 else functional.max_pool2d(functional.pad(by, (0, 1, 0, 1), value=-9), 2)
+    active, passed = split_channels(features, 4)
+    assert passed is not None
+    assert torch.equal(torch.cat([active, passed], dim=1), features)
+    assert active.shape[1] == 2
+    strided = functional.avg_pool2d(active, 3, stride, padding=1)
+    beside = passed if stride == 1 else functional.max_pool2d(functional.pad(passed, (0, 1, 0, 1), value=-9), 2)
     expected = functional.channel_shuffle(torch.cat([strided, beside], dim=1), 4)
-    torch.testing.assert_close(joined(strided, by, 4), expected)
+    torch.testing.assert_close(join_channels(strided, passed, 4), expected)
 
 
 def test_in_a_mixture_channels_that_pass_by_have_the_edges_weight() -> None:
@@ -67,8 +67,8 @@ def test_in_a_mixture_channels_that_pass_by_have_the_edges_weight() -> None:
     stem = supernet.stem[0](images)
     node = cell.inputs[0](stem)
     pooled = functional.max_pool2d(node[:, :2], 3, 1, 1) / (1 + 1e-5) ** 0.5  # initial batch norm
-    through = 0.3 * node[:, :2] + 0.2 * pooled
-    expected = functional.channel_shuffle(torch.cat([through, 0.6 * node[:, 2:]], dim=1), 4)
+    active = 0.3 * node[:, :2] + 0.2 * pooled
+    expected = functional.channel_shuffle(torch.cat([active, 0.6 * node[:, 2:]], dim=1), 4)
     torch.testing.assert_close(seen[0][:, :8], expected)
 
 
