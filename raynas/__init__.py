@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from search_spaces.lazy_imports import lazy_names
+from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import build
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = metadata.version("raynas")
 __all__ = ["Outcome", "UserError", "build", "load", "run"]
 
-__getattr__ = lazy_names(
+__getattr__ = import_lazily(
     __name__,
     {
         "Outcome": "raynas.results.outcome",

@@ -5,7 +5,7 @@ The package imports neither torch nor numpy. A name's module is imported when th
 
 from typing import TYPE_CHECKING
 
-from search_spaces.lazy_imports import lazy_names
+from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture, Choice
@@ -34,7 +34,7 @@ __all__ = [
     "published_names",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = import_lazily(
     __name__,
     {
         "Architecture": "search_spaces.architecture",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
-def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
+def import_lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """Return a package's `__getattr__`, which imports the module of a name when the name is first used.
 
     Args:

@@ -186,5 +186,5 @@ def test_in_a_supernet_isomorphic_architectures_have_other_weights_and_other_out
     )
     assert space.canonical(first) == space.canonical(second)
     with torch.no_grad():
-        outputs = [supernet.eval()(images_for(space), one) for one in (first, second)]
+        outputs = [supernet.eval()(images_for(space), architecture) for architecture in (first, second)]
     assert (outputs[0] - outputs[1]).abs().max() > 1e-3

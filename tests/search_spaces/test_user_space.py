@@ -190,7 +190,7 @@ class Mine(ChainSpace):
 
 
 def space(num_classes: int = 5):
-    print("printed while it is made")
+    print("printed during the build")
     stage = Stage(channels=8, repeats=1, stride=1, first=("k3e3", "skip"))
     family = ChainFamily(name="own", stages=(stage,), stem_channels=8, stem_stride=1, resolution=8, num_classes=5)
     return Mine(family, family(num_classes=num_classes)._settings)

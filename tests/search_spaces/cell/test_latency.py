@@ -36,7 +36,7 @@ OPS = {
 INPUTS = {"_FactorizedReduce": ("factorized-reduce", 1), "_ResidualReduction": ("residual-reduction", 3)}
 
 
-@pytest.fixture(params=SPACES, ids=lambda one: one[0])
+@pytest.fixture(params=SPACES, ids=lambda parameter: parameter[0])
 def space(request: pytest.FixtureRequest) -> CellSpace:
     return cells(*request.param)
 
@@ -90,7 +90,7 @@ def test_latency_is_the_sum_over_the_networks_parts(space: CellSpace) -> None:
     generator = np.random.default_rng(0)
     architectures = [space.sample(generator) for _ in range(12)]
     summed = space.costs(latency=table).cost(architectures)["latency_ms"]
-    by_hand = [sum(table.entries_ms[key] for key in run(space, one)) for one in architectures]
+    by_hand = [sum(table.entries_ms[key] for key in run(space, architecture)) for architecture in architectures]
     assert summed.tolist() == pytest.approx(by_hand, rel=1e-12)
     assert summed.dtype == torch.float64
 
@@ -102,7 +102,7 @@ def test_a_missing_row_is_named_unless_its_option_is_pruned(space: CellSpace) ->
     needed = pruned.latency_blocks().keys()
     assert needed < table.entries_ms.keys()
     for key in table.entries_ms:
-        rest = LatencyTable({one: ms for one, ms in table.entries_ms.items() if one != key}, "The rest")
+        rest = LatencyTable({other: ms for other, ms in table.entries_ms.items() if other != key}, "The rest")
         with pytest.raises(UserError, match="The rest has no latency for") as refused:
             space.costs(latency=rest)
         assert str(key) in str(refused.value)

@@ -311,10 +311,10 @@ def test_the_least_sum_agrees_with_all_architectures_even_if_equal_edges_have_ot
         exact = find_architecture(costs, {"macs": window}, objective, grouped=False)
         assert exact == every[int(np.flatnonzero((sums == least) & (macs >= window[0]))[0])]
         for gap in (0.3, 0.05):
-            found = find_architecture(costs, {"macs": window}, objective, gap=gap, grouped=False)
-            assert found is not None
-            assert macs[every.index(found)] >= window[0]
-            assert sums[every.index(found)] * (1 - gap) <= least + 1e-9
+            indices = find_architecture(costs, {"macs": window}, objective, gap=gap, grouped=False)
+            assert indices is not None
+            assert macs[every.index(indices)] >= window[0]
+            assert sums[every.index(indices)] * (1 - gap) <= least + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -331,9 +331,9 @@ def test_examples_of_a_budget_vary(limits: dict[str, Any]) -> None:
     budget = Budget.model_validate(limits)
     generator = np.random.default_rng(0)
     examples = [budget.example(space, costs, generator) for _ in range(8)]
-    found = [example for example in examples if example is not None]
-    assert len(set(found)) == 8
-    assert budget.met(costs.cost(found)).all()
+    architectures = [example for example in examples if example is not None]
+    assert len(set(architectures)) == 8
+    assert budget.met(costs.cost(architectures)).all()
 
 
 def test_no_edge_of_a_cell_is_vital(space: CellSpace) -> None:
@@ -362,11 +362,11 @@ def test_only_leaves_one_architecture_for_any_subsets() -> None:
     architecture = sparse(space, np.random.default_rng(0))
     only = space.only(architecture)
     again = search_spaces.from_specification(only.specification())
-    for one in (only, again):
-        assert one.size() == 1
-        assert one.sample(np.random.default_rng(1)) == architecture
-        assert architecture in one
-        assert space.sample(np.random.default_rng(1)) not in one
+    for part in (only, again):
+        assert part.size() == 1
+        assert part.sample(np.random.default_rng(1)) == architecture
+        assert architecture in part
+        assert space.sample(np.random.default_rng(1)) not in part
     assert again.specification() == only.specification()
     assert only.supernet().state_dict().keys() == space.network(architecture).state_dict().keys()
 

@@ -66,11 +66,11 @@ def test_unknown_words_of_a_style_are_refused() -> None:
 
 def count_activations(module: nn.Module) -> list[int]:
     """Return a list that collects the number of output elements of each activation function when the module runs."""
-    given: list[int] = []
+    counts: list[int] = []
     for part in module.modules():
         if isinstance(part, (*ACTIVATIONS.values(), nn.Sigmoid, nn.Hardsigmoid)):
-            part.register_forward_hook(lambda _module, _inputs, output: given.append(output.numel()))
-    return given
+            part.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
+    return counts
 
 
 @pytest.mark.parametrize("style", [RELU6, HOURNAS, MOBILENET_V3])

@@ -22,7 +22,7 @@ def test_costs_equal_what_torch_counts(name: str, count: int) -> None:
     architectures = [space.sample(generator) for _ in range(count)]
     cost = space.costs().cost(architectures)
     assert cost["macs"].dtype == cost["params"].dtype == torch.int64
-    assert [torch_counts(space, one) for one in architectures] == list(
+    assert [torch_counts(space, architecture) for architecture in architectures] == list(
         zip(cost["macs"].tolist(), cost["params"].tolist(), strict=True)
     )
 

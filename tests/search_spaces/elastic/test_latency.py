@@ -78,7 +78,9 @@ def test_a_table_of_all_blocks_is_summed_exactly(name: str, count: int) -> None:
     space = search_spaces.load(name, width=0.5, resolution=45, num_classes=7)
     generator = np.random.default_rng(0)
     with torch.device("meta"):
-        networks = {one: run(space, one) for one in (space.sample(generator) for _ in range(count))}
+        networks = {
+            architecture: run(space, architecture) for architecture in (space.sample(generator) for _ in range(count))
+        }
     table = table_of(networks, space)
     assert len(table.entries_ms) > len(space.latency_blocks())
     summed = space.costs(latency=table).cost(list(networks))["latency_ms"]
@@ -153,7 +155,7 @@ def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
     space = small_elastic_space()
     rows = measured(space).entries_ms
     for key in rows.keys() - {LatencyKey("skip", 16, 8, 8, 1, 0, 1)}:  # the identity has no row
-        rest = LatencyTable({one: ms for one, ms in rows.items() if one != key}, "The rest")
+        rest = LatencyTable({other: ms for other, ms in rows.items() if other != key}, "The rest")
         with pytest.raises(UserError, match="The rest has no latency for") as refused:
             space.costs(latency=rest)
         assert str(key) in str(refused.value)
@@ -167,8 +169,8 @@ def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
     assert len(few.entries_ms) < len(table.entries_ms)
     sampled = [pruned.sample(np.random.default_rng(seed)) for seed in range(20)]
     expected = space.costs(latency=table).cost(sampled)["latency_ms"].tolist()
-    for one in (table, few):
-        assert pruned.costs(latency=one).cost(sampled)["latency_ms"].tolist() == expected
+    for latency in (table, few):
+        assert pruned.costs(latency=latency).cost(sampled)["latency_ms"].tolist() == expected
     with pytest.raises(UserError, match="has no latency for skip, input 16x16, channels 8 to 16"):
         space.costs(latency=few)
 

@@ -81,7 +81,7 @@ def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() 
     block = supernet._blocks()[2][0]
     features = torch.randn(2, 4, 8, 8)
     taken = [block.group.take([k, 0, a, 0, 0]) for k, a in ((0, 0), (1, 0), (1, 1))]
-    skip, plain, squeezed = (block(features, one) for one in taken)
+    skip, plain, squeezed = (block(features, variables) for variables in taken)
     mix = [row[list(kept)] for row, kept in zip(weights[10:15], space.surviving[10:15], strict=True)]
     torch.testing.assert_close(
         block.mixed(features, torch.ones(1), mix), 0.3 * skip + 0.7 * (0.4 * plain + 0.6 * squeezed)
@@ -244,9 +244,9 @@ def test_splits_are_weighed_against_each_other() -> None:
 def test_elastic_layers_use_and_update_only_their_first_channels() -> None:
     conv, norm = ElasticConv(6, 8, 1, bias=False), ElasticNorm(8)
     features = torch.randn(4, 3, 5, 5)
-    given = norm(conv(features, 2))
+    output = norm(conv(features, 2))
     expected = torch.einsum("oi,nihw->nohw", conv.weight[:2, :3, 0, 0], features)
     assert norm.running_mean is not None
     torch.testing.assert_close(norm.running_mean[:2], 0.1 * expected.mean(dim=(0, 2, 3)))
     assert (norm.running_mean[2:] == 0).all()
-    torch.testing.assert_close(given, nn.functional.batch_norm(expected, None, None, training=True))
+    torch.testing.assert_close(output, nn.functional.batch_norm(expected, None, None, training=True))

@@ -115,17 +115,17 @@ def test_evaluation_networks_have_the_printed_parameters(
 
 def output_elements(network: nn.Module, kind: type[nn.Module]) -> int:
     """Count the output elements of all layers of a kind, for one image of ImageNet's size."""
-    given = 0
+    elements = 0
 
     def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal given
-        given += output.numel()
+        nonlocal elements
+        elements += output.numel()
 
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, kind)]
     network.eval()(torch.empty(1, 3, 224, 224, device="meta"))
     for handle in handles:
         handle.remove()
-    return given
+    return elements
 
 
 def test_sizes() -> None:

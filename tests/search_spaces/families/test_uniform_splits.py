@@ -17,7 +17,7 @@ def test_attention_gets_the_splits_and_nothing_else_changes() -> None:
     architecture = space.sample(np.random.default_rng(0))
     target, derived = with_uniform_splits(space, architecture, 4)
     assert target.name == "fbnetv2-f++"
-    before, after = (str(one).partition(": ")[2].split() for one in (architecture, derived))
+    before, after = (str(text).partition(": ")[2].split() for text in (architecture, derived))
     changed = {(old, new) for old, new in zip(before, after, strict=True) if old != new}
     assert changed == {("se0", "s0"), ("se1", "s4")}
     assert with_uniform_splits(target, derived, 2)[1] == with_uniform_splits(space, architecture, 2)[1]
