@@ -52,7 +52,7 @@ def test_costs_are_those_of_the_network(splits: int) -> None:
 def test_other_spaces_and_splits_are_refused() -> None:
     space = load("proxylessnas")
     architecture = space.sample(np.random.default_rng(0))
-    with pytest.raises(UserError, match=r"fbnetv2-f and fbnetv2-f\+\+, .* not of proxylessnas"):
+    with pytest.raises(UserError, match=r"fbnetv2-f and fbnetv2-f\+\+, .* proxylessnas is another space"):
         with_uniform_splits(space, architecture, 2)
     space = load("fbnetv2-f")
     with pytest.raises(UserError, match="of 1, 2, 4 splits, not of 3"):

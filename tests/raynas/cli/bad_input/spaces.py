@@ -98,7 +98,7 @@ ARCHITECTURES = [
     _network("weights of too few edges", "darts: sep_conv_3x3*nan", "has 14 edges, not 1"),
     case("an empty architecture", ["describe", "fbnet", "--architecture", ""], "has 22 choices, not 0"),
     case("to train an unknown option", ["fit", NETWORK.replace("k3e3 |", "k7e6 |")], "cannot be 'k7e6'"),
-    case("splits without attention", ["describe", NETWORK, "--splits", "2"], "not of nas-bench-macro"),
+    case("splits without attention", ["describe", NETWORK, "--splits", "2"], "nas-bench-macro is another space"),
     case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "give its text, too"),
 ]
 
