@@ -1,14 +1,16 @@
 """raynas: one-shot neural architecture search under a budget, on Ray.
 
 outcome = raynas.run("pad-nas-digits", out="runs/digits")
-outcome.front                               # the Pareto front, a pandas DataFrame
-raynas.load("runs/digits").best             # the best network, read from the run folder
+outcome.front                               # pandas: the Pareto front
+raynas.load("runs/digits").best             # the same, read back
 """
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import build
@@ -19,16 +21,13 @@ if TYPE_CHECKING:
 __version__ = metadata.version("raynas")
 __all__ = ["Outcome", "UserError", "build", "load", "run"]
 
-_MODULES = {
-    "Outcome": "raynas.results.outcome",
-    "UserError": "search_spaces.errors",
-    "build": "raynas.networks.trained_network",
-    "load": "raynas.results.outcome",
-    "run": "raynas.study.run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'raynas' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "Outcome": "raynas.results.outcome",
+        "UserError": "search_spaces.errors",
+        "build": "raynas.networks.trained_network",
+        "load": "raynas.results.outcome",
+        "run": "raynas.study.run",
+    },
+)

@@ -1,10 +1,11 @@
-"""What can be built, and what it costs.
+"""Search spaces: the networks that can be built, and their costs.
 
-Importing this package loads neither torch nor numpy: each name is fetched from its module when it is first used.
+The package imports neither torch nor numpy. A name's module is imported when the name is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture, Choice
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from search_spaces.errors import UserError
     from search_spaces.latency_table import LatencyTable
     from search_spaces.loading import from_specification, load
-    from search_spaces.published_networks import Published, published, published_names
+    from search_spaces.published_networks import PublishedNetwork, published, published_names
     from search_spaces.registry import names
     from search_spaces.space import SearchSpace
 
@@ -23,7 +24,7 @@ __all__ = [
     "Choice",
     "Costs",
     "LatencyTable",
-    "Published",
+    "PublishedNetwork",
     "SearchSpace",
     "UserError",
     "from_specification",
@@ -33,24 +34,21 @@ __all__ = [
     "published_names",
 ]
 
-_MODULES = {
-    "Architecture": "space",
-    "Budget": "budget.budget",
-    "Choice": "space",
-    "Costs": "costs",
-    "LatencyTable": "latency_table",
-    "Published": "published_networks",
-    "SearchSpace": "space",
-    "UserError": "errors",
-    "from_specification": "loading",
-    "load": "loading",
-    "names": "loading",
-    "published": "published_networks",
-    "published_names": "published_networks",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'search_spaces' has no attribute {name!r}")
-    return getattr(import_module(f"search_spaces.{_MODULES[name]}"), name)
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "Architecture": "search_spaces.architecture",
+        "Budget": "search_spaces.budget.budget",
+        "Choice": "search_spaces.architecture",
+        "Costs": "search_spaces.costs",
+        "LatencyTable": "search_spaces.latency_table",
+        "PublishedNetwork": "search_spaces.published_networks",
+        "SearchSpace": "search_spaces.space",
+        "UserError": "search_spaces.errors",
+        "from_specification": "search_spaces.loading",
+        "load": "search_spaces.loading",
+        "names": "search_spaces.registry",
+        "published": "search_spaces.published_networks",
+        "published_names": "search_spaces.published_networks",
+    },
+)

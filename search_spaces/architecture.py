@@ -1,26 +1,22 @@
-"""Choices and architectures: the values that every search space is made of."""
+"""Choices and architectures: the values that every search space consists of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 NOTHING = "none"
-"""How the text of an architecture writes a subset without any option."""
+"""The word for a subset without any option, in the text of an architecture."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision. `name` is `group.index` (`stage3.1`); the text form of an architecture writes a group at a time.
+    """One decision. It takes one of its options, or, if `subset`, any number of them.
 
-    It takes one of its options, by index; where `subset` holds any number of them, by the integer whose bit i says that
-    option i is taken.
+    The value of a choice is the index of its option. The value of a subset is an integer whose bit i says whether
+    option i is taken. `name` is `group.index`, such as `stage3.1`. The text of an architecture lists the choices group
+    by group.
     """
 
     name: str
@@ -31,23 +27,29 @@ class Choice:
     def group(self) -> str:
         return self.name.rpartition(".")[0]
 
+    @property
+    def key(self) -> str:
+        """The name of the choice's module in a state dict, where a dot would separate two modules."""
+        return self.name.replace(".", "-")
+
     def values(self, surviving: Sequence[int]) -> tuple[int, ...]:
-        """All that the choice can be, when these of its options survive."""
+        """Return all values of the choice, if only these of its options survive."""
         return _subsets(tuple(surviving)) if self.subset else tuple(surviving)
 
     def taken(self, value: int) -> tuple[int, ...]:
-        """The indices of the options that are taken."""
+        """Return the indices of the options that a value takes."""
         return tuple(i for i in range(len(self.options)) if value >> i & 1) if self.subset else (value,)
 
     def allows(self, value: int, surviving: Sequence[int]) -> bool:
+        """Return whether a value takes only options that survive."""
         return 0 <= value < 1 << len(self.options) and set(self.taken(value)) <= set(surviving)
 
     def write(self, value: int) -> str:
-        """The value as a word: `k3e6`; of a subset, `sep_conv_3x3+skip_connect` or `none`."""
+        """Return the value as a word: `k3e6`; for a subset, `sep_conv_3x3+skip_connect` or `none`."""
         return "+".join(self.options[option] for option in self.taken(value)) or NOTHING
 
     def read(self, word: str) -> int | None:
-        """The value that `write` wrote; None if there is none."""
+        """Return the value of a word from `write`; None if the word has none."""
         names = [] if self.subset and word == NOTHING else word.split("+") if self.subset else [word]
         if len(set(names)) < len(names) or not set(names) <= set(self.options):
             return None
@@ -56,7 +58,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One value a choice. Equal and hashed by space and indices; `str()` gives the text that parses back."""
+    """One value for every choice. `str()` gives text that `SearchSpace.parse` reads.
+
+    Architectures are equal if their spaces and indices are equal.
+    """
 
     space: str
     indices: tuple[int, ...]

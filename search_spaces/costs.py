@@ -1,4 +1,4 @@
-"""What architectures cost: multiply-adds, parameters and latency, exactly and for many at once."""
+"""Costs of architectures: exact multiply-adds, parameters and latency, computed for many architectures at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Costs(ABC):
 
     Attributes:
         space: the name of the space.
-        surviving: for each choice, the indices of the options that have not been pruned.
+        surviving: for each choice, the indices of its options that are not pruned.
     """
 
     space: str
@@ -28,50 +28,53 @@ class Costs(ABC):
     @property
     @abstractmethod
     def resources(self) -> tuple[str, ...]:
-        """What is counted: `macs`, `params` and, with a latency table, `latency_ms`."""
+        """The resources with a cost: `macs`, `params` and, with a latency table, `latency_ms`."""
 
     @abstractmethod
     def total(self, indices: Tensor) -> dict[str, Tensor]:
-        """`cost` of option indices, int64 of shape (architectures, choices)."""
+        """Return what `cost` returns, for option indices as int64 of shape (architectures, choices)."""
 
     @abstractmethod
     def bounds(self) -> dict[str, tuple[float, float]]:
-        """The least and the greatest cost over the architectures of the surviving options."""
+        """Return for each resource the least and the greatest cost over the surviving options."""
 
     def extremes(self) -> Tensor:
-        """Architectures at the bounds, where they are known: option indices of shape (architectures, choices)."""
+        """Return architectures at the bounds, if these are known.
+
+        Option indices of shape (architectures, choices).
+        """
         return torch.empty(0, len(self.surviving), dtype=torch.int64)
 
     def cost(self, architectures: Sequence[Architecture]) -> dict[str, Tensor]:
-        """The exact cost of many architectures in the order given, each of shape (architectures,).
+        """Return the exact cost of many architectures, in their order; each tensor has shape (architectures,).
 
-        `macs` (multiply-adds of one image, as `torch.utils.flop_counter` counts) and `params` (batch norm included) are
-        int64, `latency_ms` is float64.
+        `macs` (multiply-adds for one image, as `torch.utils.flop_counter` counts them) and `params` (batch norm
+        included) are int64; `latency_ms` is float64.
         """
         indices = np.array([architecture.indices for architecture in architectures], dtype=np.int64)
         return self.total(torch.from_numpy(indices.reshape(-1, len(self.surviving))))
 
     def as_table(self) -> TableCosts:
-        """These costs as a table of options.
+        """Return these costs as a table of options.
 
         Raises:
-            UserError: if they are none, because what an option costs depends on another choice.
+            UserError: if an option's cost depends on another choice, so that no table exists.
         """
         raise UserError(
-            f"The costs of {self.space} are no table of options: what a block costs depends on the channels that the "
-            "block before it gives."
+            f"The costs of {self.space} are no table of options: a block's cost depends on the output channels of the "
+            "block before it."
         )
 
 
 @dataclass(frozen=True)
 class TableCosts(Costs):
-    """The cost of every option of a space whose architectures cost the sum of their options and a fixed part.
+    """A table of costs: an architecture costs the sum of its options and a fixed part.
 
     Attributes:
         table: for each resource (`macs`, `params`, `latency_ms`) float64 of shape (choices, most options of a choice).
-            Integers are exact. Beyond a choice's options it is 0; a pruned option's latency that is unknown is nan.
-        fixed: for each resource what every architecture pays: stem, head and classifier.
-        subsets: the choices, by position, that take any number of their options and cost the sum of those.
+            Integers are exact. Entries beyond a choice's options are 0. The unknown latency of a pruned option is nan.
+        fixed: for each resource the cost that every architecture has: stem, head and classifier.
+        subsets: the positions of the choices that take any number of their options, and cost the sum of these.
     """
 
     space: str
@@ -86,19 +89,20 @@ class TableCosts(Costs):
 
     @property
     def kept(self) -> Tensor:
-        """Which options survive, bool of shape (choices, most options of a choice)."""
+        """Which options survive: bool of shape (choices, most options of a choice)."""
         return kept_options(self.surviving, next(iter(self.table.values())).shape[1])
 
     def as_table(self) -> TableCosts:
         return self
 
     def total(self, indices: Tensor) -> dict[str, Tensor]:
-        many = sorted(self.subsets)
-        one = [choice for choice in range(len(self.surviving)) if choice not in self.subsets]
+        subsets = sorted(self.subsets)
+        singles = [choice for choice in range(len(self.surviving)) if choice not in self.subsets]
         totals = {}
         for resource, table in self.table.items():
-            taken = indices[:, many, None] >> torch.arange(table.shape[1]) & 1 == 1
-            total = table[one, indices[:, one]].sum(dim=1) + torch.where(taken, table[many], 0).sum(dim=(1, 2))
+            taken = indices[:, subsets, None] >> torch.arange(table.shape[1]) & 1 == 1
+            total = table[singles, indices[:, singles]].sum(dim=1)
+            total = total + torch.where(taken, table[subsets], 0).sum(dim=(1, 2))
             total = total + self.fixed[resource]
             totals[resource] = total if resource == "latency_ms" else total.to(torch.int64)
         return totals
@@ -115,14 +119,15 @@ class TableCosts(Costs):
         return bounds
 
     def expected(self, probabilities: Tensor) -> dict[str, Tensor]:
-        """The expected cost, fixed part included, when each choice is drawn on its own; differentiable.
+        """Return the expected cost, fixed part included, if each choice is drawn independently. It is differentiable.
 
         Args:
-            probabilities: shape (..., choices, most options of a choice); what it holds for pruned options does not
-                count. Of a choice in `subsets`, how likely each option is to be taken, whatever else is.
+            probabilities: shape (..., choices, most options of a choice). Entries of pruned options do not count. For a
+                choice in `subsets`, each entry is the probability that the option is taken, independent of the other
+                options.
 
         Returns:
-            For each resource a tensor of shape (...), of the probabilities' type and device.
+            For each resource a tensor of shape (...), with the type and device of the probabilities.
         """
         kept = self.kept
         return {
@@ -132,7 +137,7 @@ class TableCosts(Costs):
 
 
 def kept_options(surviving: Sequence[Sequence[int]], most: int) -> Tensor:
-    """Which options survive, bool of shape (choices, `most` options of a choice)."""
+    """Return which options survive: bool of shape (choices, `most` options of a choice)."""
     kept = torch.zeros(len(surviving), most, dtype=torch.bool)
     for row, options in zip(kept, surviving, strict=True):
         row[list(options)] = True

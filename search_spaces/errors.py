@@ -1,13 +1,13 @@
-"""The one exception for what a user can mend."""
+"""The error that a user can correct."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """One sentence that says what is wrong and what would be right; the commands print it and exit with status 2.
+    """Says in one sentence what is wrong and what would be right. The commands print it and exit with status 2.
 
-    It stays on one line, whatever it quotes.
+    The sentence stays on one line, whatever it quotes.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -15,8 +15,8 @@ class UserError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """How a sentence about an unknown `name` ends: the known name that is most like it, and all of them."""
+    """Return the end of a sentence about an unknown `name`: the known name nearest to it, and all known names."""
     known = list(known)
     matches = get_close_matches(name, known, n=1)
-    meant = f"the nearest is {matches[0]!r}, and " if matches else ""
-    return f"{meant}there are {', '.join(known)}." if known else "there is none."
+    suggestion = f"the nearest is {matches[0]!r}, and " if matches else ""
+    return f"{suggestion}there are {', '.join(known)}." if known else "there is none."

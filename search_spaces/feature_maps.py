@@ -1,4 +1,4 @@
-"""A network without its classifier, as detection and segmentation heads take it: feature maps by name."""
+"""A network without its classifier, for detection and segmentation heads: feature maps by name."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from search_spaces.cell.supernet import CellNetwork
 from search_spaces.errors import UserError
 
 LAST = "out"
-"""The deepest feature map, by the name under which torchvision's segmentation heads look for it."""
+"""The deepest feature map, by the name that torchvision's segmentation heads expect."""
 
 
-class Features(nn.Module):
+class FeatureMaps(nn.Module):
     """The last feature map of each size: images (N, 3, H, W) to maps by name, the largest first.
 
-    `stride4` is a quarter of the images' height and width; the deepest is `out`. What the network does after its last
-    block, to classify, is left out, and so is what lies behind no map.
+    `stride4` has a quarter of the images' height and width; the deepest map is `out`. The layers that classify, after
+    the last block, are removed, and so are layers after the last map.
 
     Attributes:
-        channels: how many channels each map has, in the same order.
+        channels: the number of channels of each map, in the same order.
     """
 
     def __init__(self, network: nn.Module, resolution: int) -> None:
-        """`network` is one of a search space's; `resolution` that of the images, in pixels.
+        """Remove the classifier from a network of a search space.
+
+        Args:
+            resolution: the images' height and width in pixels.
 
         Raises:
-            UserError: if the network is not made of blocks or cells.
+            UserError: if the network does not consist of blocks or cells.
         """
         super().__init__()
         if not isinstance(network, CellNetwork) and not {"stem", "blocks"} <= dict(network.named_children()).keys():
-            raise UserError("Feature maps are those of networks of blocks or of cells, and this one has neither.")
+            raise UserError("Only networks of blocks or of cells have feature maps, and this network has neither.")
         self.network = network
         if isinstance(network, CellNetwork):
             network.head = nn.Identity()
@@ -55,16 +58,16 @@ class Features(nn.Module):
         )
 
     def _outputs(self, images: Tensor) -> Iterable[Tensor]:
-        """What each cell gives, or the stem and each block."""
+        """Return the output of each cell, or of the stem and each block."""
         if isinstance(self.network, CellNetwork):
             cells: list[Tensor] = []
             self.network.run(images, self.network.run_edge, lambda number, features: cells.append(features))
             return cells
         blocks = self.network.get_submodule("blocks").children()
-        return _one_by_one(images, [self.network.get_submodule("stem"), *blocks])
+        return _run_in_turn(images, [self.network.get_submodule("stem"), *blocks])
 
     def _sizes(self, resolution: int) -> list[tuple[int, int]]:
-        """Height in pixels and channels of each output."""
+        """Return height in pixels and channels of each output."""
         self.network.eval()
         with torch.no_grad():
             outputs = list(self._outputs(torch.zeros(1, 3, resolution, resolution)))
@@ -72,7 +75,7 @@ class Features(nn.Module):
         return [(features.shape[2], features.shape[1]) for features in outputs]
 
 
-def _one_by_one(features: Tensor, modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+def _run_in_turn(features: Tensor, modules: Iterable[nn.Module]) -> Iterator[Tensor]:
     for module in modules:
         features = module(features)
         yield features

@@ -1,4 +1,4 @@
-"""Latency from a lookup table of measured blocks: an architecture's is the sum of its blocks' (PAD-NAS section 3.2)."""
+"""Latency from a table of measured blocks: an architecture's is the sum of its blocks' (PAD-NAS section 3.2)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 
 class LatencyKey(NamedTuple):
-    """What a measured block's time depends on: its shape, so that one table serves every space with such blocks.
+    """The shape of a measured block, which decides its latency. One table serves every space with such blocks.
 
-    It leaves out a family's activation and a squeeze's width: measure a table anew for a space that differs in these.
+    The key does not contain a family's activation nor a squeeze's width: measure a new table for a space that differs
+    in these.
 
     Attributes:
-        op: what it is: `stem`, `mbconv`, `mbconv-expand` (expansion 1 that keeps its 1x1 expand convolution, as
-            HourNAS's do), `skip` (where it is a 1x1 convolution), `head` (a 1x1 convolution with the pooling behind
-            it), `classifier`, a cell's operation (`relu-conv`, `sep-conv-2x`, `max-pool-norm`), or a space's own name.
+        op: the kind of block: `stem`, `mbconv`, `mbconv-expand` (expansion 1 that keeps its 1x1 expand convolution, as
+            in HourNAS), `skip` (if it is a 1x1 convolution), `head` (a 1x1 convolution and the pooling after it),
+            `classifier`, a cell's operation (`relu-conv`, `sep-conv-2x`, `max-pool-norm`), or a space's own name.
         size: the input's height and width in pixels; 1 for the classifier.
-        expansion: hidden over input channels, to four decimals; 0 for what has no hidden layer.
+        expansion: hidden over input channels, to four decimals; 0 for a block without hidden channels.
         se: whether squeeze-and-excitation, or split attention, follows the depthwise convolution.
         groups: of the 1x1 convolutions.
         splits: of split attention; 1 is squeeze-and-excitation.
-        activation: `swish` where a block chooses it over ReLU (FP-NAS); empty for ReLU and for a family's own.
+        activation: `swish` if a block chose it over ReLU (FP-NAS); empty for ReLU and for a family's activation.
     """
 
     op: str
@@ -59,7 +60,7 @@ class LatencyKey(NamedTuple):
 
 
 class TimedBlock(NamedTuple):
-    """How a block is built to be measured, and the shape of one input, without the batch."""
+    """A function that builds a block for measurement, and the shape of one input without the batch."""
 
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...]
@@ -73,8 +74,8 @@ class LatencyTable:
         op, size, in_channels, out_channels, kernel, expansion, stride, se, groups, splits, activation, latency_ms
         mbconv, 56, 24, 24, 5, 6, 1, false, 1, 1, , 14.131
 
-    where the names are `LatencyKey`'s. What is left out or empty is kernel 1, expansion 0, stride 1, se false,
-    groups 1, splits 1, no activation. An op that no space asks for is kept and never used.
+    The names are those of `LatencyKey`. Missing or empty values mean kernel 1, expansion 0, stride 1, se false, groups
+    1, splits 1, no activation. Rows with an op that no space uses are kept and ignored.
     """
 
     def __init__(self, entries_ms: Mapping[LatencyKey, float], origin: str) -> None:
@@ -82,27 +83,27 @@ class LatencyTable:
         self.origin = origin
 
     def latency_ms(self, key: LatencyKey) -> float:
-        """The measured time.
+        """Return the measured time.
 
         Raises:
-            UserError: if the block was not measured; it names the block.
+            UserError: if the block was not measured. It names the block.
         """
         if key not in self.entries_ms:
             raise UserError(f"{self.origin} has no latency for {key}; add that row, or choose a space that it covers.")
         return self.entries_ms[key]
 
     def option_ms(self, key: LatencyKey | None, needed: bool) -> float:
-        """What an option takes: 0 where nothing is computed (no key), nan where it was not measured nor is needed.
+        """Return the latency of an option: 0 without a key (nothing is computed), nan if neither measured nor needed.
 
         Raises:
-            UserError: as `latency_ms`, if it is needed.
+            UserError: as `latency_ms`, if the option is needed.
         """
         if key is None:
             return 0.0
         return self.latency_ms(key) if needed else self.entries_ms.get(key, nan)
 
     def write(self, path: Path) -> None:
-        """The table in the project's CSV form; a file that is there is replaced whole or, in an error, not at all."""
+        """Write the table in the project's CSV form. An old file is replaced whole or, after an error, not at all."""
         aside = path.with_name(f".{path.name}.part")
         with aside.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -113,14 +114,18 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: str | Path, table: str | None = None) -> Self:
-        """A table from a file: the project's CSV or YAML form, or a CSV file of several tables with a `table` column.
+        """Read a table from a file.
 
-        The columns of the latter are table, op (Conv, expanded_conv, Conv_1, Logits; others are passed over), in_h,
-        in_c, out_h, out_c, expand (a ratio, or hidden channels), kernel, stride, se, mean_ms; `table` picks one.
+        The file has the project's CSV or YAML form, or it is a CSV file of several tables. The latter has the columns
+        table, op (Conv, expanded_conv, Conv_1, Logits; others are ignored), in_h, in_c, out_h, out_c, expand (a ratio,
+        or hidden channels), kernel, stride, se, mean_ms.
+
+        Args:
+            table: the table's name in a file of several tables.
 
         Raises:
-            UserError: if the file cannot be read, a row is not understood, two rows have one key, or `table` is not in
-                the file.
+            UserError: if the file cannot be read, a row is not understood, two rows have one key, or the file has no
+                such `table`.
         """
         path = Path(path)
         try:
@@ -133,8 +138,8 @@ class LatencyTable:
             if table is None and len(tables) == 1:
                 table = tables[0]
             if table not in tables:
-                asked = "say which table is meant" if table is None else f"there is no table {table!r}"
-                raise UserError(f"{origin}: {asked}; {nearest(table or '', tables)}")
+                problem = "say which table is meant" if table is None else f"there is no table {table!r}"
+                raise UserError(f"{origin}: {problem}; {nearest(table or '', tables)}")
             origin = f"{origin} ({table})"
             try:
                 rows = [_own_form(row) for row in rows if row["table"] == table and row["op"] in _OPS]
@@ -165,7 +170,7 @@ class _Row(BaseModel):
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The file's rows as mappings; empty cells are left out."""
+    """Return the file's rows as mappings, without empty cells."""
     with path.open(encoding="utf-8", newline="") as file:
         read = (
             read_yaml(file.read(), f"the latency table {path}")
@@ -199,7 +204,7 @@ _OPS = {"Conv": "stem", "expanded_conv": "mbconv", "Conv_1": "head", "Logits": "
 
 
 def _own_form(row: Mapping[str, str]) -> dict[str, Any]:
-    """A row of the many-tables form in the project's own names."""
+    """Return a row of the form with several tables, in the project's own names."""
     op = _OPS[row["op"]]
     size, in_channels = int(row["in_h"]), int(row["in_c"])
     own: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Every architecture that HourNAS prints, in the text of its space, beside the figures printed for it.
+"""Every architecture that HourNAS prints, as text of its space, with the printed figures.
 
-Of the five papers HourNAS alone prints architectures layer by layer. Table 9's column I abbreviates (`31` is k3e1, `53`
-is k5e3), table 13 prints k3e3s3 for k3e3se, and table 7 prints k3e6 for MobileNetV2's k3e1 in layer1_1.
+Of the five papers only HourNAS prints architectures layer by layer. Table 9 abbreviates column I (`31` is k3e1, `53` is
+k5e3), table 13 prints k3e3s3 for k3e3se, and table 7 prints k3e6 for MobileNetV2's k3e1 in layer1_1.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNetwork:
     """An architecture of a paper.
 
     Attributes:
-        name: as `published` knows it: `hournas-a`.
-        title: as the paper prints it: `HourNAS-A`.
-        table: where its layers and figures stand.
-        space: its space, with the settings that the paper gives it.
-        params_m, macs_m: as printed, in millions.
+        name: the argument of `published`, such as `hournas-a`.
+        title: the paper's name for it, such as `HourNAS-A`.
+        table: the table with its layers and figures.
+        space: its space, with the paper's settings.
+        params_m, macs_m: the printed figures, in millions.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Published:
     macs_m: float
 
 
-def published(name: str) -> Published:
-    """The architecture that a paper prints under this name.
+def published(name: str) -> PublishedNetwork:
+    """Return the architecture that a paper prints under this name.
 
     Raises:
-        UserError: if there is none; it names the nearest.
+        UserError: if no published architecture has the name. It names the nearest.
     """
     if name not in _PRINTED:
         raise UserError(f"No published architecture is called {name!r}; {nearest(name, _PRINTED)}")
     title, table, params_m, macs_m, text = _PRINTED[name]
     space = load(text.partition(":")[0])
-    return Published(name, title, table, space, space.parse(text), params_m, macs_m)
+    return PublishedNetwork(name, title, table, space, space.parse(text), params_m, macs_m)
 
 
 def published_names() -> list[str]:
-    """All names that `published` knows."""
+    """Return all names that `published` accepts."""
     return list(_PRINTED)
 
 

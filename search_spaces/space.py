@@ -1,7 +1,7 @@
-"""The nouns of a search: a choice, an architecture, and the space that its choices span.
+"""The search space: its choices, and the interface that every kind of space implements.
 
-A space is a value. Pruning it (`restrict`) gives another space over the same weights: option indices always refer to
-the choice's full option list, so architectures, tables and weights stay valid whatever has been pruned.
+A space is a value. Pruning it (`restrict`) gives another space over the same weights. Option indices always refer to
+the choice's full list of options, so that architectures, tables and weights stay valid after pruning.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CountingMode = Literal["macs", "paper"]
 
 
 class SearchSpace(ABC):
-    """Choices, what each of them may still take, what an architecture costs and how to build it.
+    """Choices, their surviving options, the costs of architectures, and how to build networks.
 
     Attributes:
-        name: the family's name, under which `search_spaces.load` finds it.
-        settings: the keyword arguments that rebuild the unrestricted space: plain JSON.
+        name: the family's name, by which `search_spaces.load` finds the space.
+        settings: the keyword arguments that rebuild the unrestricted space, as plain JSON.
         choices: every decision with its full list of options.
-        surviving: for each choice, the indices of the options that have not been pruned, in rising order.
+        surviving: for each choice, the indices of its options that are not pruned, in rising order.
         resolution: the input images' height and width in pixels.
-        num_classes: the classifier's width where none is asked for.
-        paper: where the space comes from.
-        file: what a user's own space is made from: the `suffix` and the `text` of its file.
+        num_classes: the classifier's default width.
+        paper: the source of the space.
+        file: for a user's space, the `suffix` and the `text` of its file.
     """
 
     name: str
@@ -52,37 +52,38 @@ class SearchSpace(ABC):
     paper: str = ""
     file: Mapping[str, str] | None = None
     _only: tuple[int, ...] | None = None
-    """The one architecture that this space is left with, where what survives does not say it: subsets."""
+    """The only architecture of this space. Needed for subsets, where the surviving options do not determine it."""
 
     def size(self) -> int:
-        """The exact number of architectures."""
+        """Return the exact number of architectures."""
         return math.prod(map(len, self.values()))
 
     def sample(self, generator: np.random.Generator) -> Architecture:
-        """One architecture, each choice uniform over what it can be."""
+        """Return a random architecture, each choice uniform over its values."""
         values = self.values()
         drawn = generator.integers([len(options) for options in values])
         return self.architecture([options[index] for options, index in zip(values, drawn, strict=True)])
 
     def values(self) -> list[tuple[int, ...]]:
-        """For each choice, all that it can be."""
+        """Return for each choice all its values."""
         if self._only is not None:
             return [(value,) for value in self._only]
         return [choice.values(options) for choice, options in zip(self.choices, self.surviving, strict=True)]
 
     def architecture(self, indices: Sequence[int]) -> Architecture:
-        """The architecture with these option indices.
+        """Return the architecture with these option indices.
 
         Raises:
-            UserError: if there is not one index a choice, or an index stands for no surviving option of its choice.
+            UserError: if the number of indices is not that of the choices, or an index is not that of a surviving
+                option.
         """
         if len(indices) != len(self.choices):
             raise UserError(f"An architecture of {self.name} has {len(self.choices)} choices, not {len(indices)}.")
         for choice, index, surviving in zip(self.choices, indices, self.surviving, strict=True):
             if not choice.allows(index, surviving):
                 known = choice.allows(index, range(len(choice.options)))
-                given = choice.write(index) if known else index
-                raise UserError(f"{choice.name} of {self.name} cannot be {given}; {_possible(choice, surviving)}")
+                value = choice.write(index) if known else index
+                raise UserError(f"{choice.name} of {self.name} cannot be {value}; {_possible(choice, surviving)}")
         return Architecture(self.name, tuple(indices), self._text(indices))
 
     def _text(self, indices: Sequence[int]) -> str:
@@ -92,7 +93,7 @@ class SearchSpace(ABC):
         return f"{self.name}: " + " | ".join(" ".join(options) for options in groups.values())
 
     def parse(self, text: str) -> Architecture:
-        """The architecture that `str()` wrote.
+        """Return the architecture that `str()` wrote.
 
         Raises:
             UserError: if the text names another space, or an option that its choice does not have.
@@ -109,17 +110,16 @@ class SearchSpace(ABC):
         for choice, word in zip(self.choices, words, strict=True):
             value = choice.read(word)
             if value is None:
-                everything = range(len(choice.options))
-                raise UserError(f"{choice.name} of {self.name} cannot be {word!r}; {_possible(choice, everything)}")
+                all_options = range(len(choice.options))
+                raise UserError(f"{choice.name} of {self.name} cannot be {word!r}; {_possible(choice, all_options)}")
             indices.append(value)
         return self.architecture(indices)
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """The architecture that stands for all whose network, trained alone, is the same as this one's.
+        """Return the representative of all architectures with the same stand-alone network.
 
-        Where nothing is known of such architectures, it is the architecture itself. It is one of the unrestricted
-        space: what was pruned from this one may be in it. Only networks that are trained alone are the same: in a
-        supernet each architecture has weights of its own.
+        By default an architecture represents itself. The representative belongs to the unrestricted space: its options
+        may be pruned here. Only stand-alone networks are equal: in a supernet each architecture has its own weights.
         """
         return architecture
 
@@ -135,10 +135,11 @@ class SearchSpace(ABC):
         )
 
     def restrict(self, surviving: Mapping[str, Iterable[str]]) -> Self:
-        """The space in which each named choice keeps only these options; the other choices stay as they are.
+        """Return the space in which each named choice keeps only these options; the other choices stay as they are.
 
         Raises:
-            UserError: if a choice or an option is unknown, already pruned, or a choice that takes one keeps none.
+            UserError: if a choice or an option is unknown or already pruned, or a choice that must take an option keeps
+                none.
         """
         by_name = {choice.name: position for position, choice in enumerate(self.choices)}
         kept = list(self.surviving)
@@ -157,7 +158,7 @@ class SearchSpace(ABC):
         return restricted
 
     def only(self, architecture: Architecture) -> Self:
-        """The space whose one architecture is this one: what stand-alone training trains."""
+        """Return the space whose only architecture is this one, for stand-alone training."""
         taken = zip(self.choices, map(Choice.taken, self.choices, architecture.indices), strict=True)
         fixed = self.restrict({choice.name: [choice.options[i] for i in options] for choice, options in taken})
         if any(choice.subset for choice in self.choices):
@@ -165,15 +166,15 @@ class SearchSpace(ABC):
         return fixed
 
     def vital(self) -> list[Choice]:
-        """The choices that no path from the images to the logits avoids (HourNAS section 3.1), from the graph."""
+        """Return the choices on every path from the images to the logits (HourNAS section 3.1)."""
         return [self.choices[position] for position in vital(self.links())]
 
     @abstractmethod
     def links(self) -> list[Link]:
-        """The network as a graph: what each choice decides, and what is always there, between feature maps."""
+        """Return the network as a graph between feature maps: the parts that choices decide, and the fixed parts."""
 
     def specification(self) -> dict[str, Any]:
-        """Plain JSON from which `search_spaces.from_specification` rebuilds this very space in another process."""
+        """Return plain JSON from which `from_specification` rebuilds exactly this space in another process."""
         restriction = {
             choice.name: [choice.options[index] for index in options]
             for choice, options in zip(self.choices, self.surviving, strict=True)
@@ -186,15 +187,18 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def supernet(self, num_classes: int | None = None) -> Supernet:
-        """One network that holds the weights of every surviving option; images in, logits out, one path at a time."""
+        """Build one network with the weights of every surviving option. It runs one path at a time."""
 
     @abstractmethod
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
-        """The stand-alone network of one architecture: shape (N, 3, resolution, resolution) to (N, num_classes)."""
+        """Build the stand-alone network of an architecture.
+
+        It maps images (N, 3, resolution, resolution) to logits (N, num_classes).
+        """
 
     @abstractmethod
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The stand-alone network's state dict, its weights taken from a supernet's; no tensor is copied."""
+        """Return the stand-alone network's state dict with a supernet's weights. No tensor is copied."""
 
     @abstractmethod
     def costs(
@@ -204,23 +208,24 @@ class SearchSpace(ABC):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> Costs:
-        """Multiply-adds, parameters and, with a table, latency of any architecture of this space.
+        """Return the multiply-adds, parameters and, with a table, latency of any architecture of this space.
 
         Args:
-            counting: `macs` counts as `torch.utils.flop_counter` and `numel` do, `paper` as the paper did.
+            counting: `macs` counts like `torch.utils.flop_counter` and `numel`, `paper` like the paper.
 
         Raises:
             UserError: if the images are too small for the strides, or the table lacks a surviving block.
         """
 
     def latency_blocks(self) -> Mapping[LatencyKey, TimedBlock]:
-        """Every block that a latency table of this space needs, ready to be built and measured.
+        """Return every block that a latency table of this space needs, ready to be built and measured.
 
         Raises:
-            UserError: if the space does not say which blocks it has, as one of a user's own may not.
+            UserError: if the space does not define its blocks; a user's space need not.
         """
         raise UserError(
-            f"{self.name} does not say which blocks a latency table of it would hold; its class needs latency_blocks()."
+            f"{self.name} does not define the blocks of its latency table; add the method latency_blocks() to its "
+            "class."
         )
 
 

@@ -1,4 +1,4 @@
-"""What every supernet does: run one path, or a mixture of all."""
+"""The interface of every supernet: run one path, or a mixture of all options."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 State = tuple[Tensor, ...]
-"""What one stage of a path hands to the next: the images, then feature maps, in the end the logits."""
+"""The features between two segments of a path: first the images, then feature maps, at last the logits."""
 
 
 class Segment(NamedTuple):
     """A part of a path that runs as a whole.
 
     Attributes:
-        key: tells what it does from what any other architecture does at this place. Two paths whose keys agree from the
-            stem up to here have the same features here.
-        run: what it makes of the state that the stage before it left.
-        modules: those that it runs through.
+        key: identifies the computation among all that other architectures have in this position. Two paths whose keys
+            agree from the stem up to here have equal features here.
+        run: computes the next state from the state that the segment before it left.
+        modules: the modules that `run` uses.
     """
 
     key: Hashable
@@ -35,51 +35,51 @@ class Segment(NamedTuple):
 class Supernet(nn.Module, ABC):
     """One network with the weights of every surviving option: images (N, 3, H, W) to logits (N, num_classes).
 
-    Parameter names do not change when options are pruned, so that a pruned supernet's are a subset of its parent's.
+    Pruning does not change the names of parameters: those of a pruned supernet are a subset of its parent's.
     """
 
     @abstractmethod
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Segment]:
-        """One path, from the images to the logits, stage by stage, so that paths can share what they have in common.
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> Sequence[Segment]:
+        """Return one path, from the images to the logits, as segments, so that paths can share their common segments.
 
         Args:
-            gates: shape (choices,), none of them 0; where given, what each choice decides is multiplied by its gate, so
-                that gradients reach architecture parameters.
+            gates: shape (choices,), none of them 0. The output of each choice is multiplied by its gate, so that
+                gradients reach architecture parameters.
 
         Raises:
-            UserError: if this supernet was built without an option that the architecture takes.
+            UserError: if the architecture takes an option that this supernet was built without.
         """
 
     def forward(self, images: Tensor, architecture: Architecture, gates: Tensor | None = None) -> Tensor:
-        """One path, at the memory and time of that one network; arguments and errors are those of `stages`."""
+        """Run one path, with the memory and time of that one network. Arguments and errors: see `segments`."""
         state: State = (images,)
-        for stage in self.stages(architecture, gates):
-            state = stage.run(state)
+        for segment in self.segments(architecture, gates):
+            state = segment.run(state)
         (logits,) = state
         return logits
 
     @abstractmethod
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
-        """The mixture: each choice's output is the sum of its surviving options' outputs times their weights.
+        """Run the mixture: each choice's output is the sum of its surviving options' outputs times their weights.
 
         Args:
-            weights: shape (choices, most options of a choice), indexed by the choice's full option list.
+            weights: shape (choices, most options of a choice), indexed by the choice's full list of options.
         """
 
     def path_modules(self, architecture: Architecture) -> list[nn.Module]:
-        """All modules that a path runs through, in that order."""
-        return [module for stage in self.stages(architecture) for module in stage.modules]
+        """Return all modules of a path, in the order in which they run."""
+        return [module for segment in self.segments(architecture) for module in segment.modules]
 
     def branches(self, architecture: Architecture) -> Sequence[nn.Module]:
-        """The modules of a path whose output is added to what went past them, in the order of the images.
+        """Return the modules of a path whose output is added to their shortcut, in the order in which they run.
 
-        Stochastic depth leaves them out; networks of cells have none, and drop edges instead.
+        Stochastic depth drops these. Networks of cells have none: they drop edges instead.
         """
         return []
 
 
 class Mixed(nn.Module):
-    """A supernet whose `forward` is the mixture, for `torch.func.functional_call`."""
+    """A supernet whose `forward` runs the mixture, for `torch.func.functional_call`."""
 
     def __init__(self, supernet: Supernet) -> None:
         super().__init__()
@@ -89,20 +89,23 @@ class Mixed(nn.Module):
         return self.supernet.mixed(images, weights)
 
 
-def through(module: nn.Module, state: State, gate: Tensor | None = None) -> State:
-    """What a module makes of a state of one feature map, times its gate where it has one."""
+def run_module(module: nn.Module, state: State, gate: Tensor | None = None) -> State:
+    """Run a module on a state of one feature map, and multiply the output by the gate, if there is one."""
     (features,) = state
     output = module(features)
-    return (output if gate is None else gated(output, gate),)
+    return (output if gate is None else apply_gate(output, gate),)
 
 
-def gated(features: Tensor, gate: Tensor) -> Tensor:
-    """Features times a gate, a scalar that is not 0, at no activation memory beside what follows keeps anyway."""
+def apply_gate(features: Tensor, gate: Tensor) -> Tensor:
+    """Return features times a gate, a scalar that is not 0.
+
+    The product needs no extra activation memory: only its result is kept, which the next layer keeps anyway.
+    """
     return cast(Tensor, _Gate.apply(features, gate))
 
 
 class _Gate(torch.autograd.Function):
-    """A product that keeps its result, which the next layer keeps too, and not what went into it."""
+    """A product that keeps its result for the backward pass, which the next layer keeps too, and not its input."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, gate: Tensor) -> Tensor:

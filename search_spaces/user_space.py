@@ -1,6 +1,6 @@
 """A user's own space: a YAML file of stages and their options, or a Python file with one function.
 
-A space knows the text of its file, so that its specification rebuilds it where the file is not.
+A space keeps the text of its file, so that its specification rebuilds it on machines without the file.
 
     name: my-space
     resolution: 32
@@ -40,21 +40,21 @@ from search_spaces.chain.space import ChainFamily, Stage
 from search_spaces.errors import UserError
 from search_spaces.registry import check_known_settings, names
 from search_spaces.space import SearchSpace
-from search_spaces.validation import Classes, Number, absolute, read_yaml, validated
+from search_spaces.validation import Classes, Number, absolute, read_yaml, validate
 
 FUNCTION = "space"
 _EXAMPLE = "`def space(**settings)`, which returns a SearchSpace such as ChainFamily(...)(**settings)"
-_WHAT_A_SPACE_HAS = ("name", "choices", "surviving", "resolution", "num_classes")
+_REQUIRED_ATTRIBUTES = ("name", "choices", "surviving", "resolution", "num_classes")
 
 
 @dataclass(frozen=True)
 class SpaceFile:
-    """A file that describes a space, as it was read.
+    """The content of a file that describes a space.
 
     Attributes:
-        suffix: how the text is to be read: `.yaml` or `.py`.
-        text: what the file holds.
-        shown: what messages call it.
+        suffix: the format of the text: `.yaml` or `.py`.
+        text: the file's content.
+        shown: the file's name in messages.
     """
 
     suffix: str
@@ -63,10 +63,10 @@ class SpaceFile:
 
     @classmethod
     def read(cls, path: str | Path) -> SpaceFile:
-        """The file at a path, which is relative to the working directory.
+        """Read the file at a path, which is relative to the working directory.
 
         Raises:
-            UserError: if there is no such file, or it holds no text.
+            UserError: if the file does not exist, or is no text.
         """
         suffix = ".py" if Path(path).suffix == ".py" else ".yaml"
         try:
@@ -76,17 +76,17 @@ class SpaceFile:
         except OSError as error:
             raise UserError(f"The space {path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
-            raise UserError(f"The space {path} is no text in UTF-8.") from None
+            raise UserError(f"The space {path} is no text in UTF-8; save it as UTF-8.") from None
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def space(self, **settings: Any) -> SearchSpace:
-        """The space that the file describes, with these settings.
+        """Return the space that the file describes, with these settings.
 
         Raises:
-            UserError: if it describes none, does not know a setting, or calls it as an installed space is called.
+            UserError: if the file describes no space, does not know a setting, or uses the name of an installed space.
         """
         space = self._of_python(settings) if self.suffix == ".py" else self._of_yaml(settings)
         if not re.fullmatch(r"\w[\w+-]*", space.name):
@@ -95,7 +95,7 @@ class SpaceFile:
             )
         if space.name in names():
             raise UserError(
-                f"{self.shown} calls its space {space.name!r}, as an installed one is; choose another name."
+                f"{self.shown} calls its space {space.name!r}, the name of an installed space; choose another name."
             )
         space.file = {"suffix": self.suffix, "text": self.text}
         return space
@@ -104,7 +104,7 @@ class SpaceFile:
         content = read_yaml(self.text, f"the space {self.shown}")
         if not isinstance(content, dict):
             raise UserError(f"The space {self.shown} is not a mapping of keys to values, such as 'resolution: 32'.")
-        family = validated(_Table, content, f"the space {self.shown}").family()
+        family = validate(_SpaceDocument, content, f"the space {self.shown}").family()
         check_known_settings(settings, family, self.shown)
         return family(**settings)
 
@@ -113,40 +113,40 @@ class SpaceFile:
         if not callable(function):
             raise UserError(f"{self.shown} has no function {FUNCTION}: it needs {_EXAMPLE}.")
         check_known_settings(settings, function, self.shown)
-        with self._blamed():
-            made = function(**settings)
-            if isinstance(made, SearchSpace) and all(hasattr(made, one) for one in _WHAT_A_SPACE_HAS):
-                made = copy.copy(made)
-                made.settings = json.loads(json.dumps(settings))
-                return made
-        raise UserError(f"{self._place(function)} returns {_called(made)}: it has to be {_EXAMPLE}.")
+        with self._user_code():
+            space = function(**settings)
+            if isinstance(space, SearchSpace) and all(hasattr(space, name) for name in _REQUIRED_ATTRIBUTES):
+                space = copy.copy(space)
+                space.settings = json.loads(json.dumps(settings))
+                return space
+        raise UserError(f"{self._location(function)} returns {_description(space)}: it has to be {_EXAMPLE}.")
 
     @property
     def _module_name(self) -> str:
         return f"raynas_space_{self.sha256[:16]}"
 
     def _module(self) -> ModuleType:
-        """The file as a module, made once a process for equal text, so that its classes are the same."""
+        """Return the file as a module. Equal text gives the same module and classes throughout a process."""
         name = self._module_name
         if name not in sys.modules:
             module = ModuleType(name)
             module.__file__ = self.shown
             sys.modules[name] = module
             try:
-                with self._blamed():
+                with self._user_code():
                     exec(compile(self.text, self.shown, "exec"), module.__dict__)
             except UserError:
                 del sys.modules[name]
                 raise
         return sys.modules[name]
 
-    def _place(self, function: Callable[..., Any]) -> str:
+    def _location(self, function: Callable[..., Any]) -> str:
         code = getattr(function, "__code__", None)
         return f"{FUNCTION} in {self.shown}" + (f", line {code.co_firstlineno}," if code else "")
 
     @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Run the user's code: what it prints goes to stderr, what it raises becomes a sentence."""
+    def _user_code(self) -> Iterator[None]:
+        """Run the user's code: redirect its output to stderr, and turn its errors into a sentence."""
         try:
             with redirect_stdout(sys.stderr):
                 yield
@@ -154,54 +154,55 @@ class SpaceFile:
             raise
         except (Exception, SystemExit) as error:
             line = error.lineno if isinstance(error, SyntaxError) else None
-            own = sys.modules[self._module_name].__file__  # another path, where an equal file was loaded before
+            # The module's path differs from this file's if an equal file was loaded before.
+            path = sys.modules[self._module_name].__file__
             for frame in traceback.extract_tb(error.__traceback__):
-                line = frame.lineno if frame.filename == own else line
-            said = " ".join(str(error).split()).rstrip(".")
-            where = f"{self.shown}, line {line}" if line else self.shown
-            raise UserError(f"{where}: {type(error).__name__}{f': {said}' if said else ''}.") from error
+                line = frame.lineno if frame.filename == path else line
+            message = " ".join(str(error).split()).rstrip(".")
+            location = f"{self.shown}, line {line}" if line else self.shown
+            raise UserError(f"{location}: {type(error).__name__}{f': {message}' if message else ''}.") from error
 
 
-def _called(made: object) -> str:
-    if isinstance(made, SearchSpace):
-        missing = next(one for one in _WHAT_A_SPACE_HAS if not hasattr(made, one))
-        return f"a {type(made).__name__} that has no {missing}"
-    return "nothing" if made is None else f"a {type(made).__name__}"
+def _description(result: object) -> str:
+    if isinstance(result, SearchSpace):
+        missing = next(name for name in _REQUIRED_ATTRIBUTES if not hasattr(result, name))
+        return f"a {type(result).__name__} that has no {missing}"
+    return "nothing" if result is None else f"a {type(result).__name__}"
 
 
-def _block(text: str) -> str:
+def _check_block(text: str) -> str:
     parse(text)
     return text
 
 
-def _some(options: tuple[str, ...]) -> tuple[str, ...]:
+def _check_options(options: tuple[str, ...]) -> tuple[str, ...]:
     if not options:
         raise ValueError("give at least one block, such as [k3e3, k5e6, skip]")
     return options
 
 
-def _word(text: str) -> str:
+def _check_name(text: str) -> str:
     if not re.fullmatch(r"\w[\w-]*", text):
         raise ValueError("a stage's name is made of letters, digits, '_' and '-'")
     return text
 
 
-_Options = Annotated[tuple[Annotated[str, AfterValidator(_block)], ...], AfterValidator(_some)]
+_Options = Annotated[tuple[Annotated[str, AfterValidator(_check_block)], ...], AfterValidator(_check_options)]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Stem(_Part):
+class _StemSection(_Section):
     channels: Number
     stride: Number = 1
 
 
-class _Row(_Part):
-    """A stage. `options` are those of every layer, or, where `first` is given, of every layer but the first."""
+class _StageSection(_Section):
+    """A stage. `options` are the options of every layer or, with `first`, of every layer except the first."""
 
-    name: Annotated[str, AfterValidator(_word)] | None = None
+    name: Annotated[str, AfterValidator(_check_name)] | None = None
     channels: PositiveInt
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     stride: PositiveInt = 1
@@ -210,18 +211,18 @@ class _Row(_Part):
     activation: str | None = None
 
     def stage(self) -> Stage:
-        own = self.model_dump(exclude={"options", "first"})
-        return Stage(**own, first=self.first or self.options, rest=self.options)
+        fields = self.model_dump(exclude={"options", "first"})
+        return Stage(**fields, first=self.first or self.options, rest=self.options)
 
 
-class _Table(_Part):
-    """What the YAML file holds: the fields of `ChainFamily` that describe a network, under the same names."""
+class _SpaceDocument(_Section):
+    """The content of the YAML file: the fields of `ChainFamily` that describe a network, under the same names."""
 
     name: str
     resolution: Number
     num_classes: Classes
-    stem: _Stem
-    stages: Annotated[tuple[_Row, ...], Field(min_length=1)]
+    stem: _StemSection
+    stages: Annotated[tuple[_StageSection, ...], Field(min_length=1)]
     head_channels: Number | None = None
     linear_features: Number | None = None
     activation: str = "relu6"
@@ -229,6 +230,6 @@ class _Table(_Part):
     squeeze: str = "input"
 
     def family(self) -> ChainFamily:
-        own = self.model_dump(exclude={"stem", "stages"})
-        stages = tuple(row.stage() for row in self.stages)
-        return ChainFamily(**own, stages=stages, stem_channels=self.stem.channels, stem_stride=self.stem.stride)
+        fields = self.model_dump(exclude={"stem", "stages"})
+        stages = tuple(section.stage() for section in self.stages)
+        return ChainFamily(**fields, stages=stages, stem_channels=self.stem.channels, stem_stride=self.stem.stride)

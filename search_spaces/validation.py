@@ -1,4 +1,4 @@
-"""What a person wrote: read as YAML, checked against a pydantic model; its complaint as one sentence."""
+"""Users' input: read as YAML and checked against a pydantic model. Errors become one sentence."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from search_spaces.errors import UserError, nearest
 M = TypeVar("M", bound=BaseModel)
 
 Width = Annotated[float, Field(gt=0, le=10)]
-"""What a space's channels are multiplied by."""
+"""The factor of a space's channels."""
 Number = Annotated[int, Field(ge=1, le=10_000)]
-"""Of pixels, channels or layers: within this, with a `Width`, what a network costs fits into 64 bits."""
+"""A number of pixels, channels or layers. Within this limit and `Width`'s, the costs of a network fit into 64 bits."""
 Classes = Annotated[int, Field(ge=1, le=1_000_000)]
 
 _PLAIN = {
@@ -27,11 +27,11 @@ _PLAIN = {
     "tuple_type": "it has to be a list, such as [1, 2]",
     "path_type": "it has to be a path",
 }
-"""What pydantic says in Python's words, by the type of its complaint."""
+"""Plain words instead of pydantic's, by pydantic's type of error."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values alone, and no key twice, of which YAML would take the last."""
+    """Loads plain values only, and refuses a key that stands twice: YAML would take the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -44,44 +44,52 @@ class _Loader(yaml.SafeLoader):
 
 
 def absolute(path: str | Path) -> Path:
-    """The path as it is on this machine, `~` being a home.
+    """Return the absolute path on this machine, with `~` as a home folder.
 
     Raises:
-        UserError: if no path can be so.
+        UserError: if the path has a null character, or names a home that does not exist.
     """
     try:
         if "\0" in str(path):
             raise UserError(f"The path {str(path)!r} has a null character.")
         return Path(path).expanduser().absolute()
     except RuntimeError:
-        raise UserError(f"The path {str(path)!r} begins with the home of nobody here.") from None
+        raise UserError(f"The path {str(path)!r} begins with a home folder that this machine does not have.") from None
 
 
-def read_yaml(text: str, what: str) -> Any:
-    """The value of a YAML text, of which nothing is executed.
+def read_yaml(text: str, source: str) -> Any:
+    """Return the value of a YAML text. Nothing in the text is executed.
+
+    Args:
+        source: how error messages call the text.
 
     Raises:
-        UserError: if it is no YAML, or has values that are none, such as the 40th of a month.
+        UserError: if the text is not YAML, or has an impossible value, such as the 40th of a month.
     """
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
-        raise UserError(f"YAML cannot read {what}: {' '.join(str(error).split())}.") from error
+        raise UserError(f"YAML cannot read {source}: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
-        raise UserError(f"YAML cannot read {what}: it is nested too deeply.") from error
+        raise UserError(f"YAML cannot read {source}: it is nested too deeply.") from error
 
 
-def validated(model: type[M], content: Any, where: str) -> M:
-    """`model.model_validate(content)`.
+def validate(model: type[M], content: Any, where: str) -> M:
+    """Return `model.model_validate(content)`.
+
+    Args:
+        where: how error messages call the content.
 
     Raises:
-        UserError: naming the first unknown key, or else the first value that is wrong, and what would be right.
+        UserError: if a key is unknown or missing, or a value is wrong. It names the first unknown key, else the first
+            wrong value.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        wrong = error.errors()  # a key that is lacking may be there under a misspelt name
-        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
+        errors = error.errors()
+        # An unknown key comes first: it may be the misspelt name of a missing key.
+        first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, first["loc"][:-1])
@@ -95,14 +103,14 @@ def validated(model: type[M], content: Any, where: str) -> M:
         raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
 
 
-def settings_of(model: type[M], asked: Mapping[str, Any], space: str) -> M:
-    """The settings of a space, given by name.
+def validate_settings(model: type[M], values: Mapping[str, Any], space: str) -> M:
+    """Return the settings of a space, checked against their model.
 
     Raises:
-        UserError: naming the first value that cannot be.
+        UserError: if a value is wrong. It names the first such value.
     """
     try:
-        return model.model_validate(asked)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -119,13 +127,13 @@ def _sentence(text: str) -> str:
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
     for part in path:
-        if isinstance(part, int):  # a place in the tuple whose model is already found
+        if isinstance(part, int):  # an index into the tuple whose model is known already
             continue
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        models = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-        found = next((one for one in models if issubclass(one, BaseModel)), None)
-        if found is None:
+        types = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        inner = next((kind for kind in types if issubclass(kind, BaseModel)), None)
+        if inner is None:
             return []
-        model = found
+        model = inner
     return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""Which decisions no path through a network avoids (HourNAS section 3.1)."""
+"""Vital blocks: the decisions on every path through a network (HourNAS section 3.1)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ INPUT, OUTPUT = "input", "output"
 
 
 class Link(NamedTuple):
-    """A way from one feature map to another: what a choice decides, or, where `choice` is None, what is always there.
+    """An edge from one feature map to another. A choice decides it; if `choice` is None, it is always there.
 
-    A shortcut is a link of its own beside the block that it passes by.
+    A shortcut is a link of its own, beside the block that it bypasses.
     """
 
     source: str
@@ -20,7 +20,7 @@ class Link(NamedTuple):
 
 
 def vital(links: Sequence[Link]) -> list[int]:
-    """The choices that every path from `INPUT` to `OUTPUT` runs through, in rising order."""
+    """Return the choices on every path from `INPUT` to `OUTPUT`, in rising order."""
     choices = sorted({link.choice for link in links if link.choice is not None})
     return [choice for choice in choices if not _reaches_output(link for link in links if link.choice != choice)]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from search_spaces.budget.integer_program import find
+from search_spaces.budget.integer_program import find_architecture
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def most_probable_within(space: SearchSpace, costs: Costs, budget: Budget, theta
     table = replace(costs.as_table(), surviving=space.surviving)
     log_probability = torch.log_softmax(theta.double().masked_fill(~table.kept, -torch.inf), dim=-1)
     unlikelihood = -log_probability.clamp(min=_LEAST_LOG_PROBABILITY).numpy()
-    found = find(table, {name: limit.interval() for name, limit in budget.root.items()}, unlikelihood, grouped=False)
+    found = find_architecture(
+        table, {name: limit.interval() for name, limit in budget.root.items()}, unlikelihood, grouped=False
+    )
     if found is None:
         raise UserError(f"No architecture of what is left of {space.name} meets the budget: widen it.")
     return space.architecture(found)

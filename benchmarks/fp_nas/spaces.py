@@ -26,7 +26,7 @@ from raynas.networks.fit import fit_architecture
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from search_spaces import load
-from search_spaces.elastic.uniform_splits import with_uniform_splits
+from search_spaces.families.uniform_splits import with_uniform_splits
 from tuners.sweep import TABLE
 
 RECIPE = "fp-nas-digits"

@@ -7,7 +7,7 @@ its figures, and stands with the space.
 from __future__ import annotations
 
 from benchmarks.common.report import heading, table
-from search_spaces import Published, published, published_names
+from search_spaces import PublishedNetwork, published, published_names
 from search_spaces.space import CountingMode
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     print("The texts of HM-NAS, FP-NAS, FTSO and PAD-NAS print no architecture layer by layer.")
 
 
-def _row(network: Published) -> tuple[str, ...]:
+def _row(network: PublishedNetwork) -> tuple[str, ...]:
     return (
         network.title,
         network.table,
@@ -31,7 +31,7 @@ def _row(network: Published) -> tuple[str, ...]:
     )
 
 
-def _counted(network: Published, counting: CountingMode) -> tuple[str, str]:
+def _counted(network: PublishedNetwork, counting: CountingMode) -> tuple[str, str]:
     cost = network.space.costs(counting=counting).cost([network.architecture])
     params_m, macs_m = int(cost["params"]) / 1e6, int(cost["macs"]) / 1e6
     errors = (100 * (params_m / network.params_m - 1), 100 * (macs_m / network.macs_m - 1))

@@ -51,7 +51,7 @@ def asked_for(space: SearchSpace, supernet: Supernet, searcher: TimedNsga2, seed
     found = [one.architecture for one in drive(searcher.begin(space, oracle.costs, Budget({}), seed), oracle)]
     macs = macs_of(oracle.costs, found)
     noise = np.random.default_rng(seed).lognormal(-(SPREAD**2) / 2, SPREAD, len(found))
-    paths = {one.indices: tuple(stage.key for stage in supernet.stages(one)) for one in found}
+    paths = {one.indices: tuple(segment.key for segment in supernet.segments(one)) for one in found}
     average = mean(macs.values())
     work = {one.indices: macs[one.indices] / average * float(more) for one, more in zip(found, noise, strict=True)}
     size = searcher.population

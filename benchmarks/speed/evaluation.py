@@ -241,7 +241,7 @@ def inside(asked: Sequence[Indices]) -> Inside:
 
     root = grown(asked)
     for node in root:
-        node.stage = node.stage._replace(run=timed(node.stage.run))
+        node.segment = node.segment._replace(run=timed(node.segment.run))
     whole = evaluate(root)
     convs = [one for one in side.supernet(torch.channels_last).modules() if isinstance(one, nn.Conv2d)]
     hooks = [conv.register_forward_pre_hook(note) for conv in convs]

@@ -55,7 +55,7 @@ def grow(supernet: Supernet, architectures: Iterable[Architecture]) -> Node:
     root = Node((), Segment(None, lambda state: state, ()))
     for number, architecture in enumerate(architectures):
         node = root
-        for segment in supernet.stages(architecture):
+        for segment in supernet.segments(architecture):
             if segment.key not in node.children:
                 node.children[segment.key] = Node((*node.prefix, segment.key), segment)
             node = node.children[segment.key]

@@ -116,7 +116,7 @@ def build(source: str | Path, *, features_only: bool = False, **settings: Any) -
 
     Args:
         source: a run folder, for its most accurate network after stand-alone training; or the text of an architecture.
-        features_only: return feature maps by name instead of logits (`search_spaces.feature_maps.Features`), for the
+        features_only: return feature maps by name instead of logits (`search_spaces.feature_maps.FeatureMaps`), for the
             heads of detection and segmentation.
         settings: of the space, such as `width` and `num_classes`, if `source` is a text.
 
@@ -134,10 +134,10 @@ def build(source: str | Path, *, features_only: bool = False, **settings: Any) -
         network, resolution = trained.network(), trained.data.resolution
     if not features_only:
         return network
-    from search_spaces.feature_maps import Features
+    from search_spaces.feature_maps import FeatureMaps
 
     was_training = network.training
-    return Features(network, resolution).train(was_training)
+    return FeatureMaps(network, resolution).train(was_training)
 
 
 def _trained_by_fit(folder: RunFolder) -> list[TrainedNetwork]:

@@ -32,7 +32,7 @@ from raynas.recipe.settings import (
 from raynas.storage.run_folder import DamagedFile, RunFolder, digest
 from search_spaces.budget.budget import Budget
 from search_spaces.errors import UserError
-from search_spaces.validation import read_yaml, validated
+from search_spaces.validation import read_yaml, validate
 
 FREE_KEYS = {
     "data.path",
@@ -124,7 +124,7 @@ class Recipe(Settings):
         content = deepcopy(dict(source)) if isinstance(source, Mapping) else _read_source(str(source))
         for change in changes:
             _apply_change(content, change)
-        recipe = validated(cls, content, "the recipe")
+        recipe = validate(cls, content, "the recipe")
         try:
             recipe.identity()
         except (ValueError, RecursionError) as error:  # half of a surrogate pair, or a list that contains itself

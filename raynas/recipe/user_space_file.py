@@ -15,8 +15,8 @@ from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.recipe.settings import Settings
 from raynas.storage.run_folder import RunFolder
 from search_spaces.errors import UserError
-from search_spaces.registry import is_file
-from search_spaces.validation import validated
+from search_spaces.registry import is_space_file
+from search_spaces.validation import validate
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -42,7 +42,7 @@ def read_space_file(recipe: Recipe, run: str | Path | None) -> SpaceFile | None:
     Raises:
         UserError: if there is no such file, or if the file is not what the run began with.
     """
-    if "file" not in recipe.space and not is_file(recipe.space["name"]):
+    if "file" not in recipe.space and not is_space_file(recipe.space["name"]):
         return None
     from search_spaces.user_space import SpaceFile
 
@@ -63,7 +63,7 @@ def read_space_file(recipe: Recipe, run: str | Path | None) -> SpaceFile | None:
 
 def _file_record(recipe: Recipe, run: str | Path | None) -> SpaceFileRecord | None:
     if "file" in recipe.space:
-        return validated(SpaceFileRecord, recipe.space["file"], "space.file of the recipe")
+        return validate(SpaceFileRecord, recipe.space["file"], "space.file of the recipe")
     path = recipe.space["name"]
     if run is None or os.path.exists(os.path.expanduser(path)) or not RunFolder(run).exists("study.json"):
         return None

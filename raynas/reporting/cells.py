@@ -10,7 +10,7 @@ from raynas.results.outcome import Outcome, load
 from raynas.storage.run_folder import RunFolder
 from search_spaces.architecture import NOTHING, Architecture
 from search_spaces.cell.genotype import FILE, Genotype
-from search_spaces.cell.layout import CellPlan
+from search_spaces.cell.layout import CellLayout
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 
@@ -110,10 +110,10 @@ def drawn_edges(
     return cells
 
 
-def _cell_kinds(space: CellSpace) -> list[CellPlan]:
+def _cell_kinds(space: CellSpace) -> list[CellLayout]:
     """Return one cell of each kind. Cells of one kind share their choices."""
-    kinds: dict[int, CellPlan] = {}
-    for plan in space.plan().cells:
+    kinds: dict[int, CellLayout] = {}
+    for plan in space.layout().cells:
         kinds.setdefault(plan.edges[0].choice, plan)
     return list(kinds.values())
 

@@ -16,7 +16,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from search_spaces.budget.budget import Budget
 from search_spaces.errors import UserError
-from search_spaces.validation import validated
+from search_spaces.validation import validate
 
 _SECONDS = ("seconds", "worker_seconds", "gpu_seconds")
 
@@ -89,7 +89,7 @@ def parse_limits(**amounts: str | None) -> dict[str, float]:
         UserError: if a text is no amount.
     """
     limits = {key: {"max": amount} for key, amount in amounts.items() if amount is not None}
-    budget = validated(Budget, limits, "the limits")
+    budget = validate(Budget, limits, "the limits")
     return {key: limit.max for key, limit in budget.root.items() if limit.max is not None}
 
 

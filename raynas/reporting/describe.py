@@ -10,12 +10,21 @@ from typing import Any
 
 from raynas.reporting.terminal import print_table
 from raynas.reporting.units import COST_UNITS, format_costs, format_range
-from search_spaces import Architecture, LatencyTable, Published, SearchSpace, load, names, published, published_names
+from search_spaces import (
+    Architecture,
+    LatencyTable,
+    PublishedNetwork,
+    SearchSpace,
+    load,
+    names,
+    published,
+    published_names,
+)
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
-from search_spaces.elastic.uniform_splits import with_uniform_splits
 from search_spaces.errors import UserError, nearest
-from search_spaces.registry import is_file
+from search_spaces.families.uniform_splits import with_uniform_splits
+from search_spaces.registry import is_space_file
 from search_spaces.validation import read_yaml
 
 _COSTS = ("macs", "params")
@@ -110,7 +119,7 @@ def _find(subject: str, text: str | None, settings: Mapping[str, Any]) -> tuple[
         space = load(subject, **settings)
         return space, _parse(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
     name, colon, _ = subject.partition(":")
-    if is_file(subject):
+    if is_space_file(subject):
         return load(subject, **settings), None
     if colon:
         space = load(name.strip(), **settings)
@@ -133,7 +142,7 @@ def _parse(space: SearchSpace, text: str) -> Architecture:
     return space.parse(text)
 
 
-def _find_published(space: SearchSpace, architecture: Architecture, resolution: int) -> Published | None:
+def _find_published(space: SearchSpace, architecture: Architecture, resolution: int) -> PublishedNetwork | None:
     """Return the published network with this architecture and resolution."""
     if resolution != space.resolution:
         return None
@@ -195,7 +204,7 @@ class ArchitectureDescription:
     architecture: Architecture
     resolution: int
     latency: LatencyTable | None
-    printed: Published | None
+    printed: PublishedNetwork | None
 
     def json_value(self) -> dict[str, Any]:
         printed = self.printed

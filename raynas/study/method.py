@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from raynas.recipe.recipe import Recipe
 from search_spaces.errors import UserError, nearest
-from search_spaces.validation import validated
+from search_spaces.validation import validate
 
 if TYPE_CHECKING:
     from raynas.results.outcome import Outcome
@@ -93,4 +93,4 @@ def method_of_recipe(recipe: Recipe) -> Method:
         if "search" not in chosen.model_fields:
             raise UserError(f"The method {name} has no search with settings: leave the key search out.")
         settings["search"] = recipe.search
-    return validated(chosen, settings, f"the method {name}")
+    return validate(chosen, settings, f"the method {name}")

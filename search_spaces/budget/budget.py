@@ -1,4 +1,4 @@
-"""What architectures may cost, and whether any does."""
+"""Limits on the costs of architectures, and whether any architecture meets them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pydantic import (
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
-from search_spaces.budget.feasibility import settlement_of, window_text
+from search_spaces.budget.feasibility import feasibility_of, window_text
 from search_spaces.budget.integer_program import Window
 from search_spaces.costs import Costs
 from search_spaces.errors import UserError, nearest
@@ -31,7 +31,7 @@ _SUFFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 
 
 def _spelt_out(value: Any) -> Any:
-    """`50M` as a number; anything else is left to the validator."""
+    """Return text such as `50M` as a number, and any other value unchanged for the validator."""
     if isinstance(value, str) and value.strip()[-1:] in _SUFFIXES:
         text = value.strip()
         try:
@@ -46,7 +46,7 @@ Amount = Annotated[NonNegativeFloat, BeforeValidator(_spelt_out, json_schema_inp
 
 
 class Limit(BaseModel):
-    """What one resource may cost: from `min` to `max`, both included, or within a share `tolerance` of `target`.
+    """The limit on one resource: from `min` to `max`, both included, or within a share `tolerance` of `target`.
 
     Amounts are numbers in the resource's unit, or text with a suffix: `300e6`, `300M`.
     """
@@ -67,27 +67,31 @@ class Limit(BaseModel):
         return self
 
     def interval(self) -> Window:
-        """The least and the greatest cost allowed; -inf and inf where there is no limit."""
+        """Return the least and the greatest cost allowed; -inf and inf mean no limit."""
         if self.target is not None and self.tolerance is not None:
             return self.target * (1 - self.tolerance), self.target * (1 + self.tolerance)
         return -math.inf if self.min is None else self.min, math.inf if self.max is None else self.max
 
 
 class Budget(RootModel[dict[str, Limit]]):
-    """A limit for each resource (`macs`, `params`, `latency_ms`) that has one; empty, it allows everything."""
+    """A limit for each limited resource (`macs`, `params`, `latency_ms`). An empty budget allows everything."""
 
     model_config = ConfigDict(frozen=True)
 
     def met(self, costs: Mapping[str, Tensor]) -> Tensor:
-        """Which architectures meet every limit: bool of shape (architectures,), from what `Costs.cost` gives."""
-        met = torch.ones_like(next(iter(costs.values())), dtype=torch.bool)
+        """Return which architectures meet every limit: bool of shape (architectures,).
+
+        Args:
+            costs: the result of `Costs.cost`.
+        """
+        is_met = torch.ones_like(next(iter(costs.values())), dtype=torch.bool)
         for resource, (low, high) in self._windows().items():
-            cost = costs[resource].double()  # exact: integers compared with floats would be rounded to float32
-            met &= (low <= cost) & (cost <= high)
-        return met
+            cost = costs[resource].double()  # torch would round integers to float32 to compare them with floats
+            is_met &= (low <= cost) & (cost <= high)
+        return is_met
 
     def excess(self, costs: Mapping[str, Tensor]) -> Tensor:
-        """How far beyond the limits architectures are, summed over the limits in shares of each; 0 where all are met.
+        """Return how far architectures exceed the limits: the sum over the limits, each relative; 0 if all are met.
 
         Float64 of shape (architectures,).
         """
@@ -98,32 +102,35 @@ class Budget(RootModel[dict[str, Limit]]):
         return excess
 
     def check(self, costs: Costs) -> None:
-        """Settle that some architecture of the space meets all limits: exactly, where costs are a table.
+        """Check that an architecture of the space meets all limits.
+
+        The check is exact if costs are a table, and a search otherwise.
 
         Raises:
-            UserError: if none does, or is found by the search that has to do without a table; or if a limit is empty or
-                on a resource that is not known. It says what is possible.
+            UserError: if no such architecture exists, or the search finds none; or if a limit is empty or its resource
+                is unknown. The message names the possible costs.
         """
-        settlement = settlement_of(costs)
+        feasibility = feasibility_of(costs)
         for resource, limit in self.root.items():
             if resource not in costs.resources:
                 raise UserError(_unknown(resource, costs))
             low, high = limit.interval()
             if not low <= high or (low, high) == (-math.inf, math.inf):
-                wrong = "limits nothing" if low < high else f"is empty, being {window_text(resource, (low, high))}"
-                raise UserError(f"The budget of {resource} {wrong}; {settlement.possible(resource, {})}.")
+                window = window_text(resource, (low, high))
+                problem = "limits nothing" if low < high else f"allows nothing: it is {window}"
+                raise UserError(f"The budget of {resource} {problem}; {feasibility.possible_costs(resource, {})}.")
         windows = self._windows()
-        if windows and settlement.find(windows) is None:
+        if windows and feasibility.find(windows) is None:
             for size in range(1, len(windows) + 1):
                 for names in combinations(windows, size):
-                    asked = {name: windows[name] for name in names}
-                    if size == len(windows) or settlement.find(asked) is None:
-                        raise UserError(settlement.refusal(asked))
+                    part = {name: windows[name] for name in names}
+                    if size == len(windows) or feasibility.find(part) is None:
+                        raise UserError(feasibility.explain(part))
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
-        """An architecture of the space that meets the budget, another one for each draw; None if none is found."""
-        found = settlement_of(costs).find(self._windows(), generator)
-        return None if found is None else space.architecture(found)
+        """Return an architecture that meets the budget; None if none is found. Each draw gives another architecture."""
+        indices = feasibility_of(costs).find(self._windows(), generator)
+        return None if indices is None else space.architecture(indices)
 
     def _windows(self) -> dict[str, Window]:
         return {resource: limit.interval() for resource, limit in self.root.items()}
@@ -131,5 +138,5 @@ class Budget(RootModel[dict[str, Limit]]):
 
 def _unknown(resource: str, costs: Costs) -> str:
     if resource == "latency_ms":
-        return "The budget limits latency_ms, but there is no latency table: give one, or limit macs or params."
-    return f"The budget limits {resource!r}, which no architecture is measured by; {nearest(resource, costs.resources)}"
+        return "The budget limits latency_ms, but there is no latency table: add a table, or limit macs or params."
+    return f"The budget limits {resource!r}, which is no cost of an architecture; {nearest(resource, costs.resources)}"

@@ -1,8 +1,8 @@
-"""Whether costs can lie within windows, and if not, what to say.
+"""Whether an architecture's costs can lie within limits, and the message if not.
 
-Of a cost table an integer programme knows, exactly. Other costs are searched: their bounds are exact, so that a window
-beyond them is refused for good; within them an architecture is looked for among random ones and, from the nearest of
-them and from those at the bounds, step by step.
+An integer programme decides this exactly for a table of costs. Other costs are searched. Their bounds are exact, so
+that a limit beyond them is refused for certain. Within the bounds a search starts from the nearest of many random
+architectures, and from those at the bounds, and changes one choice at a time.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.budget.integer_program import Window, find
+from search_spaces.budget.integer_program import Window, find_architecture
 from search_spaces.costs import Costs, TableCosts
 
 DRAWN = 10_000
-"""Random architectures that stand for a space whose costs are no table."""
+"""The number of random architectures that represent a space without a table of costs."""
 
 STARTS = 10
-"""How many of the nearest are walked from."""
+"""The number of nearest architectures that the search starts from."""
 
 
-class Settlement(ABC):
-    """What is known of the costs of a space's architectures."""
+class Feasibility(ABC):
+    """Finds architectures within limits on costs. A `window` is the least and the greatest cost allowed."""
 
     costs: Costs
 
@@ -36,24 +36,28 @@ class Settlement(ABC):
     def find(
         self, windows: Mapping[str, Window], generator: np.random.Generator | None = None
     ) -> tuple[int, ...] | None:
-        """An architecture within the windows, with a generator one for each draw; None if none is found."""
+        """Return an architecture within the windows; None if none is found.
+
+        Args:
+            generator: draws another architecture at each call.
+        """
 
     @abstractmethod
-    def refusal(self, windows: Mapping[str, Window]) -> str:
-        """Why `find` finds nothing within these windows, any fewer of which can be met."""
+    def explain(self, windows: Mapping[str, Window]) -> str:
+        """Return why `find` finds nothing within these windows, if any fewer of them can be met."""
 
     @abstractmethod
-    def possible(self, resource: str, given: Mapping[str, Window]) -> str:
-        """What the resource can cost, the given limits being kept."""
+    def possible_costs(self, resource: str, others: Mapping[str, Window]) -> str:
+        """Return a clause about the resource's possible costs, if the other windows are met."""
 
 
-def settlement_of(costs: Costs) -> Settlement:
-    return Exact(costs) if isinstance(costs, TableCosts) else Searched(costs)
+def feasibility_of(costs: Costs) -> Feasibility:
+    return ExactFeasibility(costs) if isinstance(costs, TableCosts) else SearchedFeasibility(costs)
 
 
 @dataclass(frozen=True)
-class Exact(Settlement):
-    """By integer programmes on the table."""
+class ExactFeasibility(Feasibility):
+    """Decides by integer programmes on the table of costs."""
 
     costs: TableCosts
 
@@ -62,42 +66,42 @@ class Exact(Settlement):
     ) -> tuple[int, ...] | None:
         objective = np.zeros(tuple(next(iter(self.costs.table.values())).shape))
         if generator is None:
-            return find(self.costs, windows, objective) if _within_bounds(self.costs, windows) else None
+            return find_architecture(self.costs, windows, objective) if _within_bounds(self.costs, windows) else None
         objective = generator.random(objective.shape)
         subsets = sorted(self.costs.subsets)
-        if subsets:  # else the least sum would be that of no option at all
+        if subsets:  # otherwise the least sum would always be that of no option at all
             objective[subsets] -= objective[subsets].mean()
-        return find(self.costs, windows, objective, gap=0.3, grouped=False)
+        return find_architecture(self.costs, windows, objective, gap=0.3, grouped=False)
 
-    def refusal(self, windows: Mapping[str, Window]) -> str:
-        *others, last = windows
-        given = {name: windows[name] for name in others}
+    def explain(self, windows: Mapping[str, Window]) -> str:
+        *names, last = windows
+        others = {name: windows[name] for name in names}
         low, high = windows[last]
-        below = self._extreme(last, {**given, last: (-math.inf, high)}, -1)
-        above = self._extreme(last, {**given, last: (low, math.inf)}, +1)
+        below = self._extreme(last, {**others, last: (-math.inf, high)}, -1)
+        above = self._extreme(last, {**others, last: (low, math.inf)}, +1)
         problem = "exclude each other" if others else "is met by no architecture"
-        hole = ""
+        gap = ""
         if below is not None and above is not None:
-            hole = f", but nothing between {_amount(last, below)} and {_amount(last, above)}"
-        return f"{_all(windows)} {problem}; {self.possible(last, given)}{hole}."
+            gap = f", but nothing between {_amount(last, below)} and {_amount(last, above)}"
+        return f"{_all(windows)} {problem}; {self.possible_costs(last, others)}{gap}."
 
-    def possible(self, resource: str, given: Mapping[str, Window]) -> str:
+    def possible_costs(self, resource: str, others: Mapping[str, Window]) -> str:
         least, greatest = self.costs.bounds()[resource]
-        if not given:
+        if not others:
             return _in_space(self.costs, resource)
-        least, greatest = (self._extreme(resource, given, sign) or end for sign, end in ((+1, least), (-1, greatest)))
-        return f"with {_all(given)}, {_from_to(resource, least, greatest)}"
+        least, greatest = (self._extreme(resource, others, sign) or end for sign, end in ((+1, least), (-1, greatest)))
+        return f"with {_all(others)}, {_from_to(resource, least, greatest)}"
 
     def _extreme(self, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
-        """The least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
+        """Return the least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
         table = self.costs.table[resource].numpy()
-        found = find(self.costs, windows, sign * table / np.nanmax(table))
-        return None if found is None else float(self.costs.total(torch.tensor([found]))[resource].item())
+        indices = find_architecture(self.costs, windows, sign * table / np.nanmax(table))
+        return None if indices is None else float(self.costs.total(torch.tensor([indices]))[resource].item())
 
 
 @dataclass(frozen=True)
-class Searched(Settlement):
-    """By random architectures and, from the nearest and the extreme ones, by the single choice that leads nearest."""
+class SearchedFeasibility(Feasibility):
+    """Searches from random and extreme architectures, always changing the single choice that helps most."""
 
     costs: Costs
 
@@ -109,31 +113,31 @@ class Searched(Settlement):
         drawn = self._sample if generator is None else self._draw(generator, DRAWN // 10)
         nearest = drawn[self._distance(drawn, windows).argsort(stable=True)[:STARTS]]
         for start in torch.cat([nearest, self.costs.extremes()]):
-            found = self._approach(start, windows)
-            if found is not None:
-                return tuple(found.tolist())
+            indices = self._approach(start, windows)
+            if indices is not None:
+                return tuple(indices.tolist())
         return None
 
-    def refusal(self, windows: Mapping[str, Window]) -> str:
-        *others, last = windows
+    def explain(self, windows: Mapping[str, Window]) -> str:
+        *names, last = windows
         if not _within_bounds(self.costs, windows):
             return f"{_all(windows)} is met by no architecture; {_in_space(self.costs, last)}."
-        verb = "are" if others else "is"
-        given = {name: windows[name] for name in others}
+        verb = "are" if names else "is"
+        others = {name: windows[name] for name in names}
         return (
-            f"{_all(windows)} {verb} met by none of {DRAWN:,} random architectures, nor by what a search found from "
-            f"there; {self.possible(last, given)}."
+            f"{_all(windows)} {verb} met by none of {DRAWN:,} random architectures, nor by a search from the nearest "
+            f"of them; {self.possible_costs(last, others)}."
         )
 
-    def possible(self, resource: str, given: Mapping[str, Window]) -> str:
-        if not given:
+    def possible_costs(self, resource: str, others: Mapping[str, Window]) -> str:
+        if not others:
             return _in_space(self.costs, resource)
-        within = self._distance(self._sample, given) == 0
+        within = self._distance(self._sample, others) == 0
         cost = self.costs.total(self._sample[within])[resource]
         if not len(cost):
             return _in_space(self.costs, resource)
-        seen = f"{_amount(resource, cost.min().item())} to {_amount(resource, cost.max().item())}"
-        return f"of those with {_all(given)}, {resource} is {seen}"
+        sampled = f"{_amount(resource, cost.min().item())} to {_amount(resource, cost.max().item())}"
+        return f"of those with {_all(others)}, {resource} is {sampled}"
 
     @cached_property
     def _sample(self) -> Tensor:
@@ -144,35 +148,35 @@ class Searched(Settlement):
         return {resource: max(high - low, 1.0) for resource, (low, high) in self.costs.bounds().items()}
 
     def _draw(self, generator: np.random.Generator, count: int) -> Tensor:
-        """Option indices of random architectures, shape (count, choices)."""
+        """Return option indices of random architectures, shape (count, choices)."""
         surviving = self.costs.surviving
         drawn = generator.integers([len(kept) for kept in surviving], size=(count, len(surviving)))
         columns = [torch.tensor(kept)[drawn[:, choice]] for choice, kept in enumerate(surviving)]
         return torch.stack(columns, dim=1)
 
     def _distance(self, indices: Tensor, windows: Mapping[str, Window]) -> Tensor:
-        """How far the costs lie from the windows, summed over the resources in shares of each one's range."""
+        """Return the distance of the costs from the windows, summed over the resources, each relative to its range."""
         total = self.costs.total(indices)
-        far = torch.zeros(len(indices), dtype=torch.float64)
+        distance = torch.zeros(len(indices), dtype=torch.float64)
         for resource, (low, high) in windows.items():
             cost = total[resource].double()
             beyond = (low - cost).clamp(min=0) + (cost - high).clamp(min=0)
-            far += beyond / self._ranges[resource]
-        return far
+            distance += beyond / self._ranges[resource]
+        return distance
 
     def _approach(self, indices: Tensor, windows: Mapping[str, Window]) -> Tensor | None:
-        """Change the one choice that leads nearest until the windows are met; None where no change leads nearer."""
+        """Change the choice that helps most until the windows are met; return None if no change helps."""
         least = self._distance(indices[None], windows)[0]
         while least > 0:
             neighbours = self._neighbours(indices)
-            far = self._distance(neighbours, windows)
-            if far.min() >= least:
+            distances = self._distance(neighbours, windows)
+            if distances.min() >= least:
                 return None
-            least, indices = far.min(), neighbours[far.argmin()]
+            least, indices = distances.min(), neighbours[distances.argmin()]
         return indices
 
     def _neighbours(self, indices: Tensor) -> Tensor:
-        """All that one other choice makes of an architecture."""
+        """Return all architectures that differ in one choice."""
         choices = torch.tensor([choice for choice, kept in enumerate(self.costs.surviving) for _ in kept])
         neighbours = indices.repeat(len(choices), 1)
         neighbours[range(len(choices)), choices] = torch.tensor([i for kept in self.costs.surviving for i in kept])
@@ -180,7 +184,7 @@ class Searched(Settlement):
 
 
 def window_text(resource: str, window: Window) -> str:
-    """`macs at most 300,000,000`."""
+    """Return a window as text: `macs at most 300,000,000`."""
     low, high = (_amount(resource, end) for end in window)
     if math.isinf(window[0]):
         return f"{resource} at most {high}"
@@ -192,7 +196,7 @@ def _all(windows: Mapping[str, Window]) -> str:
 
 
 def _within_bounds(costs: Costs, windows: Mapping[str, Window]) -> bool:
-    """Whether no window lies beyond what its resource can cost."""
+    """Return whether every window overlaps the resource's bounds."""
     bounds = costs.bounds()
     return all(bounds[name][0] <= high and low <= bounds[name][1] for name, (low, high) in windows.items())
 

@@ -1,8 +1,8 @@
-"""Whether an architecture within given costs exists, and which: an integer programme on the cost table.
+"""Find an architecture within limits on costs, by an integer programme on the table of costs.
 
-Layers with the same options at the same costs are counted together: a variable says how many of them take an option.
-That takes the symmetry out, which branch and bound would otherwise walk through. A choice takes one option; a subset of
-its options, where the costs say so, and its variables are then bound by nothing else.
+Layers with the same options at the same costs form a group: a variable counts how many of them take an option. This
+removes the symmetry that branch and bound would otherwise explore. Each choice takes one option. A subset takes any
+number of its options, and nothing else constrains its variables.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from search_spaces.errors import UserError
 Window = tuple[float, float]
 Floats = NDArray[np.float64]
 
-NODES = 50_000  # branch and bound gives up here: on every machine at the same place, unlike a time limit
-SLACK = 1e-5  # ten times what the solver lets a constraint be violated by
+NODES = 50_000  # branch and bound gives up here; unlike a time limit, at the same point on every machine
+SLACK = 1e-5  # ten times the solver's tolerance of a constraint
 
 
-def find(
+def find_architecture(
     costs: TableCosts,
     windows: Mapping[str, Window],
     objective: Floats,
     gap: float = 0.0,
     grouped: bool = True,
 ) -> tuple[int, ...] | None:
-    """The option indices of an architecture whose exact costs lie in all windows; None if there is none.
+    """Return the option indices of an architecture whose exact costs lie in all windows; None if there is none.
 
     Args:
         costs: the table, and the options that survive.
-        windows: for each resource the least and the greatest cost allowed; -inf and inf stand for no limit.
-        objective: shape (choices, most options of a choice); the architecture with the least sum of what it takes is
-            found.
-        gap: what share of the sum found may lie above the least sum; at 0.3 one is found much sooner.
-        grouped: whether layers are counted together, which then go by their first one's row; not where the objective
-            tells equal layers apart.
+        windows: for each resource the least and the greatest cost allowed; -inf and inf mean no limit.
+        objective: shape (choices, most options of a choice). The result has the least sum over the options that it
+            takes.
+        gap: by what share the result's sum may exceed the least sum. At 0.3 the solver is much faster.
+        grouped: whether equal layers are counted together. A group uses the objective of its first layer, so this must
+            be False if the objective differs between equal layers.
 
     Raises:
-        UserError: if branch and bound gives up, which takes several windows of a few parts in 100,000.
+        UserError: if branch and bound gives up. This takes several windows of a few parts in 100,000.
     """
     groups = _groups(costs) if grouped else [[choice] for choice in range(len(costs.surviving))]
-    found = _solve(costs, windows, objective, groups, gap, widen=+1)
-    if found is None or _within(costs, windows, found):
-        return found
-    found = _solve(costs, windows, objective, groups, gap, widen=-1)
-    if found is None or not _within(costs, windows, found):
-        raise _unsettled(windows)
-    return found
+    indices = _solve(costs, windows, objective, groups, gap, widen=+1)
+    if indices is None or _within(costs, windows, indices):
+        return indices
+    indices = _solve(costs, windows, objective, groups, gap, widen=-1)
+    if indices is None or not _within(costs, windows, indices):
+        raise _undecided(windows)
+    return indices
 
 
 def _groups(costs: TableCosts) -> list[list[int]]:
-    """The choices, those with the same surviving options at the same costs (up to a constant) together."""
+    """Group the choices with the same surviving options at the same costs, up to a constant."""
     groups: dict[object, list[int]] = {}
     for choice, kept in enumerate(costs.surviving):
         above = [tuple(_options(costs, resource, choice)[1].tolist()) for resource in costs.table]
@@ -66,7 +66,7 @@ def _groups(costs: TableCosts) -> list[list[int]]:
 
 
 def _options(costs: TableCosts, resource: str, choice: int) -> tuple[float, Floats]:
-    """The least that the choice costs, and what each surviving option costs above it."""
+    """Return the least cost of the choice, and the cost of each surviving option above it."""
     row = costs.table[resource][choice, list(costs.surviving[choice])].numpy()
     least = 0.0 if choice in costs.subsets else float(row.min())
     return least, row - least
@@ -80,8 +80,12 @@ def _solve(
     gap: float,
     widen: int,
 ) -> tuple[int, ...] | None:
-    """`find` up to the solver's tolerance, the windows being wider (+1) or narrower (-1) by a little more than that."""
-    from scipy.optimize import Bounds, LinearConstraint, milp  # a third of a second that an actor need not spend
+    """Do `find_architecture` up to the solver's tolerance.
+
+    Args:
+        widen: +1 widens the windows by slightly more than the tolerance, -1 narrows them.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes a third of a second; actors do not need it
 
     kept = [list(costs.surviving[group[0]]) for group in groups]
     layers = np.array([len(group) for group in groups])
@@ -107,7 +111,7 @@ def _solve(
     if solution.x is None:
         if solution.status == 2:  # the programme has no solution
             return None
-        raise _unsettled(windows)
+        raise _undecided(windows)
     indices = [0] * len(costs.surviving)
     for group, options, counts in zip(groups, kept, np.split(solution.x, np.cumsum(lengths)[:-1]), strict=True):
         if group[0] in costs.subsets:
@@ -123,7 +127,7 @@ def _solve(
 
 @contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """HiGHS prints what it repairs, whatever it is told; standard output is for what programs read."""
+    """Discard standard output. HiGHS prints its repairs there despite all settings; programs read our output."""
     stdout = os.dup(1)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -137,10 +141,10 @@ def _silent_stdout() -> Iterator[None]:
 def _constraint(
     costs: TableCosts, resource: str, window: Window, groups: list[list[int]], widen: int
 ) -> tuple[Floats, float, float]:
-    """A window as a row over the variables, scaled to what the solver resolves.
+    """Return a window as a row over the variables, scaled to the solver's resolution.
 
-    Multiply-adds and parameters are counted in their greatest common divisor, so that a unit separates what is allowed
-    from what is not, and widening by a quarter of it changes nothing but the solver's slack. Latency has no unit: it is
+    Multiply-adds and parameters are counted in their greatest common divisor. A unit then separates allowed from
+    forbidden costs, and widening by a quarter of it only allows for the solver's tolerance. Latency has no unit: it is
     resolved to a hundred-millionth of the slowest option.
     """
     options = [_options(costs, resource, choice) for choice in range(len(costs.surviving))]
@@ -164,5 +168,7 @@ def _within(costs: TableCosts, windows: Mapping[str, Window], indices: tuple[int
     return all(low <= exact[resource].item() <= high for resource, (low, high) in windows.items())
 
 
-def _unsettled(windows: Mapping[str, Window]) -> UserError:
-    return UserError(f"Whether the limits on {' and '.join(windows)} can be met together was not settled; widen them.")
+def _undecided(windows: Mapping[str, Window]) -> UserError:
+    return UserError(
+        f"The search for an architecture within the limits on {' and '.join(windows)} was given up; widen them."
+    )

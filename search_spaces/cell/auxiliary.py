@@ -1,4 +1,4 @@
-"""What DARTS's evaluation networks have in training alone: a second classifier half way, and edges that drop out."""
+"""The parts of DARTS's networks that exist in training only: a second classifier half way, and drop path."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _HIDDEN = (128, 768)
 
 
 def auxiliary_head(channels: int, size: int, num_classes: int, norm: bool) -> nn.Module:
-    """Features (N, channels, size, size) to logits: pooled to 2x2 pixels, two convolutions, a linear layer.
+    """Build a head from features (N, channels, size, size) to logits.
 
-    Of 8 pixels (CIFAR-10) and of 7 (ImageNet) it is DARTS's: 5x5 windows at stride 3 or 2.
+    It pools to 2x2 pixels, then has two convolutions and a linear layer. For 8 pixels (CIFAR-10) and 7 pixels
+    (ImageNet) it is DARTS's: 5x5 windows at stride 3 or 2.
 
     Args:
-        norm: whether the second convolution has a batch norm: DARTS's for CIFAR-10 has one, that for ImageNet none.
+        norm: whether the second convolution has a batch norm. DARTS's has one for CIFAR-10 and none for ImageNet.
     """
     first, second = _HIDDEN
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -36,14 +37,19 @@ def auxiliary_head(channels: int, size: int, num_classes: int, norm: bool) -> nn
 
 
 class DropPath:
-    """For some images of a batch an operation's output is 0, for the others it is as much greater.
+    """Sets an operation's output to 0 for some images of a batch, and scales it up for the others.
 
-    Which images of the whole batch those are is drawn for each operation in turn, and so is the same however the batch
-    is shared out.
+    The images are drawn from the whole batch, for each operation in turn. The draw thus does not depend on how workers
+    share the batch.
     """
 
     def __init__(self, probability: float, seed: int, batch_size: int, first: int) -> None:
-        """`first` is the place of the first image at hand in a batch of `batch_size`."""
+        """Seed the draws.
+
+        Args:
+            batch_size: the number of images in the whole batch.
+            first: the position in the batch of this worker's first image.
+        """
         self._probability, self._batch_size, self._first = probability, batch_size, first
         self._generator = np.random.default_rng(seed)
 

@@ -1,7 +1,8 @@
-"""A cell that was searched: any number of operations on an edge, any number of edges into a node, all with weights.
+"""The result of a cell search: any number of weighted operations on an edge, any number of weighted edges into a node.
 
-As text an operation stands with its weight, an edge with its own: `skip_connect*0.2+sep_conv_3x3*0.5@0.31` gives a
-node 0.31 times (0.2 times its source plus 0.5 times the convolution of it). An edge that is gone is `none`.
+As text, an operation stands with its weight, and an edge with its own weight. `skip_connect*0.2+sep_conv_3x3*0.5@0.31`
+adds to its node 0.31 times (0.2 times its source plus 0.5 times the convolution of its source). A removed edge is
+`none`.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from search_spaces.cell.supernet import CellNetwork
 from search_spaces.errors import UserError
 
 FILE = "genotype.txt"
-"""A genotype's text in a run folder."""
+"""The file of a genotype's text in a run folder."""
 _NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 _EDGE = re.compile(rf"(?P<operations>\w+\*{_NUMBER}(?:\+\w+\*{_NUMBER})*)@(?P<edge>{_NUMBER})")
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """What is left of a mixture (HM-NAS equations 1 to 4). `str()` gives the text that parses back, exactly.
+    """The rest of a mixture after the search (HM-NAS equations 1 to 4). `str()` gives text that parses back exactly.
 
     Attributes:
-        space: in which an edge takes any number of operations.
-        architecture: the operations that are left.
-        operations: of each choice, the weights of its options; 0 where an option or the whole edge is gone.
-        edges: the weights of the edges, 0 where one is gone.
+        space: a space whose edges take any number of operations.
+        architecture: the remaining operations.
+        operations: for each choice, the weights of its options; 0 if the option or the whole edge is removed.
+        edges: the weights of the edges; 0 if an edge is removed.
     """
 
     space: CellSpace
@@ -45,10 +46,10 @@ class Genotype:
 
     @classmethod
     def of(cls, space: CellSpace, operations: Sequence[Sequence[float]], edges: Sequence[float]) -> Self:
-        """The genotype of these weights, in single precision; an edge without operations or weight is gone.
+        """Return the genotype of these weights, in single precision. An edge without operations or weight is removed.
 
         Raises:
-            UserError: if an edge of the space takes one operation alone.
+            UserError: if an edge of the space takes one operation only.
         """
         check_edges_take_subsets(space)
         single = torch.tensor(edges), torch.tensor([list(row) for row in operations])
@@ -60,11 +61,11 @@ class Genotype:
 
     @property
     def weights(self) -> Tensor:
-        """What each operation's output is multiplied by, shape (choices, options)."""
+        """The factor of each operation's output, shape (choices, options)."""
         return torch.tensor(self.operations) * torch.tensor(self.edges)[:, None]
 
     def network(self, num_classes: int | None = None) -> CellNetwork:
-        """The compact network: what is gone is really gone. It loads `CellSpace.network_state` of a supernet's."""
+        """Build the compact network, without the removed parts. It loads the result of `CellSpace.network_state`."""
         return self.space.network(self.architecture, num_classes, self.weights)
 
     def __str__(self) -> str:
@@ -76,10 +77,10 @@ class Genotype:
 
     @classmethod
     def parse(cls, space: CellSpace, text: str) -> Self:
-        """The genotype that `str()` wrote.
+        """Return the genotype that `str()` wrote.
 
         Raises:
-            UserError: if the text is of another space, or not one of a genotype; it names the edge.
+            UserError: if the text belongs to another space, or is no genotype. It names the edge.
         """
         name, _, body = text.partition(":")
         if name.strip() != space.name:
@@ -92,16 +93,16 @@ class Genotype:
 
 
 def check_edges_take_subsets(space: CellSpace) -> None:
-    """Raises UserError if an edge takes one operation alone."""
+    """Raise UserError if an edge takes one operation only."""
     if not all(choice.subset for choice in space.choices):
         raise UserError(
-            f"A genotype keeps any number of operations on an edge, and an edge of {space.name} takes one: set "
-            "space.subset=true where the space has that setting, as darts has."
+            f"A genotype keeps any number of operations on an edge, but an edge of {space.name} takes one: set "
+            "space.subset=true if the space has that setting, as darts has."
         )
 
 
 def _read(choice: Choice, word: str) -> tuple[list[float], float]:
-    """The weights of an edge's options, and its own."""
+    """Return the weights of an edge's options, and the edge's weight."""
     weights = dict.fromkeys(choice.options, 0.0)
     if word == NOTHING:
         return list(weights.values()), 0.0
@@ -121,5 +122,5 @@ def _read(choice: Choice, word: str) -> tuple[list[float], float]:
 
 
 def _short(weight: float) -> str:
-    """The shortest decimal that is this number in single precision."""
+    """Return the shortest decimal that equals this number in single precision."""
     return str(np.float32(weight))

@@ -1,4 +1,4 @@
-"""What a network of cells is made of, before any module is built: which operation stands where."""
+"""The layout of a network of cells, before any module is built: the place of every operation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import LayerCost
 
 
-class Part(NamedTuple):
+class PlacedOperation(NamedTuple):
     """An operation at its place."""
 
     operation: Operation
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A way between two nodes of a cell, by their numbers, along which a choice's operations run."""
+    """A connection between two nodes of a cell, by their numbers. A choice's operations run along it."""
 
     choice: int
     source: int
@@ -39,22 +39,23 @@ class Edge(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name in a state dict."""
+        """The name of the edge's modules in a state dict."""
         return f"{self.target}-{self.source}"
 
 
-class CellPlan(NamedTuple):
-    """A graph of feature maps, each the sum of what its edges make of those before it.
+class CellLayout(NamedTuple):
+    """A graph of feature maps. Each is the sum of its edges' outputs, which come from earlier feature maps.
 
     Attributes:
-        inputs: what prepares the outputs of the cells before; their results are the first nodes, the last cell's last.
+        inputs: the operations that prepare the outputs of earlier cells. Their results are the first nodes; the last
+            cell's comes last.
         edges: in the order of their targets.
-        nodes: how many there are, the inputs among them.
+        nodes: the number of nodes, inputs included.
         stride: of the edges that come from an input.
-        joined: whether the cell gives all nodes but its inputs side by side, or the last node alone.
+        joined: whether the cell's output is the concatenation of all nodes except its inputs, or the last node alone.
     """
 
-    inputs: tuple[Part, ...]
+    inputs: tuple[PlacedOperation, ...]
     edges: tuple[Edge, ...]
     nodes: int
     stride: int
@@ -62,7 +63,7 @@ class CellPlan(NamedTuple):
 
     @property
     def reduction(self) -> int:
-        """How many pixels of a side of the last cell's output make one of this one's."""
+        """The factor by which the cell reduces the height and width of the last cell's output."""
         return self.stride * self.inputs[-1].place.stride
 
     @property
@@ -71,32 +72,35 @@ class CellPlan(NamedTuple):
 
     @property
     def out_size(self) -> int:
-        """Height and width of what the cell gives, in pixels."""
+        """Height and width of the cell's output in pixels."""
         return self.edges[-1].place.out_size
 
 
-class NetworkPlan(NamedTuple):
-    """A stem, of which the last two outputs are those before the first cell (one counts twice), cells, and a head."""
+class NetworkLayout(NamedTuple):
+    """A stem, cells and a head.
 
-    stem: tuple[Part, ...]
-    cells: tuple[CellPlan, ...]
-    head: Part
+    The inputs of the first cell are the stem's last two outputs. A stem's only output counts twice.
+    """
 
-    def always(self) -> list[Part]:
-        """What is there whatever the edges take: the stem, what prepares the cells' inputs, the head."""
-        return [*self.stem, *(part for cell in self.cells for part in cell.inputs), self.head]
+    stem: tuple[PlacedOperation, ...]
+    cells: tuple[CellLayout, ...]
+    head: PlacedOperation
+
+    def always(self) -> list[PlacedOperation]:
+        """Return the operations of every architecture: stem, preparation of the cells' inputs, head."""
+        return [*self.stem, *(operation for cell in self.cells for operation in cell.inputs), self.head]
 
     @property
     def stride(self) -> int:
-        """How many pixels of an image's side make one of the last feature map's."""
+        """The factor by which the network reduces an image's height and width."""
         stride = 1
-        for part in self.stem:
-            stride *= part.place.stride
+        for operation in self.stem:
+            stride *= operation.place.stride
         for cell in self.cells:
             stride *= cell.reduction
         return stride
 
     @property
     def last_reduction(self) -> int:
-        """The number of the last cell that reduces the features, or of the first where none does."""
+        """The number of the last cell that reduces the features; 0 if none does."""
         return max((number for number, cell in enumerate(self.cells) if cell.reduction > 1), default=0)

@@ -1,7 +1,7 @@
-"""The operations of cells, in DARTS's and NAS-Bench-201's form: activation first, batch norm last.
+"""The operations of cells, in the form of DARTS and NAS-Bench-201: activation first, batch norm last.
 
-An operation knows what it costs at a place in the network from the shapes alone, and builds itself there. `affine` says
-whether its batch norm has a trainable scale and shift.
+An operation computes its cost at a place in the network from shapes alone, and builds its module there. `affine` means
+that its batch norm has a trainable scale and shift.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from search_spaces.layers.cost import FREE, LayerCost, linear_cost
 
 
 class Operation(ABC):
-    """One operation, whatever its place."""
+    """An operation, independent of its place."""
 
     @abstractmethod
     def cost(self, place: Place, affine: bool) -> LayerCost:
-        """What one image costs here."""
+        """Return the cost for one image at this place."""
 
     @abstractmethod
     def latency_key(self, place: Place) -> LatencyKey | None:
-        """Under which key a latency table knows it here, `affine` or not; None where nothing is computed."""
+        """Return the operation's key in a latency table, independent of `affine`; None if nothing is computed."""
 
     @abstractmethod
     def build(self, place: Place, affine: bool) -> nn.Module:
-        """The module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
+        """Build the module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
 
 
 @dataclass(frozen=True)
 class ConvNorm(Operation):
-    """Convolution and batch norm; behind an activation, unless it is the first of the network."""
+    """Activation, convolution and batch norm. The first convolution of a network has no activation before it."""
 
     kernel: int
     activation: bool = True
@@ -61,27 +61,27 @@ class ConvNorm(Operation):
 
 @dataclass(frozen=True)
 class SeparableConv(Operation):
-    """ReLU, depthwise convolution, 1x1 convolution and batch norm, `times` over; the first has the stride."""
+    """ReLU, depthwise convolution, 1x1 convolution and batch norm, `times` over. The first round has the stride."""
 
     kernel: int
     times: int = 1
     dilation: int = 1
 
     def _places(self, place: Place) -> list[Place]:
-        again = self.times - 1
-        outs = [place.in_channels] * again + [place.out_channels]
-        strides = [place.stride] + [1] * again
-        sizes = [place.size] + [place.out_size] * again
+        others = self.times - 1
+        outs = [place.in_channels] * others + [place.out_channels]
+        strides = [place.stride] + [1] * others
+        sizes = [place.size] + [place.out_size] * others
         return [Place(place.in_channels, *shape) for shape in zip(outs, strides, sizes, strict=True)]
 
     def cost(self, place: Place, affine: bool) -> LayerCost:
         cost = FREE
-        for one in self._places(place):
-            cost += _relu_cost(one.in_channels, one.size)
-            cost += _conv_cost(one.in_channels, one.in_channels, self.kernel, one.out_size, groups=one.in_channels)
-            cost += _conv_cost(one.in_channels, one.out_channels, 1, one.out_size) + _norm_cost(
-                one.out_channels, affine
-            )
+        for part in self._places(place):
+            channels = part.in_channels
+            cost += _relu_cost(channels, part.size)
+            cost += _conv_cost(channels, channels, self.kernel, part.out_size, groups=channels)
+            cost += _conv_cost(channels, part.out_channels, 1, part.out_size)
+            cost += _norm_cost(part.out_channels, affine)
         return cost
 
     def latency_key(self, place: Place) -> LatencyKey:
@@ -89,8 +89,8 @@ class SeparableConv(Operation):
         return _key(op, place, self.kernel)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        built = [self._build(one, affine) for one in self._places(place)]
-        return built[0] if len(built) == 1 else nn.Sequential(*built)
+        parts = [self._build(part, affine) for part in self._places(place)]
+        return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
 
     def _build(self, place: Place, affine: bool) -> nn.Module:
         layers = {
@@ -105,8 +105,8 @@ class SeparableConv(Operation):
 
 
 @dataclass(frozen=True)
-class Pool(Operation):
-    """3x3 pooling, the greatest or the mean of what lies inside the image; in DARTS with a batch norm, never affine."""
+class Pooling(Operation):
+    """3x3 pooling: the maximum or the mean of the pixels inside the image. DARTS adds a batch norm, never affine."""
 
     greatest: bool = False
     norm: bool = False
@@ -131,7 +131,7 @@ class Pool(Operation):
 
 @dataclass(frozen=True)
 class SkipConnect(Operation):
-    """The identity, at no cost; where the shape changes, a `FactorizedReduce`."""
+    """The identity, without cost; a `FactorizedReduce` if the shape changes."""
 
     def cost(self, place: Place, affine: bool) -> LayerCost:
         return FREE if place.keeps_shape else FactorizedReduce().cost(place, affine)
@@ -145,7 +145,7 @@ class SkipConnect(Operation):
 
 @dataclass(frozen=True)
 class FactorizedReduce(Operation):
-    """ReLU, two 1x1 convolutions of stride 2, the second shifted by a pixel, side by side, and batch norm."""
+    """ReLU, two 1x1 convolutions of stride 2, the second shifted by a pixel, concatenated, and batch norm."""
 
     def cost(self, place: Place, affine: bool) -> LayerCost:
         convolutions = _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
@@ -183,14 +183,14 @@ class ResidualReduction(Operation):
         return place, Place(place.out_channels, place.out_channels, 1, place.out_size)
 
     def cost(self, place: Place, affine: bool) -> LayerCost:
-        first, second = (ConvNorm(3).cost(one, affine) for one in self._places(place))
+        first, second = (ConvNorm(3).cost(part, affine) for part in self._places(place))
         return first + second + _conv_cost(place.in_channels, place.out_channels, 1, place.out_size)
 
     def latency_key(self, place: Place) -> LatencyKey:
         return _key("residual-reduction", place, kernel=3)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        first, second = (ConvNorm(3).build(one, affine) for one in self._places(place))
+        first, second = (ConvNorm(3).build(part, affine) for part in self._places(place))
         return _ResidualReduction(first, second, place)
 
 
@@ -210,7 +210,7 @@ class _ResidualReduction(nn.Module):
 
 @dataclass(frozen=True)
 class Classifier(Operation):
-    """Global pooling and a linear layer, in NAS-Bench-201 behind batch norm and ReLU."""
+    """Global pooling and a linear layer; in NAS-Bench-201 batch norm and ReLU come first."""
 
     norm: bool = False
 
@@ -241,7 +241,7 @@ def _key(op: str, place: Place, kernel: int) -> LatencyKey:
 def _conv(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Conv2d:
-    """Without bias; padded so that stride 1 keeps the size."""
+    """Build a convolution without bias; padding keeps the size at stride 1."""
     padding = dilation * (kernel - 1) // 2
     return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
 

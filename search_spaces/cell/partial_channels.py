@@ -1,7 +1,7 @@
 """Partial channels (PC-DARTS, Xu et al., section 3.1): an edge's operations run on one channel in K, others pass by.
 
-A supernet so takes a K-th of the memory, and little more than a K-th of the time; the channels are shuffled behind each
-edge, so that the operations of the next see others.
+A supernet then needs a K-th of the memory, and little more than a K-th of the time. The channels are shuffled after
+each edge, so that the next operations run on other channels.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def parted(features: Tensor, partial: int) -> tuple[Tensor, Tensor | None]:
-    """What goes through an edge's operations, one channel in `partial`, and what passes by."""
+def split_channels(features: Tensor, partial: int) -> tuple[Tensor, Tensor | None]:
+    """Return the channels for an edge's operations, one in `partial`, and the channels that pass by."""
     if partial == 1:
         return features, None
-    through, by = features.tensor_split([features.shape[1] // partial], dim=1)
-    return through, by
+    active, passed = features.tensor_split([features.shape[1] // partial], dim=1)
+    return active, passed
 
 
-def joined(through: Tensor, by: Tensor, partial: int) -> Tensor:
-    """Both again side by side, shuffled; what passed by is max-pooled where the operations have a stride of 2."""
-    if by.shape[-1] != through.shape[-1]:
-        by = functional.max_pool2d(by, 2, ceil_mode=True)
-    channels = torch.cat([through, by], dim=1).permute(0, 2, 3, 1)  # last, as they lie in memory
+def join_channels(active: Tensor, passed: Tensor, partial: int) -> Tensor:
+    """Join and shuffle both. Channels that passed by are max-pooled if the operations have stride 2."""
+    if passed.shape[-1] != active.shape[-1]:
+        passed = functional.max_pool2d(passed, 2, ceil_mode=True)
+    channels = torch.cat([active, passed], dim=1).permute(0, 2, 3, 1)  # channels last, as in memory
     return channels.reshape(*channels.shape[:3], partial, -1).transpose(3, 4).flatten(3).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Spaces of cells: small graphs, stacked to a network, whose edges choose among operations."""
+"""Cell spaces: a network stacks cells, small graphs whose edges choose among operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import NOTHING, Architecture
 from search_spaces.cell.auxiliary import auxiliary_head
-from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation
 from search_spaces.cell.operations import Operation
 from search_spaces.cell.supernet import CellNetwork, CellSupernet, taken_operations
 from search_spaces.costs import TableCosts
@@ -22,15 +22,15 @@ from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 
 class CellSpace(SearchSpace):
-    """An edge's operations are a choice, shared by the cells of a kind; each cell has weights of its own.
+    """An edge's operations are a choice, shared by all cells of a kind; each cell has its own weights.
 
-    An operation costs the same whatever else is taken: costs are a table, an option's being summed over its cells.
-    Latency is that of the operations alone: what it takes to add them up at a node is left out.
+    An operation's cost does not depend on other choices. Costs are thus a table, and an option's cost is the sum over
+    its cells. Latency is that of the operations alone, without the additions at the nodes.
 
     Attributes:
-        operations: what the choices' options stand for; `none` stands for no operation.
+        operations: the operations that the options name; `none` names no operation.
         affine: whether batch norm within cells has a trainable scale and shift.
-        partial: in the supernet alone, an edge's operations run on one channel in this many.
+        partial: in the supernet alone, an edge's operations run on one channel in `partial`.
         auxiliary_norm: whether an auxiliary head's second convolution has a batch norm.
         paper_counting: how the paper counts.
     """
@@ -42,68 +42,68 @@ class CellSpace(SearchSpace):
     paper_counting: CountingRules = PLAIN
 
     @abstractmethod
-    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
-        """What stands where, for images of this height and width."""
+    def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
+        """Return the network's layout for images of this height and width."""
 
-    def plan(self, resolution: int | None = None, num_classes: int | None = None) -> NetworkPlan:
-        """What stands where; the space's own resolution and number of classes where none is given.
+    def layout(self, resolution: int | None = None, num_classes: int | None = None) -> NetworkLayout:
+        """Return the network's layout, by default for the space's own resolution and number of classes.
 
         Raises:
             UserError: if the strides leave less than a pixel.
         """
         resolution = self.resolution if resolution is None else resolution
-        plan = self._plan(resolution, self.num_classes if num_classes is None else num_classes)
-        if resolution < plan.stride:
+        layout = self._build_layout(resolution, self.num_classes if num_classes is None else num_classes)
+        if resolution < layout.stride:
             raise UserError(
                 f"{self.name}: images of {resolution} pixels are too small for its strides; "
-                f"use at least {plan.stride} pixels, or a smaller stem_stride."
+                f"use at least {layout.stride} pixels, or a smaller stem_stride."
             )
-        return plan
+        return layout
 
     def supernet(self, num_classes: int | None = None) -> CellSupernet:
-        """Its weights are drawn from torch's global generator, as torch's layers draw theirs."""
+        """Build the supernet; its weights are drawn from torch's global generator, as by torch's layers."""
         surviving = [
             [choice.options[option] for option in options if choice.options[option] != NOTHING]
             for choice, options in zip(self.choices, self.surviving, strict=True)
         ]
-        plan = self.plan(num_classes=num_classes)
-        edges = [self._build(cell, surviving, self.partial) for cell in plan.cells]
-        return CellSupernet(plan, edges, self.choices, self.partial)
+        layout = self.layout(num_classes=num_classes)
+        edges = [self._build(cell, surviving, self.partial) for cell in layout.cells]
+        return CellSupernet(layout, edges, self.choices, self.partial)
 
     def auxiliary_head(self, num_classes: int | None = None) -> nn.Module:
-        """A second classifier, for training alone, of what `CellSupernet.trained` gives beside the logits."""
-        plan = self.plan(num_classes=num_classes)
-        cell = plan.cells[plan.last_reduction]
-        return auxiliary_head(cell.out_channels, cell.out_size, plan.head.place.out_channels, self.auxiliary_norm)
+        """Build a second classifier, for training alone, whose input `CellSupernet.trained` returns."""
+        layout = self.layout(num_classes=num_classes)
+        cell = layout.cells[layout.last_reduction]
+        return auxiliary_head(cell.out_channels, cell.out_size, layout.head.place.out_channels, self.auxiliary_norm)
 
     def network(
         self, architecture: Architecture, num_classes: int | None = None, weights: Tensor | None = None
     ) -> CellNetwork:
-        """The network without the operations and edges that the architecture leaves out.
+        """Build the network with only the operations and edges that the architecture takes.
 
         Args:
-            weights: what the operations' outputs are multiplied by, shape (choices, options), if not by 1.
+            weights: the factors of the operations' outputs, shape (choices, options); 1 by default.
         """
         taken = taken_operations(self.choices, architecture)
-        plan = self.plan(num_classes=num_classes)
-        edges = [self._build(cell, taken) for cell in plan.cells]
+        layout = self.layout(num_classes=num_classes)
+        edges = [self._build(cell, taken) for cell in layout.cells]
         present = [{edge: built for edge, built in cell.items() if built} for cell in edges]
         if weights is None:
-            return CellNetwork(plan, present)
+            return CellNetwork(layout, present)
         rows = zip(self.choices, weights.tolist(), strict=True)
         named = {(i, name): row[j] for i, (choice, row) in enumerate(rows) for j, name in enumerate(choice.options)}
-        return CellNetwork(plan, present, named)
+        return CellNetwork(layout, present, named)
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.partial > 1:
             raise UserError(
-                f"A supernet of {self.name} with partial: {self.partial} has weights for a part of a network's "
-                "channels: nothing can be inherited from it."
+                f"A supernet of {self.name} with partial: {self.partial} has weights for only a part of a network's "
+                "channels, so that no network can inherit them; use partial: 1."
             )
         taken = taken_operations(self.choices, architecture)
         kept = {
             ("cells", str(number), "edges", edge.key, name)
-            for number, cell in enumerate(self.plan().cells)
+            for number, cell in enumerate(self.layout().cells)
             for edge in cell.edges
             for name in taken[edge.choice]
         }
@@ -114,11 +114,12 @@ class CellSpace(SearchSpace):
             if parts[name][2:3] != ("edges",) or parts[name][:5] in kept
         }
 
-    def _build(self, cell: CellPlan, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:
-        """The operations of a cell's edges where the choices take these, on one channel in `partial`."""
+    def _build(self, cell: CellLayout, taken: list[list[str]], partial: int = 1) -> dict[Edge, dict[str, nn.Module]]:
+        """Build the operations of a cell's edges for these choices, on one channel in `partial`."""
         return {
             edge: {
-                name: self.operations[name].build(edge.place.part(partial), self.affine) for name in taken[edge.choice]
+                name: self.operations[name].build(edge.place.divided(partial), self.affine)
+                for name in taken[edge.choice]
             }
             for edge in cell.edges
         }
@@ -130,15 +131,15 @@ class CellSpace(SearchSpace):
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
     ) -> TableCosts:
-        plan = self.plan(resolution, num_classes)
+        layout = self.layout(resolution, num_classes)
         count = PLAIN if counting == "macs" else self.paper_counting
         shape = (len(self.choices), max(len(choice.options) for choice in self.choices))
         options = [[FREE] * shape[1] for _ in self.choices]
-        for choice, option, part in self._edge_parts(plan):
-            options[choice][option] += part.cost()
+        for choice, option, operation in self._edge_operations(layout):
+            options[choice][option] += operation.cost()
         fixed = FREE
-        for part in plan.always():
-            fixed += part.cost()
+        for operation in layout.always():
+            fixed += operation.cost()
         table = {
             "macs": torch.tensor([[count.macs(cost) for cost in row] for row in options], dtype=torch.float64),
             "params": torch.tensor([[count.params(cost) for cost in row] for row in options], dtype=torch.float64),
@@ -146,44 +147,44 @@ class CellSpace(SearchSpace):
         fixed_costs = {"macs": float(count.macs(fixed)), "params": float(count.params(fixed))}
         if latency is not None:
             table["latency_ms"] = torch.zeros(shape, dtype=torch.float64)
-            for choice, option, part in self._edge_parts(plan):
+            for choice, option, operation in self._edge_operations(layout):
                 needed = option in self.surviving[choice]
-                table["latency_ms"][choice, option] += latency.option_ms(part.latency_key(), needed)
-            always = (part.latency_key() for part in plan.always())
+                table["latency_ms"][choice, option] += latency.option_ms(operation.latency_key(), needed)
+            always = (operation.latency_key() for operation in layout.always())
             fixed_costs["latency_ms"] = sum(latency.option_ms(key, needed=True) for key in always)
         subsets = frozenset(position for position, choice in enumerate(self.choices) if choice.subset)
         return TableCosts(self.name, self.surviving, table, fixed_costs, subsets)
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-        """The operations, what prepares the cells' inputs, the stem and the head; nodes' sums are not among them."""
-        plan = self.plan()
-        options = [part for choice, i, part in self._edge_parts(plan) if i in self.surviving[choice]]
+        """Return the operations, the preparation of the cells' inputs, the stem and the head, but no nodes' sums."""
+        layout = self.layout()
+        options = [operation for choice, i, operation in self._edge_operations(layout) if i in self.surviving[choice]]
         timed: dict[LatencyKey, TimedBlock] = {}
-        for part in (*plan.always(), *options):
-            key, place = part.latency_key(), part.place
+        for operation in (*layout.always(), *options):
+            key, place = operation.latency_key(), operation.place
             if key is not None:
-                timed.setdefault(key, TimedBlock(part.build, (place.in_channels, place.size, place.size)))
+                timed.setdefault(key, TimedBlock(operation.build, (place.in_channels, place.size, place.size)))
         return timed
 
-    def _edge_parts(self, plan: NetworkPlan) -> Iterator[tuple[int, int, Part]]:
-        """Every choice's options, by index, at every edge that they are for; `none` is no operation."""
-        for edge in (edge for cell in plan.cells for edge in cell.edges):
+    def _edge_operations(self, layout: NetworkLayout) -> Iterator[tuple[int, int, PlacedOperation]]:
+        """Yield every choice's options, by index, for every edge of the choice; `none` is no operation."""
+        for edge in (edge for cell in layout.cells for edge in cell.edges):
             for option, name in enumerate(self.choices[edge.choice].options):
                 if name != NOTHING:
-                    yield edge.choice, option, Part(self.operations[name], edge.place, self.affine)
+                    yield edge.choice, option, PlacedOperation(self.operations[name], edge.place, self.affine)
 
     def links(self) -> list[Link]:
-        """Nodes are `stem0`, `cell0.2` (a cell's node) and `cell0` (what it gives); all cells' edges are there."""
-        plan = self.plan()
-        outputs = [f"stem{number}" for number in range(len(plan.stem))]
+        """Return the edges of all cells, between nodes `stem0`, `cell0.2` (in a cell) and `cell0` (a cell's output)."""
+        layout = self.layout()
+        outputs = [f"stem{number}" for number in range(len(layout.stem))]
         links = [Link(*pair) for pair in zip([INPUT, *outputs], outputs, strict=False)]
         outputs = [outputs[0], *outputs]
-        for number, cell in enumerate(plan.cells):
+        for number, cell in enumerate(layout.cells):
             name = f"cell{number}"
             inputs = len(cell.inputs)
             links += [Link(output, f"{name}.{node}") for node, output in enumerate(outputs[-inputs:])]
             links += [Link(f"{name}.{edge.source}", f"{name}.{edge.target}", edge.choice) for edge in cell.edges]
-            given = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
-            links += [Link(f"{name}.{node}", name) for node in given]
+            last_nodes = range(inputs, cell.nodes) if cell.joined else [cell.nodes - 1]
+            links += [Link(f"{name}.{node}", name) for node in last_nodes]
             outputs.append(name)
         return [*links, Link(outputs[-1], OUTPUT)]

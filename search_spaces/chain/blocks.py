@@ -1,7 +1,7 @@
-"""The operations that a choice chooses among, as short strings that parse and print: `k3e6`, `k5e6se`, `skip`.
+"""The blocks that are options of a choice, as short texts that parse and print: `k3e6`, `k5e6se`, `skip`.
 
-A block knows what it costs at a place in the network from the shapes alone, and builds itself there in the style of its
-family.
+A block computes its cost at a place in the network from shapes alone, and builds its module there in its family's
+style.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Style:
 
     Attributes:
         activation: `relu`, `relu6`, `hard_swish` or `silu`.
-        keep_expand: blocks of expansion 1 keep their 1x1 expand convolution.
-        squeeze: squeeze-and-excitation narrows to a quarter of the block's `input` channels (MnasNet, EfficientNet: the
-            block's activation inside, a sigmoid as gate), or of its `expanded` ones, as a multiple of 8 (MobileNetV3:
-            ReLU inside, a hard sigmoid as gate).
+        keep_expand: whether blocks of expansion 1 keep their 1x1 expand convolution.
+        squeeze: the channels that squeeze-and-excitation narrows to. `input`: a quarter of the block's input channels,
+            with the block's activation and a sigmoid as gate (MnasNet, EfficientNet). `expanded`: a quarter of the
+            expanded channels, as a multiple of 8, with ReLU and a hard sigmoid as gate (MobileNetV3).
 
     Raises:
-        UserError: if there is no such activation or squeeze.
+        UserError: if no activation or squeeze has the name.
     """
 
     activation: str = "relu6"
@@ -52,40 +52,40 @@ class Style:
     def activation_layer(self) -> type[nn.Module]:
         return ACTIVATIONS[self.activation]
 
-    def squeezed(self, in_channels: int, hidden: int) -> int:
-        """The channels between the two layers of a squeeze-and-excitation."""
+    def squeezed_channels(self, in_channels: int, hidden: int) -> int:
+        """Return the channels between the two layers of a squeeze-and-excitation."""
         return max(1, in_channels // 4) if self.squeeze == "input" else multiple_of_8(hidden // 4)
 
     def squeeze_excitation(self, in_channels: int, hidden: int) -> nn.Module:
-        from torchvision.ops import SqueezeExcitation  # two seconds to import, and costs need no modules
+        from torchvision.ops import SqueezeExcitation  # takes two seconds to import; costs need no modules
 
-        squeezed = self.squeezed(in_channels, hidden)
+        squeezed = self.squeezed_channels(in_channels, hidden)
         if self.squeeze == "input":
             return cast(nn.Module, SqueezeExcitation(hidden, squeezed, self.activation_layer, nn.Sigmoid))
         return cast(nn.Module, SqueezeExcitation(hidden, squeezed, nn.ReLU, nn.Hardsigmoid))
 
 
 class Block(ABC):
-    """One operation, whatever its place."""
+    """An operation, independent of its place."""
 
     @abstractmethod
     def cost(self, place: Place, style: Style) -> LayerCost:
-        """What one image costs here."""
+        """Return the cost for one image at this place."""
 
     @abstractmethod
     def latency_key(self, place: Place, style: Style) -> LatencyKey | None:
-        """Under which key a latency table knows this block here; None where nothing is computed."""
+        """Return the block's key in a latency table; None if nothing is computed."""
 
     @abstractmethod
     def build(self, place: Place, style: Style) -> nn.Module:
-        """The module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
+        """Build the module: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
 
     def has_shortcut(self, place: Place) -> bool:
-        """Whether its input also goes past it, so that the network stays connected without it."""
+        """Return whether its input also bypasses it, so that the network stays connected without the block."""
         return place.keeps_shape
 
     def misfit(self, place: Place) -> str | None:
-        """Why it cannot stand here, as a sentence without its subject; None if it can."""
+        """Return why the block cannot stand at this place, as a sentence without its subject; None if it can."""
         return None
 
 
@@ -93,10 +93,10 @@ class Block(ABC):
 class MBConv(Block):
     """MobileNetV2's inverted bottleneck, `k{kernel}e{expansion}`: 1x1 expand, depthwise, 1x1 project.
 
-    The input is added where stride and channels leave the shape as it is. Without its 1x1 expand convolution are
-    expansion 1, unless the family keeps it, and `sep{kernel}` always (MnasNet's SepConv). `k5e6se` has
-    squeeze-and-excitation behind the depthwise convolution. `k3g2` is FBNet's block of expansion 1: both 1x1
-    convolutions in two groups, and the channels shuffled behind the first.
+    The input is added if stride and channels keep the shape. Expansion 1 has no 1x1 expand convolution, unless the
+    family keeps it; `sep{kernel}` never has it (MnasNet's SepConv). `k5e6se` has squeeze-and-excitation after the
+    depthwise convolution. `k3g2` is FBNet's block of expansion 1: both 1x1 convolutions have two groups, and the
+    channels are shuffled after the first.
     """
 
     kernel: int
@@ -120,7 +120,7 @@ class MBConv(Block):
         cost += pointwise_cost(hidden, place.out_channels, place.out_size, self.groups)
         if self._expands(style):
             cost += pointwise_cost(place.in_channels, hidden, place.size, self.groups, activation=True)
-        return cost + squeeze_cost(hidden, style.squeezed(place.in_channels, hidden)) if self.se else cost
+        return cost + squeeze_cost(hidden, style.squeezed_channels(place.in_channels, hidden)) if self.se else cost
 
     def latency_key(self, place: Place, style: Style) -> LatencyKey:
         op = "mbconv-expand" if self.expansion == 1 and self._expands(style) else "mbconv"
@@ -143,15 +143,16 @@ class MBConv(Block):
     def misfit(self, place: Place) -> str | None:
         if place.in_channels % self.groups == place.out_channels % self.groups == 0:
             return None
-        channels = f"the {place.in_channels} and {place.out_channels} there"
-        return f"needs input and output channels that are multiples of {self.groups}, unlike {channels}"
+        channels = f"{place.in_channels} and {place.out_channels}"
+        return f"needs input and output channels that are multiples of {self.groups}, unlike {channels} here"
 
 
 @dataclass(frozen=True)
 class Basic(Block):
-    """ResNet's basic block on CIFAR, `basic{kernel}`: two convolutions, and the input added before the last activation.
+    """ResNet's basic block for CIFAR, `basic{kernel}`: two convolutions, with a shortcut before the last activation.
 
-    Where the shape changes, the input's pixels are taken at the stride and its channels padded with zeros (option A).
+    If the shape changes, the shortcut takes the input's pixels at the stride, and zeros as the missing channels (option
+    A).
     """
 
     kernel: int
@@ -178,12 +179,12 @@ class Basic(Block):
     def misfit(self, place: Place) -> str | None:
         if place.out_channels >= place.in_channels:
             return None
-        return f"only adds channels to its input, but {place.in_channels} would become {place.out_channels} there"
+        return f"only adds channels to its input, but {place.in_channels} would become {place.out_channels} here"
 
 
 @dataclass(frozen=True)
 class Skip(Block):
-    """`skip`: the identity, at no cost; where the shape changes, a strided 1x1 convolution with batch norm."""
+    """`skip`: the identity, without cost. If the shape changes, a strided 1x1 convolution with batch norm."""
 
     def __str__(self) -> str:
         return "skip"
@@ -201,9 +202,9 @@ class Skip(Block):
 
 
 class PaddedResidual(Residual):
-    """What its layers but the last make of the input, plus the input brought to their shape; then the last layer.
+    """Adds the input, brought to the output's shape, before its last layer, the activation.
 
-    The input comes to that shape without weights: pixels at the stride, and channels of zeros behind its own.
+    The shortcut has no weights: it takes pixels at the stride, and adds channels of zeros after the input's own.
     """
 
     def __init__(self, layers: OrderedDict[str, nn.Module], place: Place) -> None:
@@ -225,14 +226,14 @@ class PaddedResidual(Residual):
 
 
 def parse(text: str) -> Block:
-    """The block that `str()` wrote.
+    """Return the block that `str()` wrote.
 
     Raises:
         UserError: if the text is no block.
     """
-    read = re.fullmatch(r"skip|(k|sep|basic)([1-9]\d*)(?:e([1-9]\d*)|g([2-9]|[1-9]\d+))?(se)?", text)
-    if read is not None:
-        kind, kernel, expansion, groups, se = read.groups()
+    match = re.fullmatch(r"skip|(k|sep|basic)([1-9]\d*)(?:e([1-9]\d*)|g([2-9]|[1-9]\d+))?(se)?", text)
+    if match is not None:
+        kind, kernel, expansion, groups, se = match.groups()
         if kind is None:
             return Skip()
         if int(kernel) % 2 == 1 and kind == "k" and (expansion or groups):
@@ -240,6 +241,6 @@ def parse(text: str) -> Block:
         if int(kernel) % 2 == 1 and kind != "k" and not (expansion or groups or se):
             return Basic(int(kernel)) if kind == "basic" else MBConv(int(kernel), 1, separable=True)
     raise UserError(
-        f"{text!r} is no block; 'k3e6' is an inverted bottleneck of odd kernel 3 and expansion 6, 'k3e6se' one with "
-        "squeeze-and-excitation, 'k3g2' one of two groups, and 'sep3', 'basic3' and 'skip' are blocks, too."
+        f"{text!r} is no block. Write 'k3e6' for an inverted bottleneck of odd kernel 3 and expansion 6, 'k3e6se' with "
+        "squeeze-and-excitation, 'k3g2' with two groups; or 'sep3', 'basic3' or 'skip'."
     )

@@ -1,4 +1,4 @@
-"""Layer-by-layer spaces: a stem, stages of layers that each choose a block, a head convolution and a classifier."""
+"""Chain spaces: a stem, stages of layers that each choose a block, a head convolution and a classifier."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.chain.blocks import Skip, Style, parse
-from search_spaces.chain.supernet import ChainSupernet, layer_key, network_state
+from search_spaces.chain.supernet import ChainSupernet
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
+from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.layers.convolutions import Place, conv_bn, multiple_of_8
 from search_spaces.layers.cost import PLAIN, CountingRules, conv_bn_cost
 from search_spaces.layers.head import Head
 from search_spaces.layers.initialise import initialise
 from search_spaces.space import CountingMode, SearchSpace
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 STEM_KERNEL = 3
@@ -32,13 +33,13 @@ STEM_KERNEL = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A row of the network's table: `repeats` layers of `channels`, of which the first has the stage's stride.
+    """A row of the network's table: `repeats` layers of `channels`. The first layer has the stage's stride.
 
     Attributes:
         first: the options of the first layer.
-        rest: those of the others; where not given, the same.
-        name: what its choices are called by, `{name}.1` and so on; where not given, `stage1`, `stage2` and so on.
-        activation: its blocks' activation, where it is not the family's.
+        rest: the options of the other layers; by default those of the first.
+        name: the group of its choices `{name}.1`, `{name}.2`; by default `stage1`, `stage2` and so on.
+        activation: the activation of its blocks; by default the family's.
     """
 
     channels: int
@@ -50,37 +51,32 @@ class Stage:
     activation: str | None = None
 
     def options(self, layer: int) -> tuple[str, ...]:
-        """Of a layer, counted from 1."""
+        """Return the options of a layer, counted from 1."""
         return self.rest if layer > 1 and self.rest else self.first
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainFamily:
-    """A layer-by-layer space as its table, in plain data; calling it gives the space with settings of one's own.
+class ChainFamily(Family):
+    """A chain space as its paper's table. A call builds the space, with the caller's changes to the settings.
 
     Attributes:
-        head_channels: of the 1x1 convolution before the pooling; None without one.
-        linear_features: of a linear layer with activation between pooling and classifier; None without one.
+        head_channels: of the 1x1 convolution before the pooling; None without it.
+        linear_features: of a linear layer with activation between pooling and classifier; None without it.
         activation, keep_expand, squeeze: as in `Style`; stem and head have this activation, too.
-        counting: how its paper counts.
+        counting: how the paper counts.
     """
 
-    name: str
-    paper: str = ""
     stages: tuple[Stage, ...]
     stem_channels: int
-    stem_stride: int
     head_channels: int | None = None
     linear_features: int | None = None
-    resolution: int
-    num_classes: int
     activation: str = "relu6"
     keep_expand: bool = False
     squeeze: str = "input"
     counting: CountingRules = PLAIN
 
     def style(self, stage: Stage | None = None) -> Style:
-        """How this stage's blocks are built, or, without one, stem and head."""
+        """Return the style of a stage's blocks or, without a stage, of stem and head."""
         own = None if stage is None else stage.activation
         return Style(own or self.activation, self.keep_expand, self.squeeze)
 
@@ -96,37 +92,38 @@ class ChainFamily:
         stage_strides: Sequence[int] | None = None,
         head_channels: int | None = None,
     ) -> ChainSpace:
-        """The space. What is not given is as published.
+        """Build the space. Settings of None are as published.
 
         Args:
-            width: multiplies all channels, the head's and those given here too; the product is a multiple of 8, unless
-                `width` is 1.
+            width: multiplies all channels, those of the head and of these arguments too. The product is rounded to a
+                multiple of 8, unless `width` is 1.
             resolution: the images' height and width in pixels.
-            stage_channels: one number a stage, before `width`.
-            stage_strides: one number a stage: the stride of its first layer.
+            stage_channels: one number for each stage, before `width`.
+            stage_strides: one number for each stage: the stride of its first layer.
 
         Raises:
-            UserError: if a number is not positive, there is not one a stage, or the strides leave less than a pixel.
+            UserError: if a number is not positive, a list has not one number for each stage, or the strides leave less
+                than a pixel.
         """
-        asked = {
+        changes = {
             "width": width,
-            "resolution": self.resolution if resolution is None else resolution,
-            "num_classes": self.num_classes if num_classes is None else num_classes,
-            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
-            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
-            "stage_channels": [s.channels for s in self.stages] if stage_channels is None else stage_channels,
-            "stage_strides": [s.stride for s in self.stages] if stage_strides is None else stage_strides,
-            "head_channels": self.head_channels if head_channels is None else head_channels,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_channels": stem_channels,
+            "stem_stride": stem_stride,
+            "stage_channels": stage_channels,
+            "stage_strides": stage_strides,
+            "head_channels": head_channels,
         }
-        settings = settings_of(ChainSettings, asked, self.name)
-        for setting, given in (("stage_channels", settings.stage_channels), ("stage_strides", settings.stage_strides)):
-            if len(given) != len(self.stages):
-                raise UserError(f"{self.name} has {len(self.stages)} stages; {setting} gives {len(given)} numbers.")
-        return ChainSpace(self, settings)
+        stages = {
+            "stage_channels": [stage.channels for stage in self.stages],
+            "stage_strides": [stage.stride for stage in self.stages],
+        }
+        return ChainSpace(self, self.complete_settings(ChainSettings, changes, stages, "stages"))
 
 
 class ChainSettings(BaseModel):
-    """A chain space's settings in full, in the types and ranges that they may have."""
+    """A chain space's settings, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -140,15 +137,15 @@ class ChainSettings(BaseModel):
     head_channels: Number | None
 
     def channels(self, channels: int) -> int:
-        """A layer's channels at this width."""
+        """Return a layer's channels at this width."""
         return channels if self.width == 1.0 else multiple_of_8(channels * self.width)
 
 
 class ChainSpace(SearchSpace):
-    """One choice of a block for each layer, every option's cost its own: costs are a table."""
+    """One choice of a block for each layer. Costs are a table, because no option's cost depends on another choice."""
 
     def __init__(self, family: ChainFamily, settings: ChainSettings) -> None:
-        """Raises UserError if the family's stages do not make a space, or the images are too small for the strides."""
+        """Raises UserError if the family's stages make no space, or the images are too small for the strides."""
         self.name = family.name
         self.paper = family.paper
         self.settings = settings.model_dump(mode="json")
@@ -193,10 +190,10 @@ class ChainSpace(SearchSpace):
         return supernet
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
-        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        """Build a sequence of `stem`, `blocks` and `head`, which loads `network_state`."""
         stem, *places = self._places(self.resolution)
         blocks = OrderedDict(
-            (layer_key(choice), self._build(position, option, place))
+            (choice.key, self._build(position, option, place))
             for position, (choice, option, place) in enumerate(
                 zip(self.choices, architecture.indices, places, strict=True)
             )
@@ -211,13 +208,24 @@ class ChainSpace(SearchSpace):
         return network
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return network_state(architecture, self.choices, supernet_state)
+        prefixes = {
+            f"blocks.{choice.key}.{choice.options[option]}.": f"blocks.{choice.key}."
+            for choice, option in zip(self.choices, architecture.indices, strict=True)
+        }
+        state = {}
+        for name, tensor in supernet_state.items():
+            prefix = ".".join(name.split(".", 3)[:3]) + "."
+            if not name.startswith("blocks."):
+                state[name] = tensor
+            elif prefix in prefixes:
+                state[prefixes[prefix] + name.removeprefix(prefix)] = tensor
+        return state
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """The one whose identities stand behind the other blocks, among equal layers next to each other.
+        """Return the architecture whose identities stand after the other blocks of equal neighbouring layers.
 
-        Layers are equal where they keep the shape and choose among the same blocks of the same style, of whichever
-        stage they are.
+        Layers are equal if they keep the shape and choose among the same blocks of the same style, whatever their
+        stages.
         """
         indices = list(architecture.indices)
         for layers in self._equal_layers():
@@ -227,7 +235,7 @@ class ChainSpace(SearchSpace):
         return Architecture(self.name, tuple(indices), self._text(indices))
 
     def _equal_layers(self) -> Iterator[range]:
-        """The longest rows of layers, one behind the other, between which an identity can be moved."""
+        """Yield the longest rows of neighbouring layers between which an identity can move."""
         places = self._places(self.resolution)[1:]
         kinds = list(zip((place.keeps_shape for place in places), self._blocks, self._styles, strict=True))
         start = 0
@@ -264,13 +272,13 @@ class ChainSpace(SearchSpace):
                     for (blocks, place, style), kept in zip(layers, self.surviving, strict=True)
                 ]
             )
-            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed()))
+            fixed["latency_ms"] = sum(latency.latency_ms(key) for key in (_stem_key(stem), *head.timed_layers()))
         return TableCosts(self.name, self.surviving, table, fixed)
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
         stem, *places = self._places(self.resolution)
         timed = {_stem_key(stem): TimedBlock(lambda: self._stem(stem), (stem.in_channels, stem.size, stem.size))}
-        timed |= self._head(places[-1], None).timed()
+        timed |= self._head(places[-1], None).timed_layers()
         for position, (surviving, place) in enumerate(zip(self.surviving, places, strict=True)):
             for option in surviving:
                 key = self._blocks[position][option].latency_key(place, self._styles[position])
@@ -290,7 +298,7 @@ class ChainSpace(SearchSpace):
         return links
 
     def _places(self, resolution: int) -> list[Place]:
-        """Where the stem and every choice's block stand, for images of this height and width."""
+        """Return the places of the stem and of every choice's block, for images of this height and width."""
         settings = self._settings
         strides = [settings.stem_stride, *settings.stage_strides]
         if resolution < prod(strides):
@@ -332,6 +340,6 @@ def _stem_key(stem: Place) -> LatencyKey:
 
 
 def _table(rows: Sequence[Sequence[float]]) -> Tensor:
-    """Float64 of shape (choices, most options of a choice), 0 beyond a choice's options."""
+    """Return float64 of shape (choices, most options of a choice), with 0 beyond a choice's options."""
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=torch.float64)

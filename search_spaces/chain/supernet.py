@@ -1,4 +1,4 @@
-"""The supernet of a layer-by-layer space: every surviving option's weights, run one path or one mixture at a time."""
+"""The supernet of a chain space: the weights of every surviving option, run one path or one mixture at a time."""
 
 from __future__ import annotations
 
@@ -11,48 +11,52 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.errors import UserError
 from search_spaces.layers.convolutions import Residual
-from search_spaces.supernet import Segment, Supernet, through
+from search_spaces.supernet import Segment, Supernet, run_module
 
 
 class ChainSupernet(Supernet):
-    """Stem, then one block for each choice, then the head.
+    """Stem, one block for each choice, head.
 
-    The keys of the state dict read `blocks.stage3-1.k3e6.expand.0.weight`.
+    A key of the state dict reads `blocks.stage3-1.k3e6.expand.0.weight`.
     """
 
     def __init__(
         self, choices: Sequence[Choice], stem: nn.Module, blocks: Sequence[Mapping[str, nn.Module]], head: nn.Module
     ) -> None:
-        """`blocks` holds for each choice the modules of its surviving options."""
+        """Join the modules.
+
+        Args:
+            blocks: for each choice the modules of its surviving options.
+        """
         super().__init__()
         self.choices = tuple(choices)
         self.stem = stem
         self.blocks = nn.ModuleDict(
-            {layer_key(choice): nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
+            {choice.key: nn.ModuleDict(options) for choice, options in zip(choices, blocks, strict=True)}
         )
         self.head = head
 
     def block(self, choice_index: int, option_index: int) -> nn.Module:
-        """One option's module.
+        """Return one option's module.
 
         Raises:
             UserError: if this supernet was built without the option.
         """
         choice = self.choices[choice_index]
-        options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+        options = cast(nn.ModuleDict, self.blocks[choice.key])
         option = choice.options[option_index]
         if option not in options:
             raise UserError(f"This supernet has no {option} in {choice.name}; it has {', '.join(options)}.")
         return options[option]
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
-        """The stem, one block for each choice, the head."""
-        own = [None] * len(self.choices) if gates is None else list(gates)
-        stages = [Segment(None, partial(through, self.stem), [self.stem])]
-        for position, (option, gate) in enumerate(zip(architecture.indices, own, strict=True)):
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
+        """Return the stem, one block for each choice, and the head."""
+        block_gates = [None] * len(self.choices) if gates is None else list(gates)
+        segments = [Segment(None, partial(run_module, self.stem), [self.stem])]
+        for position, (option, gate) in enumerate(zip(architecture.indices, block_gates, strict=True)):
             block = self.block(position, option)
-            stages.append(Segment(option, partial(through, block, gate=gate), [block]))
-        return [*stages, Segment(None, partial(through, self.head), [self.head])]
+            segments.append(Segment(option, partial(run_module, block, gate=gate), [block]))
+        return [*segments, Segment(None, partial(run_module, self.head), [self.head])]
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
         return [module.branch for module in self.path_modules(architecture) if isinstance(module, Residual)]
@@ -60,31 +64,7 @@ class ChainSupernet(Supernet):
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
         features = self.stem(images)
         for choice, row in zip(self.choices, weights, strict=True):
-            options = cast(nn.ModuleDict, self.blocks[layer_key(choice)])
+            options = cast(nn.ModuleDict, self.blocks[choice.key])
             outputs = [block(features) * row[choice.options.index(option)] for option, block in options.items()]
             features = sum(outputs[1:], outputs[0])
         return cast(Tensor, self.head(features))
-
-
-def layer_key(choice: Choice) -> str:
-    """The choice's name in a state dict, where a dot would part it."""
-    return choice.name.replace(".", "-")
-
-
-def network_state(
-    architecture: Architecture, choices: Sequence[Choice], state: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """A supernet's weights of one path, under the names that the stand-alone network gives them."""
-    picked = {
-        f"blocks.{layer_key(choice)}.{choice.options[option]}.": f"blocks.{layer_key(choice)}."
-        for choice, option in zip(choices, architecture.indices, strict=True)
-    }
-    renamed = {}
-    for name, tensor in state.items():
-        if not name.startswith("blocks."):
-            renamed[name] = tensor
-            continue
-        prefix = ".".join(name.split(".", 3)[:3]) + "."
-        if prefix in picked:
-            renamed[picked[prefix] + name.removeprefix(prefix)] = tensor
-    return renamed

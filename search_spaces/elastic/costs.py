@@ -1,4 +1,4 @@
-"""What the architectures of a space of several choices a block cost, where a block's cost depends on the one before."""
+"""Costs of elastic spaces, where a block's cost depends on the channels of the block before it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from search_spaces.elastic.split_attention import attention_cost
 
 
 @dataclass(frozen=True)
-class SlicedCosts(Costs):
-    """The sum over the groups of blocks, each of which costs by its own choices and by the channels that it is given.
+class ElasticCosts(Costs):
+    """The sum over the groups of blocks. A group's cost depends on its own choices and on its input channels.
 
     Attributes:
-        tables: for each resource one int64 table a group, with a dimension for the channels' options of the group
-            before it (one option before the first) and one for each of its own five choices. Stem and head are
-            in the last.
+        tables: for each resource one int64 table for each group. Its dimensions are the channels' options of the group
+            before it (one option before the first group) and the group's own five choices. The last table includes stem
+            and head.
     """
 
     space: str
@@ -36,14 +36,14 @@ class SlicedCosts(Costs):
     def total(self, indices: Tensor) -> dict[str, Tensor]:
         grouped = indices.view(len(indices), len(self.surviving) // len(VARIABLES), len(VARIABLES))
         arriving = torch.cat([torch.zeros_like(grouped[:, :1, -1]), grouped[:, :-1, -1]], dim=1)
-        where = torch.cat([arriving[:, :, None], grouped], dim=2)
+        cells = torch.cat([arriving[:, :, None], grouped], dim=2)
         return {
-            resource: torch.stack([table[where[:, n].unbind(dim=1)] for n, table in enumerate(tables)]).sum(dim=0)
+            resource: torch.stack([table[cells[:, n].unbind(dim=1)] for n, table in enumerate(tables)]).sum(dim=0)
             for resource, tables in self.tables.items()
         }
 
     def extremes(self) -> Tensor:
-        """For each resource the architecture of least and that of greatest cost."""
+        """Return for each resource the architectures of least and of greatest cost."""
         return torch.tensor([self._least(tables, sign) for tables in self.tables.values() for sign in (+1, -1)])
 
     def bounds(self) -> dict[str, tuple[float, float]]:
@@ -51,9 +51,10 @@ class SlicedCosts(Costs):
         return {resource: (float(cost.min()), float(cost.max())) for resource, cost in extreme.items()}
 
     def _least(self, tables: Sequence[Tensor], sign: int) -> list[int]:
-        """The architecture of least (sign +1) or greatest (-1) cost, by dynamic programming over the channels.
+        """Return the architecture of least (sign +1) or greatest (-1) cost, by dynamic programming over the channels.
 
-        Forwards, the least up to each group for each option of the channels that it gives; backwards, what it took.
+        The forward pass computes the least cost up to each group for each option of its output channels. The backward
+        pass reads the options that reach it.
         """
         reached = torch.zeros(1, dtype=torch.int64)
         arriving: Sequence[int] = (0,)
@@ -76,19 +77,19 @@ class SlicedCosts(Costs):
         return indices
 
 
-class Count(NamedTuple):
+class GroupCost(NamedTuple):
     """Multiply-adds and parameters, int64."""
 
     macs: Tensor
     params: Tensor
 
 
-def group_cost(group: Group, in_channels: Sequence[int], size: int) -> Count:
-    """What a group costs, of shape (options of `in_channels`, kernels, activations, splits, expansions, channels).
+def group_cost(group: Group, in_channels: Sequence[int], size: int) -> GroupCost:
+    """Return a group's cost, of shape (options of `in_channels`, kernels, activations, splits, expansions, channels).
 
     Args:
         in_channels: the options of the first block's input.
-        size: that input's height in pixels.
+        size: the height of that input in pixels.
     """
     costs = [_block_cost(group, _along(0, in_channels), size, group.stride)]
     if group.repeats > 1:
@@ -96,40 +97,40 @@ def group_cost(group: Group, in_channels: Sequence[int], size: int) -> Count:
         costs += [rest] * (group.repeats - 1)
     options = (in_channels, group.kernels, group.activations, group.splits, group.expansions, group.channels)
     whole = _sum(*costs)
-    shape = [len(each) for each in options]
-    return Count(whole.macs.expand(shape), whole.params.expand(shape))
+    shape = [len(values) for values in options]
+    return GroupCost(whole.macs.expand(shape), whole.params.expand(shape))
 
 
-def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> Count:
-    """What one block costs, of a shape that broadcasts to `group_cost`'s."""
+def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> GroupCost:
+    """Return the cost of one block, of a shape that broadcasts to that of `group_cost`."""
     kernel, splits, channels = _along(1, group.kernels), _along(3, group.splits), _along(5, group.channels)
     pixels, out_pixels = size**2, ((size - 1) // stride + 1) ** 2
     expanded = (_along(4, group.expansions, torch.float64) * channels).round().long().clamp(min=1)
     hidden = expanded if group.expands else in_channels
-    given = hidden * splits.clamp(min=1)
-    weighed = _sum(
+    split_channels = hidden * splits.clamp(min=1)
+    mbconv = _sum(
         _conv_norm(in_channels * hidden * group.expands, hidden * group.expands, pixels),
-        _conv_norm(given * kernel**2, given, out_pixels),
-        Count(*(count * (splits > 0) for count in attention_cost(hidden, splits))),
+        _conv_norm(split_channels * kernel**2, split_channels, out_pixels),
+        GroupCost(*(count * (splits > 0) for count in attention_cost(hidden, splits))),
         _conv_norm(hidden * channels, channels, out_pixels),
     )
     keeps_shape = (in_channels == channels) & (stride == 1)
     skip = _conv_norm(in_channels * channels * ~keeps_shape, channels * ~keeps_shape, out_pixels)
-    return Count(*(torch.where(kernel == 0, *pair) for pair in zip(skip, weighed, strict=True)))
+    return GroupCost(*(torch.where(kernel == 0, *pair) for pair in zip(skip, mbconv, strict=True)))
 
 
-def _conv_norm(weights: Tensor, channels: Tensor, pixels: int) -> Count:
-    """A convolution without bias and its batch norm, which multiplies nothing by `flop_counter`."""
-    return Count(weights * pixels, weights + 2 * channels)
+def _conv_norm(weights: Tensor, channels: Tensor, pixels: int) -> GroupCost:
+    """Return the cost of a convolution without bias and its batch norm; `flop_counter` counts none for the latter."""
+    return GroupCost(weights * pixels, weights + 2 * channels)
 
 
-def _sum(*counts: Count) -> Count:
-    macs, params = zip(*counts, strict=True)
-    return Count(sum(macs[1:], macs[0]), sum(params[1:], params[0]))
+def _sum(*costs: GroupCost) -> GroupCost:
+    macs, params = zip(*costs, strict=True)
+    return GroupCost(sum(macs[1:], macs[0]), sum(params[1:], params[0]))
 
 
 def _along(dimension: int, options: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
-    """Options along one of the six dimensions of `group_cost`."""
+    """Return options along one of the six dimensions of `group_cost`."""
     shape = [1] * 6
     shape[dimension] = len(options)
     return torch.tensor(options, dtype=dtype).view(shape)

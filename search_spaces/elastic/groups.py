@@ -1,4 +1,4 @@
-"""What a space of several choices a block is made of: groups of blocks that share five choices."""
+"""The structure of an elastic space: groups of blocks that share five choices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple, TypeVar
 Item = TypeVar("Item")
 
 VARIABLES = ("kernel", "activation", "attention", "expansion", "channels")
-"""What is chosen for a group, in the order of its choices."""
+"""The five choices of a group, in their order."""
 
 
 class Variables(NamedTuple):
-    """What a group's choices stand for.
+    """The values of a group's choices.
 
     Attributes:
         kernel: of the depthwise convolution; 0 skips the block.
@@ -33,13 +33,13 @@ class Variables(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Blocks one behind the other, alike but for the first one's input channels and stride.
+    """Consecutive blocks, equal except for the first block's input channels and stride.
 
     Attributes:
-        kernels, activations, splits, expansions, channels: the options of the five choices, as `Variables` has them.
-        repeats: how many blocks.
-        stride: of the first; the others have stride 1.
-        expands: whether blocks have a 1x1 expand convolution; without one, hidden are the input's channels.
+        kernels, activations, splits, expansions, channels: the options of the five choices, as in `Variables`.
+        repeats: the number of blocks.
+        stride: of the first block; the others have stride 1.
+        expands: whether blocks have a 1x1 expand convolution. Without it, the hidden channels are the input's.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Group:
 
     @property
     def blocks(self) -> list[str]:
-        """What its blocks are called: `row3-1`, `row3-2`."""
+        """The names of its blocks: `row3-1`, `row3-2`."""
         return [f"{self.name}-{block + 1}" for block in range(self.repeats)]
 
     def take(self, indices: Sequence[int]) -> Variables:
-        """What these five option indices stand for."""
+        """Return the values of five option indices."""
         kernel, activation, splits, expansion, channels = indices
         return Variables(
             self.kernels[kernel],
@@ -69,7 +69,7 @@ class Group:
         )
 
     def keep(self, surviving: Sequence[Sequence[int]]) -> Group:
-        """The group with these options alone, five lists of indices."""
+        """Return the group with only these options, five lists of indices."""
         kernels, activations, splits, expansions, channels = surviving
         return replace(
             self,
@@ -81,24 +81,24 @@ class Group:
         )
 
     def hidden(self, in_channels: int, expansion: float, channels: int) -> int:
-        """The channels that the depthwise convolution works on, the splits not counted."""
+        """Return the channels of the depthwise convolution, without the factor of the splits."""
         return max(1, round(expansion * channels)) if self.expands else in_channels
 
 
 def by_group(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """What there is one of a choice, in fives: one five a group."""
+    """Split a list with one item for each choice into fives, one for each group."""
     return [items[start : start + len(VARIABLES)] for start in range(0, len(items), len(VARIABLES))]
 
 
-def identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[int]) -> list[int]:
-    """The same network's option indices with identities behind the other groups, among equal ones next to each other.
+def move_identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[int]) -> list[int]:
+    """Return the same network's option indices with identities after the other groups of equal neighbours.
 
-    An identity is a skipped group of stride 1 that keeps its channels. Choices that mean nothing in a skipped group
-    become the first options.
+    An identity is a skipped group of stride 1 that keeps its channels. Choices without effect in a skipped group become
+    the first options.
 
     Args:
-        arriving: the channels that the first group is given.
-        indices: five a group.
+        arriving: the first group's input channels.
+        indices: five for each group.
     """
     ordered: list[Sequence[int]] = []
     fives = zip(groups, by_group(indices), strict=True)
@@ -116,7 +116,7 @@ def identities_last(groups: Sequence[Group], arriving: int, indices: Sequence[in
                 others.append(five)
             arriving = taken.channels
         if identities:
-            given = (others or [identity])[-1][-1]
-            others += [(*identity[:-1], given)] * identities
+            channels = (others or [identity])[-1][-1]
+            others += [(*identity[:-1], channels)] * identities
         ordered += others
     return [index for five in ordered for index in five]

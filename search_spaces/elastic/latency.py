@@ -1,9 +1,9 @@
-"""The latency of groups of blocks: measured at the ends and in the middle of their ranges, interpolated in between.
+"""The latency of groups of blocks: measured at three points of each range, interpolated in between.
 
-FP-NAS-L2 has 90,000 different blocks. Of the channels that come in, the expansions and the channels that go out, a
-table needs the first option, the middle one and the last, with every kernel, activation and number of splits: 5,000
-blocks. In between latency is taken to be linear in each of the three. Rows for other options are taken as they are, so
-that a table of all blocks is summed exactly.
+FP-NAS-L2 has 90,000 different blocks. A table needs the first, the middle and the last option of the input channels,
+the expansions and the output channels, with every kernel, activation and number of splits: 5,000 blocks. In between,
+latency is taken as linear in each of the three. Rows for other options are used as measured, so that the sum is exact
+for a table of all blocks.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 class Blocks(NamedTuple):
-    """Blocks of a group that stand in like places.
+    """Blocks of a group with equal strides and sizes.
 
     Attributes:
-        in_channels: the options of their input; None, the one there is, where a block takes what it gives.
+        in_channels: the options of their input; None stands for the block's own output channels.
         size: the input's height in pixels.
-        repeats: how many there are.
+        repeats: the number of blocks.
     """
 
     in_channels: Sequence[int | None]
@@ -41,7 +41,7 @@ class Blocks(NamedTuple):
     repeats: int
 
     def options(self, group: Group) -> Iterator[tuple[Variables, Place]]:
-        """All that one of them can be, in the order of a table with the dimensions of `group_cost`."""
+        """Yield all values of one block, in the order of a table with the dimensions of `group_cost`."""
         own = product(group.kernels, group.activations, group.splits, group.expansions, group.channels)
         for arriving, variables in product(self.in_channels, own):
             taken = Variables(*variables)
@@ -49,15 +49,20 @@ class Blocks(NamedTuple):
             yield taken, Place(in_channels, taken.channels, self.stride, self.size)
 
 
-def blocks_of(group: Group, in_channels: Sequence[int], size: int) -> list[Blocks]:
-    """The first block of a group, with these options of its input, and the others; `size` is that input's height."""
+def split_group(group: Group, in_channels: Sequence[int], size: int) -> list[Blocks]:
+    """Return the first block of a group and the other blocks.
+
+    Args:
+        in_channels: the options of the first block's input.
+        size: the height of that input in pixels.
+    """
     first = Blocks(in_channels, group.stride, size, 1)
     others = Blocks([None], 1, (size - 1) // group.stride + 1, group.repeats - 1)
     return [first, others] if group.repeats > 1 else [first]
 
 
 def block_key(group: Group, taken: Variables, place: Place) -> LatencyKey:
-    """A block's key; that of a skip which changes no shape is a convolution that no network has."""
+    """Return a block's key. A skip that keeps the shape gets the key of a convolution that no network has."""
     shape = place.size, place.in_channels, place.out_channels
     if taken.kernel == 0:
         return LatencyKey("skip", *shape, kernel=1, expansion=0, stride=place.stride)
@@ -75,7 +80,7 @@ def block_key(group: Group, taken: Variables, place: Place) -> LatencyKey:
 
 
 def timed_blocks(group: Group, blocks: Blocks) -> dict[LatencyKey, TimedBlock]:
-    """The blocks that a table needs."""
+    """Return the blocks that a table needs."""
     kernels = tuple(filter(None, group.kernels)) if None in blocks.in_channels else group.kernels
     measured = replace(
         group, kernels=kernels, expansions=_measured(group.expansions), channels=_measured(group.channels)
@@ -94,34 +99,34 @@ def timed_blocks(group: Group, blocks: Blocks) -> dict[LatencyKey, TimedBlock]:
 def group_latency(
     group: Group, in_channels: Sequence[int], size: int, table: LatencyTable, kept: Sequence[Sequence[int]]
 ) -> Tensor:
-    """Milliseconds of a group, float64 in the dimensions of `group_cost`; nan where not measured nor needed.
+    """Return a group's milliseconds, float64 in the dimensions of `group_cost`; nan if neither measured nor needed.
 
     Args:
         in_channels: the options of the first block's input.
-        size: that input's height in pixels.
-        kept: for each dimension the options, by index, that are needed.
+        size: the height of that input in pixels.
+        kept: for each dimension the indices of the options that are needed.
 
     Raises:
-        UserError: if the table lacks a row that is needed; it names the row.
+        UserError: if the table lacks a row that is needed. It names the row.
     """
     total = torch.zeros(1, dtype=torch.float64)
-    for blocks in blocks_of(group, in_channels, size):
+    for blocks in split_group(group, in_channels, size):
         latency_ms = _latency_ms(group, blocks, table)
         arriving = [0] if None in blocks.in_channels else kept[0]
         if np.isnan(latency_ms[np.ix_(arriving, *kept[1:])]).any():
-            for key in timed_blocks(of_kinds(group, *kept[1:4]), blocks):
+            for key in timed_blocks(keep_kinds(group, *kept[1:4]), blocks):
                 table.latency_ms(key)
         total = total + blocks.repeats * torch.from_numpy(latency_ms)
     return total
 
 
-def of_kinds(group: Group, kernels: Sequence[int], activations: Sequence[int], splits: Sequence[int]) -> Group:
-    """The group with these kernels, activations and splits alone; its ranges stay whole, as tables are measured."""
+def keep_kinds(group: Group, kernels: Sequence[int], activations: Sequence[int], splits: Sequence[int]) -> Group:
+    """Return the group with only these kernels, activations and splits. Its ranges stay whole, like the tables'."""
     return group.keep([kernels, activations, splits, range(len(group.expansions)), range(len(group.channels))])
 
 
 def _latency_ms(group: Group, blocks: Blocks, table: LatencyTable) -> Floats:
-    """Of one block, whatever it takes."""
+    """Return the latency of one block for all its options."""
     own = (group.kernels, group.activations, group.splits, group.expansions, group.channels)
     known = (table.entries_ms.get(block_key(group, *option), np.nan) for option in blocks.options(group))
     latency_ms = np.fromiter(known, np.float64).reshape(len(blocks.in_channels), *map(len, own))
@@ -135,11 +140,11 @@ def _latency_ms(group: Group, blocks: Blocks, table: LatencyTable) -> Floats:
 
 
 def _interpolated(latency_ms: Floats) -> Floats:
-    """Everything from what is measured of the channels that come in, the expansions and the channels that go out."""
+    """Interpolate all entries from the measured input channels, expansions and output channels."""
     for dimension in (0, 4, 5):
         length = latency_ms.shape[dimension]
         measured = _positions(length)
-        weights = np.stack([np.interp(range(length), measured, one) for one in np.eye(len(measured))], axis=1)
+        weights = np.stack([np.interp(range(length), measured, unit) for unit in np.eye(len(measured))], axis=1)
         between = np.tensordot(latency_ms.take(measured, axis=dimension), weights, axes=(dimension, 1))
         latency_ms = np.moveaxis(between, -1, dimension)
     return latency_ms
@@ -150,5 +155,5 @@ def _measured(options: Sequence[Item]) -> tuple[Item, ...]:
 
 
 def _positions(options: int) -> list[int]:
-    """Those of the first, the middle and the last option."""
+    """Return the positions of the first, the middle and the last option."""
     return sorted({0, (options - 1) // 2, options - 1})

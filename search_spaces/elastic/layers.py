@@ -1,7 +1,7 @@
-"""Layers of which the first channels can be run alone: how a choice of channels shares one layer's weights.
+"""Elastic layers: a layer with fewer channels uses the first channels of the widest layer's weights.
 
-How many channels come in is seen from the features, how many go out is asked for. A layer's weights for fewer channels
-are the first slices of its tensors, in every dimension.
+The features show the number of input channels; the caller chooses the number of output channels. A layer's weights for
+fewer channels are the first slices of its tensors, in every dimension.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LoadHook = Callable[..., None]
-"""Is given the module, the state that is loaded, the prefix of the module's keys in it, and more."""
+"""Receives the module, the state to load, the prefix of the module's keys in it, and more."""
 
 
-class SlicedConv(nn.Conv2d):
-    """A dense convolution or, where it has groups, a depthwise one, whose output channels lie by input channel."""
+class ElasticConv(nn.Conv2d):
+    """A dense convolution or, with groups, a depthwise one, whose output channels are ordered by input channel."""
 
     def forward(self, features: Tensor, channels: int | None = None) -> Tensor:
-        """The first `channels` of the output, all where none is given, from the first channels of the input."""
+        """Return the first `channels` of the output (by default all), from the first channels of the input."""
         channels = self.out_channels if channels is None else channels
         groups = 1 if self.groups == 1 else features.shape[1]
         weight = self.weight[:channels, : features.shape[1] // groups]
@@ -29,18 +29,19 @@ class SlicedConv(nn.Conv2d):
         return F.conv2d(features, weight, bias, self.stride, padding, self.dilation, groups)
 
 
-class SlicedNorm(nn.BatchNorm2d):
-    """Batch norm of the first channels: it uses and moves their scale, shift and running statistics alone.
+class ElasticNorm(nn.BatchNorm2d):
+    """Batch norm of the first channels. It uses and updates only their scale, shift and running statistics.
 
-    Batches are counted over all widths together; a cumulative average (`momentum=None`) is one width's from its reset.
+    Batches are counted over all widths together. With a cumulative average (`momentum=None`), only one width may run
+    after a reset.
     """
 
     def forward(self, features: Tensor) -> Tensor:
         channels = features.shape[1]
-        counted = cast(Tensor, self.num_batches_tracked)
+        batches = cast(Tensor, self.num_batches_tracked)
         if self.training:
-            counted.add_(1)
-        share = 1 / int(counted) if self.training and self.momentum is None else self.momentum or 0.0
+            batches.add_(1)
+        momentum = 1 / int(batches) if self.training and self.momentum is None else self.momentum or 0.0
         return F.batch_norm(
             features,
             cast(Tensor, self.running_mean)[:channels],
@@ -48,37 +49,37 @@ class SlicedNorm(nn.BatchNorm2d):
             self.weight[:channels],
             self.bias[:channels],
             self.training,
-            share,
+            momentum,
             self.eps,
         )
 
 
-class SlicedConvNorm(nn.Sequential):
-    """Convolution without bias and batch norm; padded so that stride 1 keeps the size."""
+class ElasticConvNorm(nn.Sequential):
+    """Convolution without bias and batch norm. Padding keeps the size at stride 1."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, depthwise: bool = False):
-        """A depthwise one gives each input channel `out_channels / in_channels` output channels."""
+        """Build both. A depthwise convolution has `out_channels / in_channels` outputs for each input channel."""
         groups = in_channels if depthwise else 1
-        conv = SlicedConv(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        super().__init__(conv, SlicedNorm(out_channels))
+        conv = ElasticConv(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(conv, ElasticNorm(out_channels))
 
     @property
-    def norm(self) -> SlicedNorm:
-        return cast(SlicedNorm, self[1])
+    def norm(self) -> ElasticNorm:
+        return cast(ElasticNorm, self[1])
 
     def forward(self, features: Tensor, channels: int | None = None) -> Tensor:
-        """The first `channels` of the output, all where none is given."""
+        """Return the first `channels` of the output, by default all."""
         return cast(Tensor, self.norm(self[0](features, channels)))
 
 
 def cut(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The first slices in every dimension; a view."""
+    """Return the first slices in every dimension, as a view."""
     return tensor[tuple(slice(length) for length in shape)]
 
 
-def cut_what_is_loaded(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """A load-state-dict pre-hook: a wider module's weights are cut to this module's."""
+def cut_loaded_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Cut a wider module's weights to this module's; a load-state-dict pre-hook."""
     for name, own in module.state_dict().items():
-        given = state.get(prefix + name)
-        if given is not None and given.ndim == own.ndim:
-            state[prefix + name] = cut(given, own.shape)
+        loaded = state.get(prefix + name)
+        if loaded is not None and loaded.ndim == own.ndim:
+            state[prefix + name] = cut(loaded, own.shape)

@@ -1,4 +1,4 @@
-"""The stand-alone network of a space of several choices a block, of plain layers as wide as they need to be."""
+"""The stand-alone network of an elastic space, with plain layers of the needed widths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "swish": nn.SiLU}
 
 
 def build_block(group: Group, taken: Variables, place: Place) -> nn.Module:
-    """One block: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
+    """Build one block: (N, in_channels, size, size) to (N, out_channels, out_size, out_size)."""
     in_channels, channels, stride = place.in_channels, place.out_channels, place.stride
     if taken.kernel == 0:
         shortcut = nn.Identity() if place.keeps_shape else conv_bn(in_channels, channels, 1, stride)
@@ -36,19 +36,19 @@ def build_block(group: Group, taken: Variables, place: Place) -> nn.Module:
 def network_state(
     network: nn.Module, groups: Sequence[Group], taken: Sequence[Variables], supernet_state: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A supernet's weights of one path, cut to the shapes of its network, under the names that the network gives them.
+    """Return a supernet's weights of one path, cut to the shapes of its network and under the network's names.
 
     Args:
         network: the path's network; its own weights are not read.
-        taken: what each group's choices stand for.
+        taken: the values of each group's choices.
     """
-    variables = {group.name: one for group, one in zip(groups, taken, strict=True)}
+    values = {group.name: variables for group, variables in zip(groups, taken, strict=True)}
     state = {}
     for name, own in network.state_dict().items():
         part, *rest = name.split(".")
         if part == "blocks" and rest[1] != "skip":
-            one = variables[rest[0].rpartition("-")[0]]
-            kernel = [f"k{one.kernel}"] if rest[1] == "depthwise" else []
-            rest = [rest[0], "mbconv", f"splits{max(one.splits, 1)}", rest[1], *kernel, *rest[2:]]
+            variables = values[rest[0].rpartition("-")[0]]
+            kernel = [f"k{variables.kernel}"] if rest[1] == "depthwise" else []
+            rest = [rest[0], "mbconv", f"splits{max(variables.splits, 1)}", rest[1], *kernel, *rest[2:]]
         state[name] = cut(supernet_state[".".join([part, *rest])], own.shape)
     return state

@@ -1,9 +1,8 @@
-"""Spaces of several choices a block (FP-NAS): kernel, activation, attention, expansion and channels.
+"""Elastic spaces (FP-NAS): each block chooses kernel, activation, attention, expansion and channels.
 
-The rows of a table are searched with one set of choices a row or, of the fine kind, one a block. Choices are grouped:
-`row3.kernel`, `row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...), and the
-text form reads `k3 relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group, its other choices then mean nothing but
-the channels.
+The choices belong to a row of the paper's table or, in a fine space, to a block. They are grouped: `row3.kernel`,
+`row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...). The text form reads `k3
+relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group; then of its other choices only the channels have an effect.
 """
 
 from __future__ import annotations
@@ -19,33 +18,34 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
-from search_spaces.elastic.costs import SlicedCosts, group_cost
-from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, identities_last
-from search_spaces.elastic.latency import blocks_of, group_latency, of_kinds, timed_blocks
-from search_spaces.elastic.layers import SlicedConv
+from search_spaces.elastic.costs import ElasticCosts, group_cost
+from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, move_identities_last
+from search_spaces.elastic.latency import group_latency, keep_kinds, split_group, timed_blocks
+from search_spaces.elastic.layers import ElasticConv
 from search_spaces.elastic.network import build_block, network_state
-from search_spaces.elastic.supernet import SlicedSupernet
+from search_spaces.elastic.supernet import ElasticSupernet
 from search_spaces.errors import UserError
+from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.layers.convolutions import ACTIVATIONS, Place, conv_bn
 from search_spaces.layers.cost import conv_bn_cost
 from search_spaces.layers.head import Head
 from search_spaces.layers.initialise import initialise
 from search_spaces.space import CountingMode, SearchSpace
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
 
 STEM_KERNEL = 3
 END_ACTIVATION = "silu"
-"""The stem's and the head's: swish, as MobileNetV3 has it there; FP-NAS prints none."""
+"""The activation of stem and head: swish, as in MobileNetV3. FP-NAS prints none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of blocks in the network's table: the first has the stride.
+    """A row of blocks in the network's table. The first block has the stride.
 
     Attributes:
-        channels, expansion: what can be chosen: (least, greatest, step). An expansion of 1 alone is a block without
+        channels, expansion: the range of options: (least, greatest, step). The only expansion 1 means a block without
             expand convolution.
     """
 
@@ -56,16 +56,15 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlicedFamily:
-    """A space as its table, in plain data; calling it gives the space with settings of one's own.
+class ElasticFamily(Family):
+    """An elastic space as its paper's table. A call builds the space, with the caller's changes to the settings.
 
     Attributes:
-        attention: the words of the attention's options, which end in its splits: `se0`, `se1`, or `s0` to `s4`.
-        fine: choices are a block's own, not a row's.
+        attention: the words of the attention's options, which end in the number of splits: `se0`, `se1`, or `s0` to
+            `s4`.
+        fine: whether choices belong to a block, not to a row.
     """
 
-    name: str
-    paper: str
     rows: tuple[Row, ...]
     kernels: tuple[int, ...] = (0, 3, 5)
     activations: tuple[str, ...] = ("relu", "swish")
@@ -74,7 +73,6 @@ class SlicedFamily:
     stem_channels: int = 16
     stem_stride: int = 2
     head_channels: int = 1984
-    resolution: int
     num_classes: int = 1000
 
     def __call__(
@@ -88,42 +86,39 @@ class SlicedFamily:
         stage_strides: Sequence[int] | None = None,
         repeats: Sequence[int] | None = None,
         head_channels: int | None = None,
-    ) -> SlicedSpace:
-        """The space. What is not given is as published.
+    ) -> ElasticSpace:
+        """Build the space. Settings of None are as published.
 
         Args:
-            width: multiplies all channels, stem's and head's among them; the product is rounded. Options go by their
-                channels at width 1.
+            width: multiplies all channels, those of stem and head too; the product is rounded. Options are named by
+                their channels at width 1.
             resolution: the images' height and width in pixels.
-            stage_strides: one number a row: the stride of its first block.
-            repeats: one number a row: its blocks; 0 leaves the row out.
+            stage_strides: one number for each row: the stride of its first block.
+            repeats: one number for each row: its blocks; 0 leaves the row out.
 
         Raises:
-            UserError: if a number is not positive, there is not one a row, no row is left, or the strides leave less
-                than a pixel.
+            UserError: if a number is not positive, a list has not one number for each row, no row is left, or the
+                strides leave less than a pixel.
         """
-        asked = {
+        changes = {
             "width": width,
-            "resolution": self.resolution if resolution is None else resolution,
-            "num_classes": self.num_classes if num_classes is None else num_classes,
-            "stem_channels": self.stem_channels if stem_channels is None else stem_channels,
-            "stem_stride": self.stem_stride if stem_stride is None else stem_stride,
-            "stage_strides": [row.stride for row in self.rows] if stage_strides is None else stage_strides,
-            "repeats": [row.repeats for row in self.rows] if repeats is None else repeats,
-            "head_channels": self.head_channels if head_channels is None else head_channels,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_channels": stem_channels,
+            "stem_stride": stem_stride,
+            "stage_strides": stage_strides,
+            "repeats": repeats,
+            "head_channels": head_channels,
         }
-        settings = settings_of(SlicedSettings, asked, self.name)
-        for name in ("stage_strides", "repeats"):
-            given = len(getattr(settings, name))
-            if given != len(self.rows):
-                raise UserError(f"{self.name} has {len(self.rows)} rows; {name} gives {given} numbers.")
+        rows = {"stage_strides": [row.stride for row in self.rows], "repeats": [row.repeats for row in self.rows]}
+        settings = self.complete_settings(ElasticSettings, changes, rows)
         if not any(settings.repeats):
             raise UserError(f"{self.name}: repeats leaves no row; one number at least is 1 or more.")
-        return SlicedSpace(self, settings)
+        return ElasticSpace(self, settings)
 
 
-class SlicedSettings(BaseModel):
-    """The settings in full, in the types and ranges that they may have."""
+class ElasticSettings(BaseModel):
+    """The settings of an elastic space, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -137,14 +132,14 @@ class SlicedSettings(BaseModel):
     head_channels: Number
 
     def channels(self, channels: int) -> int:
-        """A layer's channels at this width."""
+        """Return a layer's channels at this width."""
         return max(1, round(channels * self.width))
 
 
-class SlicedSpace(SearchSpace):
-    """Five choices a group of blocks; a block's cost depends on the channels that the one before it gives."""
+class ElasticSpace(SearchSpace):
+    """Five choices for each group of blocks. A block's cost depends on the output channels of the block before it."""
 
-    def __init__(self, family: SlicedFamily, settings: SlicedSettings) -> None:
+    def __init__(self, family: ElasticFamily, settings: ElasticSettings) -> None:
         """Raises UserError if the images are too small for the strides."""
         self.name = family.name
         self.paper = family.paper
@@ -152,8 +147,8 @@ class SlicedSpace(SearchSpace):
         self.resolution = settings.resolution
         self.num_classes = settings.num_classes
         self._settings = settings
-        given = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
-        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in given]
+        changes = zip(family.rows, settings.stage_strides, settings.repeats, strict=True)
+        rows = [replace(row, stride=stride, repeats=repeats) for row, stride, repeats in changes]
         named = [(f"row{number}", row) for number, row in enumerate(rows, start=1) if row.repeats]
         if family.fine:
             blocks = [
@@ -168,16 +163,16 @@ class SlicedSpace(SearchSpace):
         self._stem_channels = settings.channels(settings.stem_channels)
         self._sizes(self.resolution)
 
-    def supernet(self, num_classes: int | None = None) -> SlicedSupernet:
+    def supernet(self, num_classes: int | None = None) -> ElasticSupernet:
         widest = max(self._groups[-1].channels[option] for option in self.surviving[-1])
         head = self._head(widest, self.resolution, num_classes)
         built = head.build()
         conv = built.get_submodule("conv")
-        conv.register_module("0", SlicedConv(widest, head.pooled, 1, bias=False))
-        return SlicedSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
+        conv.register_module("0", ElasticConv(widest, head.pooled, 1, bias=False))
+        return ElasticSupernet(self.choices, self.surviving, self._groups, self._stem(), self._stem_channels, built)
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
-        """A sequence of `stem`, `blocks` and `head`, into which `network_state` loads."""
+        """Build a sequence of `stem`, `blocks` and `head`, which loads `network_state`."""
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         channels = self._stem_channels
         for group, taken, size in zip(
@@ -199,12 +194,12 @@ class SlicedSpace(SearchSpace):
         return network_state(network, self._groups, self._taken(architecture), supernet_state)
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """The one whose identities stand behind the other groups, among equal ones next to each other.
+        """Return the architecture whose identities stand after the other groups of equal neighbours.
 
-        What means nothing in a skipped group is its first option. Equal groups are a row's blocks of a fine space, or
-        rows with the same options and as many blocks.
+        Choices without effect in a skipped group take their first options. Groups are equal if they are a row's blocks
+        in a fine space, or rows with the same options and number of blocks.
         """
-        indices = tuple(identities_last(self._groups, self._stem_channels, architecture.indices))
+        indices = tuple(move_identities_last(self._groups, self._stem_channels, architecture.indices))
         return Architecture(self.name, indices, self._text(indices))
 
     def costs(
@@ -213,25 +208,25 @@ class SlicedSpace(SearchSpace):
         num_classes: int | None = None,
         latency: LatencyTable | None = None,
         counting: CountingMode = "macs",
-    ) -> SlicedCosts:
-        """Exact costs; the papers count as `macs` does. Latency is as exact as the table: see `sliced_latency`."""
+    ) -> ElasticCosts:
+        """Return exact costs; the papers count like `macs`. Latency is as exact as the table: see `elastic.latency`."""
         resolution = self.resolution if resolution is None else resolution
         sizes = self._sizes(resolution)
         arriving = [(self._stem_channels,), *(group.channels for group in self._groups)]
-        counts = [group_cost(*each) for each in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
+        group_costs = [group_cost(*inputs) for inputs in zip(self._groups, arriving[:-1], sizes[:-1], strict=True)]
         stem = conv_bn_cost(3, self._stem_channels, STEM_KERNEL, (resolution - 1) // self._settings.stem_stride + 1)
         heads = [self._head(channels, resolution, num_classes).cost() for channels in arriving[-1]]
         ends = [stem + head for head in heads]
-        macs, params = ([count[i] for count in counts] for i in range(2))
+        macs, params = ([cost[i] for cost in group_costs] for i in range(2))
         macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
         params[-1] = params[-1] + torch.tensor([end.params for end in ends])
         tables = {"macs": macs, "params": params}
         if latency is not None:
             tables["latency_ms"] = self._latency_ms(resolution, num_classes, latency)
-        return SlicedCosts(self.name, self.surviving, tables)
+        return ElasticCosts(self.name, self.surviving, tables)
 
     def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
-        """A table a group, as `SlicedCosts` has them."""
+        """Return a table for each group, as in `ElasticCosts`."""
         arriving: Sequence[int] = (self._stem_channels,)
         arrived: Sequence[int] = (0,)
         tables = []
@@ -244,7 +239,7 @@ class SlicedSpace(SearchSpace):
                 stem,
                 *(
                     latency.option_ms(key, i in arrived)
-                    for key in self._head(channels, resolution, num_classes).timed()
+                    for key in self._head(channels, resolution, num_classes).timed_layers()
                 ),
             ]
             for i, channels in enumerate(arriving)
@@ -253,42 +248,42 @@ class SlicedSpace(SearchSpace):
         return tables
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
-        """Of a group's blocks those at the ends and in the middle of its ranges: see `sliced_latency`."""
+        """Return each group's blocks at the ends and in the middle of its ranges: see `elastic.latency`."""
         arriving: Sequence[int] = (self._stem_channels,)
         timed = {self._stem_key(self.resolution): TimedBlock(self._stem, (3, self.resolution, self.resolution))}
         for group, kept, size in zip(
             self._groups, by_group(self.surviving), self._sizes(self.resolution), strict=False
         ):
-            for blocks in blocks_of(group, arriving, size):
-                timed = timed_blocks(of_kinds(group, *kept[:3]), blocks) | timed
+            for blocks in split_group(group, arriving, size):
+                timed = timed_blocks(keep_kinds(group, *kept[:3]), blocks) | timed
             arriving = group.channels
         for option in self.surviving[-1]:
-            timed |= self._head(arriving[option], self.resolution, None).timed()
+            timed |= self._head(arriving[option], self.resolution, None).timed_layers()
         return timed
 
     def _stem_key(self, resolution: int) -> LatencyKey:
         return LatencyKey("stem", resolution, 3, self._stem_channels, STEM_KERNEL, 0, self._settings.stem_stride)
 
     def links(self) -> list[Link]:
-        """A block is a row of its group's five choices, with a way past them where its shape can be kept."""
+        """Return each block as a chain of its group's five choices, with a bypass if the block can keep its shape."""
         links, before, arriving = [Link(INPUT, "stem")], "stem", {self._stem_channels}
         for number, (group, surviving) in enumerate(zip(self._groups, by_group(self.surviving), strict=True)):
             positions = range(number * len(VARIABLES), (number + 1) * len(VARIABLES))
-            given = set(group.keep(surviving).channels)
+            leaving = set(group.keep(surviving).channels)
             for name in group.blocks:
                 nodes = [before, *(f"{name}.{variable}" for variable in VARIABLES)]
                 links += map(Link, nodes[:-1], nodes[1:], positions)
-                if name != group.blocks[0] or (group.stride == 1 and arriving & given):
+                if name != group.blocks[0] or (group.stride == 1 and arriving & leaving):
                     links.append(Link(before, nodes[-1]))
                 before = nodes[-1]
-            arriving = given
+            arriving = leaving
         return [*links, Link(before, OUTPUT)]
 
     def _taken(self, architecture: Architecture) -> list[Variables]:
         return [group.take(five) for group, five in zip(self._groups, by_group(architecture.indices), strict=True)]
 
     def _sizes(self, resolution: int) -> list[int]:
-        """The input's height of every group, and the head's, for images of this height and width."""
+        """Return the input's height of every group, and of the head, for images of this height and width."""
         strides = [self._settings.stem_stride, *(group.stride for group in self._groups)]
         if resolution < prod(strides):
             raise UserError(
@@ -315,7 +310,7 @@ class SlicedSpace(SearchSpace):
         )
 
 
-def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) -> Group:
+def _group(name: str, row: Row, family: ElasticFamily, settings: ElasticSettings) -> Group:
     expansions = _steps(*row.expansion)
     return Group(
         name=name,
@@ -330,7 +325,7 @@ def _group(name: str, row: Row, family: SlicedFamily, settings: SlicedSettings) 
     )
 
 
-def _choices(name: str, row: Row, family: SlicedFamily) -> list[Choice]:
+def _choices(name: str, row: Row, family: ElasticFamily) -> list[Choice]:
     options = [
         [f"k{kernel}" for kernel in family.kernels],
         family.activations,
@@ -342,5 +337,5 @@ def _choices(name: str, row: Row, family: SlicedFamily) -> list[Choice]:
 
 
 def _steps(least: float, greatest: float, step: float) -> tuple[float, ...]:
-    """(0.75, 4.5, 0.75) in full: 0.75, 1.5, ... 4.5."""
+    """Return all values of a range: (0.75, 4.5, 0.75) gives 0.75, 1.5, ... 4.5."""
     return tuple(least + step * number for number in range(round((greatest - least) / step) + 1))

@@ -1,8 +1,8 @@
-"""The supernet of a space of several choices a block, in which narrower blocks are the first channels of the widest.
+"""The supernet of an elastic space: narrower blocks are the first channels of the widest block.
 
-What shares weights: the activations, the expansions and the channels, blocks with and without squeeze-and-excitation,
-and the kernels but for the depthwise convolution, of which each has its own. Each number of splits above 1 has weights
-of its own throughout (FP-NAS section 4).
+These share weights: all activations, expansions and channels, blocks with and without squeeze-and-excitation, and all
+kernels except for the depthwise convolution, which has weights for each kernel. Each number of splits above 1 has its
+own weights throughout (FP-NAS section 4).
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from torch.nn import functional as F
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.elastic.groups import Group, Variables, by_group
-from search_spaces.elastic.layers import LoadHook, SlicedConv, SlicedConvNorm, SlicedNorm, cut_what_is_loaded
-from search_spaces.elastic.split_attention import SplitAttention, squeezed
+from search_spaces.elastic.layers import ElasticConv, ElasticConvNorm, ElasticNorm, LoadHook, cut_loaded_weights
+from search_spaces.elastic.split_attention import SplitAttention, squeezed_channels
 from search_spaces.errors import UserError
 from search_spaces.layers.initialise import initialise
-from search_spaces.supernet import Segment, State, Supernet, gated, through
+from search_spaces.supernet import Segment, State, Supernet, apply_gate, run_module
 
 Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "swish": F.silu}
 
 
 class Masks(NamedTuple):
-    """How much of each hidden and of each squeezed channel a mixture holds, shapes (channels,)."""
+    """The share of each hidden and of each squeezed channel in a mixture, shapes (channels,)."""
 
     hidden: Tensor
     squeezed: Tensor
 
 
-class SlicedMBConv(nn.Module):
+class ElasticMBConv(nn.Module):
     """The weights that kernels, activations, expansions and channels share, at their widest."""
 
     def __init__(self, in_channels: int, hidden: int, group: Group, stride: int, splits: int, attends: bool) -> None:
         super().__init__()
         self.splits = splits
-        self.expand = SlicedConvNorm(in_channels, hidden, 1) if group.expands else None
+        self.expand = ElasticConvNorm(in_channels, hidden, 1) if group.expands else None
         self.depthwise = nn.ModuleDict(
             {
-                f"k{kernel}": SlicedConvNorm(hidden, hidden * splits, kernel, stride, depthwise=True)
+                f"k{kernel}": ElasticConvNorm(hidden, hidden * splits, kernel, stride, depthwise=True)
                 for kernel in group.kernels
                 if kernel
             }
         )
         self.attention = SplitAttention(hidden, splits) if attends else None
-        self.project = SlicedConvNorm(hidden, max(group.channels), 1)
+        self.project = ElasticConvNorm(hidden, max(group.channels), 1)
 
     def forward(
         self,
@@ -73,16 +73,21 @@ class SlicedMBConv(nn.Module):
         return cast(Tensor, self.project(features, channels))
 
     def path(self, kernel: int, attend: bool) -> list[nn.Module]:
-        """The modules that run."""
+        """Return the modules that run."""
         parts = [self.expand, self.depthwise[f"k{kernel}"], self.attention if attend else None, self.project]
         return [part for part in parts if part is not None]
 
 
-class SlicedBlock(nn.Module):
-    """One block of a group: the weights of every number of splits, and the convolution that a skip may need."""
+class ElasticBlock(nn.Module):
+    """One block of a group: the weights for every number of splits, and the convolution that a skip may need."""
 
     def __init__(self, in_channels: Sequence[int], group: Group, first: bool) -> None:
-        """`in_channels` are the options of the group's input; blocks after the first take what the first gives."""
+        """Build the block at its widest.
+
+        Args:
+            in_channels: the options of the group's input.
+            first: whether it is the group's first block; the others have the first block's output as input.
+        """
         super().__init__()
         self.group = group
         self.stride = group.stride if first else 1
@@ -93,12 +98,12 @@ class SlicedBlock(nn.Module):
         widest = max(i for i, _ in self.places)
         splits = {max(splits, 1) for splits in group.splits} if any(group.kernels) else set()
         blocks = {
-            f"splits{s}": SlicedMBConv(widest, max(self.hidden), group, self.stride, s, s in group.splits)
+            f"splits{s}": ElasticMBConv(widest, max(self.hidden), group, self.stride, s, s in group.splits)
             for s in sorted(splits)
         }
         self.mbconv = nn.ModuleDict(blocks)
         self.skip = (
-            SlicedConvNorm(widest, max(group.channels), 1, self.stride)
+            ElasticConvNorm(widest, max(group.channels), 1, self.stride)
             if 0 in group.kernels and not self.always_keeps_shape
             else None
         )
@@ -114,10 +119,10 @@ class SlicedBlock(nn.Module):
         return cast(Tensor, features + output if keeps_shape else output)
 
     def mixed(self, features: Tensor, arriving: Tensor, mix: Sequence[Tensor]) -> Tensor:
-        """The mixture of kernels and attention; activations are mixed where they act, channels and expansions by masks.
+        """Run the mixture. Kernels and attention are sums, activations are mixed at their place, the rest are masks.
 
         Args:
-            features: with the most channels that can arrive, narrower options being masked.
+            features: of the widest input; narrower options are masked.
             arriving: the weights of the input's options, shape (options,).
             mix: the weights of this group's options, five tensors.
         """
@@ -126,10 +131,10 @@ class SlicedBlock(nn.Module):
         keeps_shape = shares[[self._keeps_shape(*place) for place in self.places]].sum()
         hidden_shares = torch.outer(shares, expansions).flatten()
         hidden, widest = max(self.hidden), max(self.group.channels)
-        given = _mask(self.group.channels, channels, widest)[:, None, None]
+        output_mask = _mask(self.group.channels, channels, widest)[:, None, None]
         masks = Masks(
             _mask(self.hidden, hidden_shares, hidden),
-            _mask([squeezed(narrow) for narrow in self.hidden], hidden_shares, squeezed(hidden)),
+            _mask([squeezed_channels(narrow) for narrow in self.hidden], hidden_shares, squeezed_channels(hidden)),
         )
 
         def activation(before: Tensor) -> Tensor:
@@ -146,37 +151,37 @@ class SlicedBlock(nn.Module):
             if kernel:
                 mbconv = self._mbconv(splits)
                 output = mbconv(features, kernel, activation, splits > 0, hidden, widest, masks)
-                outputs.append(weight * share * given * output)
+                outputs.append(weight * share * output_mask * output)
         if self.skip is not None:
             weight = kernels[self.group.kernels.index(0)] * (1 - keeps_shape)
-            outputs.append(weight * given * self.skip(features, widest))
+            outputs.append(weight * output_mask * self.skip(features, widest))
         return _sum(outputs)
 
     def path(self, in_channels: int, taken: Variables) -> list[nn.Module]:
-        """The modules that run."""
+        """Return the modules that run."""
         if taken.kernel:
             return self._mbconv(taken.splits).path(taken.kernel, taken.splits > 0)
         return [] if self.skip is None or self._keeps_shape(in_channels, taken.channels) else [self.skip]
 
     def branch(self, in_channels: int, taken: Variables) -> nn.Module | None:
-        """The module whose output is added to the input, if one is."""
+        """Return the module whose output is added to the input, if there is one."""
         return self._mbconv(taken.splits) if taken.kernel and self._keeps_shape(in_channels, taken.channels) else None
 
     def _keeps_shape(self, in_channels: int, channels: int) -> bool:
         return self.stride == 1 and in_channels == channels
 
-    def _mbconv(self, splits: int) -> SlicedMBConv:
-        return cast(SlicedMBConv, self.mbconv[f"splits{max(splits, 1)}"])
+    def _mbconv(self, splits: int) -> ElasticMBConv:
+        return cast(ElasticMBConv, self.mbconv[f"splits{max(splits, 1)}"])
 
     def _skip(self, features: Tensor, channels: int) -> Tensor:
         assert self.skip is not None
         return cast(Tensor, self.skip(features, channels))
 
 
-class SlicedSupernet(Supernet):
-    """Stem, blocks, head. Pruning channels or expansions leaves narrower layers, which load a wider supernet's weights.
+class ElasticSupernet(Supernet):
+    """Stem, blocks, head. After pruning, layers are narrower and still load a wider supernet's weights.
 
-    The keys of the state dict read `blocks.row3-1.splits1.depthwise.k5.0.weight`.
+    A key of the state dict reads `blocks.row3-1.mbconv.splits1.depthwise.k5.0.weight`.
     """
 
     def __init__(
@@ -188,7 +193,12 @@ class SlicedSupernet(Supernet):
         stem_channels: int,
         head: nn.Module,
     ) -> None:
-        """`groups` are those of the whole space; `head` takes fewer channels, too, than the last group's most."""
+        """Build the blocks, for the surviving options.
+
+        Args:
+            groups: those of the whole space.
+            head: takes any number of channels up to the last group's most.
+        """
         super().__init__()
         self.choices = tuple(choices)
         self.surviving = tuple(map(tuple, surviving))
@@ -200,30 +210,30 @@ class SlicedSupernet(Supernet):
         for group, surviving in zip(self.groups, by_group(self.surviving), strict=True):
             kept = group.keep(surviving)
             for name in group.blocks:
-                self.blocks[name] = SlicedBlock(arriving, kept, first=name == group.blocks[0])
+                self.blocks[name] = ElasticBlock(arriving, kept, first=name == group.blocks[0])
             arriving = kept.channels
         self.head = head
         for module in self.modules():
-            if isinstance(module, SlicedConv | SlicedNorm):
+            if isinstance(module, ElasticConv | ElasticNorm):
                 before_loading: Callable[[LoadHook], object] = module.register_load_state_dict_pre_hook
-                before_loading(cut_what_is_loaded)
+                before_loading(cut_loaded_weights)
         self._initialise()
 
-    def stages(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
-        """The stem, each block, the head; every block of a group is multiplied by the product of its choices' gates."""
+    def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
+        """Return the stem, each block, the head. The gate of a group's blocks is the product of its choices' gates."""
         products = [None] * len(self.groups) if gates is None else list(gates.view(len(self.groups), -1).prod(dim=1))
-        stages, channels = [Segment(None, partial(through, self.stem), [self.stem])], self.stem_channels
+        segments, channels = [Segment(None, partial(run_module, self.stem), [self.stem])], self.stem_channels
         for blocks, taken, gate in zip(self._blocks(), self._taken(architecture), products, strict=True):
             for block in blocks:
-                stages.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
+                segments.append(Segment(taken, partial(_run, block, taken, gate), block.path(channels, taken)))
                 channels = taken.channels
-        return [*stages, Segment(None, partial(through, self.head), [self.head])]
+        return [*segments, Segment(None, partial(run_module, self.head), [self.head])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
-        """The mixture, with channels and expansions by masks.
+        """Run the mixture, with masks for channels and expansions.
 
-        A narrower option is a mask that lets the first channels pass: the widest layers run once, and what they give is
-        multiplied by the weighted sum of the masks (FBNetV2), at the memory of the kernels and attentions alone.
+        A narrower option is a mask that passes the first channels. The widest layers run once, and their output is
+        multiplied by the weighted sum of the masks (FBNetV2). Only kernels and attentions need additional memory.
         """
         features = self.stem(images)
         arriving = weights.new_ones(1)
@@ -235,42 +245,42 @@ class SlicedSupernet(Supernet):
         return cast(Tensor, self.head(features))
 
     def branches(self, architecture: Architecture) -> list[nn.Module]:
-        found, channels = [], self.stem_channels
+        branches, channels = [], self.stem_channels
         for blocks, taken in zip(self._blocks(), self._taken(architecture), strict=True):
             for block in blocks:
                 if (branch := block.branch(channels, taken)) is not None:
-                    found.append(branch)
+                    branches.append(branch)
                 channels = taken.channels
-        return found
+        return branches
 
     def _taken(self, architecture: Architecture) -> list[Variables]:
         for choice, value, kept in zip(self.choices, architecture.indices, self.surviving, strict=True):
             if value not in kept:
-                has = ", ".join(choice.options[option] for option in kept)
-                raise UserError(f"This supernet has no {choice.options[value]} in {choice.name}; it has {has}.")
+                options = ", ".join(choice.options[option] for option in kept)
+                raise UserError(f"This supernet has no {choice.options[value]} in {choice.name}; it has {options}.")
         return [group.take(five) for group, five in zip(self.groups, by_group(architecture.indices), strict=True)]
 
-    def _blocks(self) -> list[list[SlicedBlock]]:
-        """The blocks of each group."""
-        return [[cast(SlicedBlock, self.blocks[name]) for name in group.blocks] for group in self.groups]
+    def _blocks(self) -> list[list[ElasticBlock]]:
+        """Return the blocks of each group."""
+        return [[cast(ElasticBlock, self.blocks[name]) for name in group.blocks] for group in self.groups]
 
     def _initialise(self) -> None:
-        """As layer-by-layer supernets begin; a block that adds its input whatever is taken begins as the identity."""
+        """Initialise like a chain supernet. A block that always adds its input starts as the identity."""
         initialise(self)
         for block in self.blocks.values():
-            if cast(SlicedBlock, block).always_keeps_shape:
-                for mbconv in cast(SlicedBlock, block).mbconv.values():
-                    nn.init.zeros_(cast(SlicedMBConv, mbconv).project.norm.weight)
+            if cast(ElasticBlock, block).always_keeps_shape:
+                for mbconv in cast(ElasticBlock, block).mbconv.values():
+                    nn.init.zeros_(cast(ElasticMBConv, mbconv).project.norm.weight)
 
 
-def _run(block: SlicedBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
+def _run(block: ElasticBlock, taken: Variables, gate: Tensor | None, state: State) -> State:
     (features,) = state
     output = block(features, taken)
-    return (output if gate is None else gated(output, gate),)
+    return (output if gate is None else apply_gate(output, gate),)
 
 
 def _mask(lengths: Sequence[int], weights: Tensor, channels: int) -> Tensor:
-    """The weighted sum of masks, each of which lets its first `lengths` channels pass; shape (channels,)."""
+    """Return the weighted sum of masks, each of which passes its first `lengths` channels; shape (channels,)."""
     ends = torch.tensor(lengths, device=weights.device)
     passes = torch.arange(channels, device=weights.device) < ends[:, None]
     return (weights[:, None] * passes).sum(dim=0)

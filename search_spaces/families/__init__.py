@@ -1,1 +1,1 @@
-"""The published families of search spaces, one file each."""
+"""The published families of search spaces, one file for each."""

@@ -1,7 +1,7 @@
 """DARTS's cells, as HM-NAS (section 4.1) and FTSO (section 4) search them.
 
-    A cell has seven nodes: 0 and 1 are what the last but one and the last cell give, 2 to 5 are each the sum of the
-    edges from all nodes before it, 14 in all, and the output is nodes 2 to 5 side by side.
+    A cell has seven nodes. Nodes 0 and 1 are the outputs of the last cell but one and of the last cell. Nodes 2 to 5
+    are each the sum of the edges from all earlier nodes, 14 edges in all. The output is nodes 2 to 5, concatenated.
 
     | network        | `darts`: CIFAR-10         | `darts-imagenet`                  |
     | -------------- | ------------------------- | --------------------------------- |
@@ -11,46 +11,48 @@
     | of stride 2    | L//3 and 2L//3 (from 0), where C doubles              ||
     | head           | global pooling, fully connected                       ||
 
-    | operation                  | what it is                                                     |
+    | operation                  | layers                                                         |
     | -------------------------- | -------------------------------------------------------------- |
     | sep_conv_3x3, sep_conv_5x5 | ReLU, depthwise, 1x1, batch norm, twice                        |
     | dil_conv_3x3, dil_conv_5x5 | ReLU, depthwise with dilation 2, 1x1, batch norm, once         |
     | max_pool_3x3, avg_pool_3x3 | pooling, batch norm without scale and shift                    |
     | skip_connect               | the identity; at stride 2 two shifted 1x1 convs, batch norm    |
-    | none                       | nothing: with it there are 8 operations                        |
+    | none                       | none; it is the eighth operation                               |
 
 HM-NAS takes any number of the seven operations on an edge, the same in all cells (`subset: true`, `cell_types: one`).
-DARTS and FTSO take one of eight, with choices of their own for the two reduction cells: `operations: 8`,
-`subset: false`, `cell_types: two`, 8 cells of C = 16 to search, 20 of C = 36 (`darts`) or 14 of C = 48
-(`darts-imagenet`) with `affine: true` to train. PC-DARTS and FTSO search with `partial: 4`.
+DARTS and FTSO take one of eight operations, and the two reduction cells have their own choices: `operations: 8`,
+`subset: false`, `cell_types: two`. They search 8 cells of C = 16, and train 20 cells of C = 36 (`darts`) or 14 of
+C = 48 (`darts-imagenet`) with `affine: true`. PC-DARTS and FTSO search with `partial: 4`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
-from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation
 from search_spaces.cell.operations import (
     Classifier,
     ConvNorm,
     FactorizedReduce,
     Operation,
-    Pool,
+    Pooling,
     SeparableConv,
     SkipConnect,
 )
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError, nearest
+from search_spaces.family import Family
 from search_spaces.layers.convolutions import Place
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width
 
 OPERATIONS: dict[str, Operation] = {
-    "max_pool_3x3": Pool(greatest=True, norm=True),
-    "avg_pool_3x3": Pool(norm=True),
+    "max_pool_3x3": Pooling(greatest=True, norm=True),
+    "avg_pool_3x3": Pooling(norm=True),
     "skip_connect": SkipConnect(),
     "sep_conv_3x3": SeparableConv(3, times=2),
     "sep_conv_5x5": SeparableConv(5, times=2),
@@ -58,72 +60,89 @@ OPERATIONS: dict[str, Operation] = {
     "dil_conv_5x5": SeparableConv(5, dilation=2),
 }
 NODES = 6
-"""Of a cell but its output: two inputs, four sums."""
+"""The nodes of a cell without its output: two inputs, four sums."""
 
 
-def darts(
-    *,
-    cells: int = 3,
-    channels: int = 36,
-    operations: int | Sequence[str] = 7,
-    cell_types: str = "one",
-    subset: bool = True,
-    affine: bool = False,
-    partial: int = 1,
-    width: float = 1.0,
-    resolution: int = 32,
-    num_classes: int = 10,
-    stem_stride: int = 1,
-) -> DartsSpace:
-    """The space of cells for CIFAR-10; by default HM-NAS's.
+@dataclass(frozen=True, kw_only=True)
+class DartsFamily(Family):
+    """DARTS's cells for one data set. A call builds the space, with the caller's changes to the settings.
 
-    Args:
-        cells: how many.
-        channels: C of the first cell; the stem gives 3 C.
-        operations: 7, 8 (with `none`), or names.
-        cell_types: `one` set of choices for all cells, or `two`, of which one is the reduction cells'.
-        subset: whether an edge takes any number of its operations, or one.
-        affine: whether batch norm within cells has a trainable scale and shift; DARTS's search does without.
-        partial: K of PC-DARTS: in the supernet an edge's operations run on one channel in K, and the others pass by. An
-            architecture's network and its costs are those of all channels.
-        width: multiplies the channels; the product is rounded to an even number.
-        resolution: the images' height and width in pixels.
-        stem_stride: the stem's stride.
-
-    Raises:
-        UserError: if a setting has no such value, or the strides leave less than a pixel.
+    Attributes:
+        cells: how many cells.
+        channels: C of the first cell.
+        imagenet: whether the stem has ImageNet's three convolutions, and the auxiliary head no second batch norm.
     """
-    return DartsSpace("darts", "HM-NAS (Yan et al.), section 4.1: CIFAR-10", dict(locals()), imagenet=False)
 
+    cells: int
+    channels: int
+    imagenet: bool
 
-def darts_imagenet(
-    *,
-    cells: int = 5,
-    channels: int = 24,
-    operations: int | Sequence[str] = 7,
-    cell_types: str = "one",
-    subset: bool = True,
-    affine: bool = False,
-    partial: int = 1,
-    width: float = 1.0,
-    resolution: int = 224,
-    num_classes: int = 1000,
-    stem_stride: int = 2,
-) -> DartsSpace:
-    """The space of cells for ImageNet; settings as `darts` has them.
+    def __call__(
+        self,
+        *,
+        cells: int | None = None,
+        channels: int | None = None,
+        operations: int | Sequence[str] = 7,
+        cell_types: str = "one",
+        subset: bool = True,
+        affine: bool = False,
+        partial: int = 1,
+        width: float = 1.0,
+        resolution: int | None = None,
+        num_classes: int | None = None,
+        stem_stride: int | None = None,
+    ) -> DartsSpace:
+        """Return the space; by default HM-NAS's.
 
-    Args:
-        channels: C of the first cell and of the stem's last two convolutions.
-        stem_stride: of each of the stem's three convolutions: 1 or 2.
+        Args:
+            cells: how many cells.
+            channels: C of the first cell. The stem gives 3 C (`darts`), or C from its last two convolutions
+                (`darts-imagenet`).
+            operations: 7, 8 (with `none`), or a list of names.
+            cell_types: `one` set of choices for all cells, or `two`: the second set is for the reduction cells.
+            subset: whether an edge takes any number of its operations, or one operation.
+            affine: whether batch norm within cells has a trainable scale and shift. DARTS searches without them.
+            partial: K of PC-DARTS: in the supernet an edge's operations run on one channel in K, and the other
+                channels pass by. The network of an architecture, and its costs, have all channels.
+            width: multiplies the channels; the product is rounded to an even number.
+            resolution: the images' height and width in pixels.
+            stem_stride: the stride of each convolution of the stem; 1 or 2 for `darts-imagenet`.
 
-    Raises:
-        UserError: as `darts`.
-    """
-    return DartsSpace("darts-imagenet", "HM-NAS (Yan et al.), section 4.1: ImageNet", dict(locals()), imagenet=True)
+        Raises:
+            UserError: if a setting cannot have its value, or the strides leave less than a pixel.
+        """
+        changes = {
+            "cells": cells,
+            "channels": channels,
+            "operations": self._operation_names(operations),
+            "cell_types": cell_types,
+            "subset": subset,
+            "affine": affine,
+            "partial": partial,
+            "width": width,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_stride": stem_stride,
+        }
+        return DartsSpace(self, self.complete_settings(DartsSettings, changes))
+
+    def _operation_names(self, operations: object) -> list[str]:
+        """Return the names of the operations, in the caller's order."""
+        known = [NOTHING, *OPERATIONS]
+        if operations in (7, 8):
+            return known[8 - int(str(operations)) :]
+        if not isinstance(operations, Sequence) or isinstance(operations, str) or not operations:
+            raise UserError(f"{self.name}: operations cannot be {operations!r}; they are 7, 8, or a list of names.")
+        for name in operations:
+            if name not in known:
+                raise UserError(f"{self.name} has no operation {name!r}; {nearest(str(name), known)}")
+        if len(set(operations)) < len(operations):
+            raise UserError(f"{self.name}: operations names one twice: {', '.join(operations)}.")
+        return list(operations)
 
 
 class DartsSettings(BaseModel):
-    """The settings in full, in the types and ranges that they may have."""
+    """The settings of the space, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -141,82 +160,73 @@ class DartsSettings(BaseModel):
 
 
 class DartsSpace(CellSpace):
-    """Choices are named by the nodes of an edge: `node3.1`, of two types of cells `normal3.1` and `reduce3.1`."""
+    """Choices are named by the nodes of an edge: `node3.1`, or with two types of cells `normal3.1` and `reduce3.1`."""
 
     operations = OPERATIONS
 
-    def __init__(self, name: str, paper: str, asked: dict[str, object], imagenet: bool) -> None:
-        self.name = name
-        self.paper = paper
-        given = settings_of(DartsSettings, {**asked, "operations": self._names(asked["operations"])}, name)
-        if given.subset and NOTHING in given.operations:
-            raise UserError(
-                f"{name}: an edge that takes any number of operations can take no operation without {NOTHING!r}; "
-                "leave it out, or let edges take one operation by subset: false."
-            )
-        if given.cell_types == "two" and given.cells < 3:
-            raise UserError(f"{name}: {given.cells} cells are of one type; use 3 or more, or cell_types: one.")
-        if imagenet and given.stem_stride > 2:
-            raise UserError(
-                f"{name}: stem_stride cannot be {given.stem_stride}: the first cell can only halve the larger of its "
-                "two inputs; use 1 or 2."
-            )
-        self.settings = given.model_dump(mode="json")
-        self.resolution = given.resolution
-        self.num_classes = given.num_classes
-        self.affine = given.affine
-        self.partial = given.partial
-        self.auxiliary_norm = not imagenet
-        self._settings = given
-        self._imagenet = imagenet
+    def __init__(self, family: DartsFamily, settings: DartsSettings) -> None:
+        """Raises UserError if the settings contradict each other."""
+        self.name = family.name
+        self.paper = family.paper
+        self.settings = settings.model_dump(mode="json")
+        self.resolution = settings.resolution
+        self.num_classes = settings.num_classes
+        self.affine = settings.affine
+        self.partial = settings.partial
+        self.auxiliary_norm = not family.imagenet
+        self._settings = settings
+        self._imagenet = family.imagenet
+        self._check_settings()
         self._edges = [(source, target) for target in range(2, NODES) for source in range(target)]
         self.choices = tuple(
-            Choice(f"{kind}{target}.{source}", given.operations, given.subset)
-            for kind in (["node"] if given.cell_types == "one" else ["normal", "reduce"])
+            Choice(f"{kind}{target}.{source}", settings.operations, settings.subset)
+            for kind in (["node"] if settings.cell_types == "one" else ["normal", "reduce"])
             for source, target in self._edges
         )
-        self.surviving = (tuple(range(len(given.operations))),) * len(self.choices)
-        channels = self.plan().cells[0].edges[0].place.in_channels
+        self.surviving = (tuple(range(len(settings.operations))),) * len(self.choices)
+        channels = self.layout().cells[0].edges[0].place.in_channels
         if channels % self.partial:
             raise UserError(
-                f"{name}: {channels} channels have no part of one in {self.partial}: use a multiple of "
+                f"{self.name}: {channels} channels have no part of one in {self.partial}: use a multiple of "
                 f"{self.partial} channels, or another partial."
             )
 
+    def _check_settings(self) -> None:
+        settings = self._settings
+        if settings.subset and NOTHING in settings.operations:
+            raise UserError(
+                f"{self.name}: operations has {NOTHING!r}, which edges with any number of operations do not need; "
+                "leave it out, or set subset: false for edges with one operation."
+            )
+        if settings.cell_types == "two" and settings.cells < 3:
+            raise UserError(f"{self.name}: {settings.cells} cells are of one type; use 3 or more, or cell_types: one.")
+        if self._imagenet and settings.stem_stride > 2:
+            raise UserError(
+                f"{self.name}: stem_stride cannot be {settings.stem_stride}: the first cell can only halve the larger "
+                "of its two inputs; use 1 or 2."
+            )
+
     def only(self, architecture: Architecture) -> Self:
-        """The space whose one architecture is this one; trained alone, it has all its channels."""
+        """Return the space whose only architecture is this one. Its stand-alone network has all channels."""
         fixed = super().only(architecture)
         fixed.partial = 1
         fixed.settings = {**self.settings, "partial": 1}
         return fixed
 
     def parse(self, text: str) -> Architecture:
-        """The architecture that `str()` wrote.
+        """Return the architecture that `str()` wrote.
 
         Raises:
-            UserError: as `SearchSpace.parse`; of cells of as many types as this space has not, it says so.
+            UserError: as `SearchSpace.parse`; also if the text has another number of types of cells than the space.
         """
         types = {len(self._edges): "one", 2 * len(self._edges): "two"}
-        given = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
-        if given != self._settings.cell_types:
-            raise UserError(f"This text has cells of {given} type{'s' * (given == 'two')}: set cell_types: {given}.")
+        number = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
+        if number != self._settings.cell_types:
+            noun = "types" if number == "two" else "type"
+            raise UserError(f"This text has cells of {number} {noun}: set cell_types: {number}.")
         return super().parse(text)
 
-    def _names(self, operations: object) -> list[str]:
-        """The operations asked for, in the order asked for."""
-        known = [NOTHING, *OPERATIONS]
-        if operations in (7, 8):
-            return known[8 - int(str(operations)) :]
-        if not isinstance(operations, Sequence) or isinstance(operations, str) or not operations:
-            raise UserError(f"{self.name}: operations cannot be {operations!r}; they are 7, 8, or a list of names.")
-        for name in operations:
-            if name not in known:
-                raise UserError(f"{self.name} has no operation {name!r}; {nearest(str(name), known)}")
-        if len(set(operations)) < len(operations):
-            raise UserError(f"{self.name}: operations names one twice: {', '.join(operations)}.")
-        return list(operations)
-
-    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+    def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
         settings = self._settings
         channels = (
             max(2, 2 * round(settings.channels * settings.width / 2)) if settings.width != 1 else settings.channels
@@ -231,28 +241,35 @@ class DartsSpace(CellSpace):
             cells.append(self._cell(before, last, channels, reduced))
             size, stride = last.out_size, 2 if reduced else 1
             before, last = last, Place(channels, (NODES - 2) * channels, stride, size)
-        classifier = Part(Classifier(), Place(last.out_channels, num_classes, 1, last.out_size))
-        return NetworkPlan(tuple(stem), tuple(cells), classifier)
+        classifier = PlacedOperation(Classifier(), Place(last.out_channels, num_classes, 1, last.out_size))
+        return NetworkLayout(tuple(stem), tuple(cells), classifier)
 
-    def _stem(self, resolution: int, channels: int) -> list[Part]:
+    def _stem(self, resolution: int, channels: int) -> list[PlacedOperation]:
         stride = self._settings.stem_stride
         if not self._imagenet:
-            return [Part(ConvNorm(3, activation=False), Place(3, 3 * channels, stride, resolution))]
+            return [PlacedOperation(ConvNorm(3, activation=False), Place(3, 3 * channels, stride, resolution))]
         first = Place(3, channels // 2, stride, resolution)
         second = Place(channels // 2, channels, stride, first.out_size)
         third = Place(channels, channels, stride, second.out_size)
-        return [Part(ConvNorm(3, activation=False), first), Part(ConvNorm(3), second), Part(ConvNorm(3), third)]
+        return [
+            PlacedOperation(ConvNorm(3, activation=False), first),
+            PlacedOperation(ConvNorm(3), second),
+            PlacedOperation(ConvNorm(3), third),
+        ]
 
-    def _cell(self, before: Place, last: Place, channels: int, reduced: bool) -> CellPlan:
-        """A cell behind these two, which may differ in size: the output of the one before a reduction is halved."""
+    def _cell(self, before: Place, last: Place, channels: int, reduced: bool) -> CellLayout:
+        """Return the layout of a cell after these two outputs.
+
+        The outputs differ in size after a reduction; the larger is then halved.
+        """
         larger = before.out_size > last.out_size
         inputs = (
-            Part(
+            PlacedOperation(
                 FactorizedReduce() if larger else ConvNorm(1),
                 Place(before.out_channels, channels, 2 if larger else 1, before.out_size),
                 self.affine,
             ),
-            Part(ConvNorm(1), Place(last.out_channels, channels, 1, last.out_size), self.affine),
+            PlacedOperation(ConvNorm(1), Place(last.out_channels, channels, 1, last.out_size), self.affine),
         )
         stride = 2 if reduced else 1
         at_input = Place(channels, channels, stride, last.out_size)
@@ -262,4 +279,27 @@ class DartsSpace(CellSpace):
             Edge(own_choices + number, source, target, at_input if source < 2 else within)
             for number, (source, target) in enumerate(self._edges)
         ]
-        return CellPlan(inputs, tuple(edges), NODES, stride, joined=True)
+        return CellLayout(inputs, tuple(edges), NODES, stride, joined=True)
+
+
+darts = DartsFamily(
+    name="darts",
+    paper="HM-NAS (Yan et al.), section 4.1: CIFAR-10",
+    cells=3,
+    channels=36,
+    resolution=32,
+    num_classes=10,
+    stem_stride=1,
+    imagenet=False,
+)
+
+darts_imagenet = DartsFamily(
+    name="darts-imagenet",
+    paper="HM-NAS (Yan et al.), section 4.1: ImageNet",
+    cells=5,
+    channels=24,
+    resolution=224,
+    num_classes=1000,
+    stem_stride=2,
+    imagenet=True,
+)

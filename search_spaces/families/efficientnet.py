@@ -14,10 +14,10 @@
     |            | 7 x 7          | global pooling   | -        | 1      | -      |
     |            | 1280           | fully connected  | 1000     | 1      | -      |
 
-The first block is fixed, a choice of one option; the others choose among the 7 rows of table 14, skip among them:
-7^21 = 5.585e17 architectures. The tables leave out the head's 1280 channels, which are EfficientNet's. Activations are
-SiLU, squeezes a quarter of the block's input channels, and blocks of expansion 1 keep their 1x1 expand convolution:
-without it HourNAS-F would have 361 million multiply-adds, not the 383 of print.
+The first block is fixed, a choice of one option. The others choose among the 7 rows of table 14, skip included:
+7^21 = 5.585e17 architectures. The tables do not print the head's 1280 channels, which are EfficientNet's. Activations
+are SiLU, and squeezes have a quarter of the block's input channels. Blocks of expansion 1 keep their 1x1 expand
+convolution: without it HourNAS-F would have 361 million multiply-adds, not the printed 383.
 """
 
 from search_spaces.chain.space import ChainFamily, Stage

@@ -14,10 +14,10 @@
     |            | 7 x 7          | global pooling   | -        | 1      | -      |
     |            | 1984           | fully connected  | 1000     | 1      | -      |
 
-The options are the rows of tables 8 and 10: 9^22 = 9.848e20 and 10^22 architectures. Every layer may be skipped, by a
-strided 1x1 convolution with batch norm where the shape changes. Blocks of expansion 1 keep their 1x1 expand
-convolution: only so do the printed figures come out. Those count every element that a ReLU gives as a multiply-add,
-grouped 1x1 convolutions as if they were dense, and no batch norm among the parameters.
+The options are the rows of tables 8 and 10: 9^22 = 9.848e20 and 10^22 architectures. Every layer can be skipped; if
+the shape changes, a strided 1x1 convolution with batch norm remains. Blocks of expansion 1 keep their 1x1 expand
+convolution: only then do the costs agree with the printed figures. These count every output element of a ReLU as a
+multiply-add, grouped 1x1 convolutions as dense, and no batch norm among the parameters.
 """
 
 from search_spaces.chain.space import ChainFamily, Stage

@@ -17,25 +17,25 @@
     | 7 x 7          | global pooling   | -                 | -               | 1      | -      |
     | 1984           | fully connected  | -                 | 1000            | 1      | -      |
 
-Ranges are (least, greatest, step); a block's hidden channels are its expansion times its own output channels. Each row
-(`fbnetv2-f-fine`: each block) also chooses its kernel, 0, 3 or 5, of which 0 skips the block, ReLU or swish, and
-squeeze-and-excitation or none (`se0`, `se1`), in `fbnetv2-f++` split attention of 0, 1, 2 or 4 splits (`s0` to `s4`).
-Images of 128, 160, 192 and 256 pixels are searched, too (`resolution`).
+Ranges are (least, greatest, step). A block's hidden channels are its expansion times its own output channels. Each row
+(`fbnetv2-f-fine`: each block) also chooses its kernel (0, 3 or 5; 0 skips the block), its activation (ReLU or swish)
+and squeeze-and-excitation or none (`se0`, `se1`). In `fbnetv2-f++` it chooses split attention of 0, 1, 2 or 4 splits
+(`s0` to `s4`). The paper also searches with images of 128, 160, 192 and 256 pixels (`resolution`).
 
-The tables make 2.70e24 architectures, 5.84e42 where every block chooses, and 1024 times 2.70e24 with split attention.
-The paper prints 6e25, 1e45 and "10^3 times larger": the first two do not follow from its tables, whatever is counted.
-A squeeze of a quarter of the hidden channels, and no expand convolution in the first row, give the 122 M multiply-adds
-that it prints for the largest model at 128 pixels, which is `fbnetv2-f`'s.
+The tables give 2.70e24 architectures, 5.84e42 if every block chooses, and 1024 times 2.70e24 with split attention. The
+paper prints 6e25, 1e45 and "10^3 times larger". The first two do not follow from its tables in any way of counting. The
+paper prints 122 M multiply-adds for the largest model at 128 pixels. The largest of `fbnetv2-f` has them if a squeeze
+has a quarter of the hidden channels, and the first row has no expand convolution.
 """
 
 from dataclasses import replace
 
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 
 SQUEEZE_EXCITE = ("se0", "se1")
 SPLIT_ATTENTION = ("s0", "s1", "s2", "s4")
 
-fbnetv2_f = SlicedFamily(
+fbnetv2_f = ElasticFamily(
     name="fbnetv2-f",
     paper="FP-NAS (Yan et al.), tables 1 and 2: FBNetV2-F",
     rows=(

@@ -1,8 +1,8 @@
-"""FP-NAS's large spaces L0, L1 and L2 (FP-NAS table 3), whose rows are a proposal.
+"""FP-NAS's large spaces L0, L1 and L2 (FP-NAS table 3), with rows of our own.
 
 The paper prints the images' size, the number of blocks, 2e32, 1e36 and 1e36 architectures and a median of 0.39, 0.9 and
-1.1 G multiply-adds; the rows are in a supplement. These rows were made to agree with what is printed: 27, 32 and 32
-blocks, 10^32.30, 10^36.02 and 10^36.02 architectures, medians of 0.39, 0.91 and 1.07 G.
+1.1 G multiply-adds; its rows are in a supplement. Our rows agree with the printed figures: 27, 32 and 32 blocks,
+10^32.30, 10^36.02 and 10^36.02 architectures, medians of 0.39, 0.91 and 1.07 G.
 
     | L0, 224 pixels          | L1, 240 pixels          | L2, 256 pixels          | repeat        | stride |
     | ----------------------- | ----------------------- | ----------------------- | ------------- | ------ |
@@ -16,11 +16,11 @@ blocks, 10^32.30, 10^36.02 and 10^36.02 architectures, medians of 0.39, 0.91 and
     | (208, 312, 8)           | (304, 440, 8)           | (320, 456, 8)           | 2, 3          | 1      |
     | 1x1 conv, 1984          | 1x1 conv, 1984          | 1x1 conv, 1984          | 1             | 1      |
 
-`1 + 3` are two rows, the second of stride 1; where L0 differs, its repeats come first. Channels are (least, greatest,
+`1 + 3` means two rows, the second of stride 1. If L0 differs, its repeats come first. Channels are (least, greatest,
 step), expansions (0.75, 4.5, 0.75). Each row chooses as in `fbnetv2-f++` (FP-NAS table 2, second row).
 """
 
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 from search_spaces.families.fbnetv2 import SPLIT_ATTENTION
 
 Channels = tuple[int, int, int]
@@ -31,12 +31,12 @@ def _first(channels: Channels) -> Row:
 
 
 def _rows(channels: Channels, repeats: int, stride: int = 2) -> tuple[Row, Row]:
-    """A first block, then the others, which choose on their own."""
+    """Return a row for the first block, and a row for the others, with separate choices."""
     return Row(channels=channels, repeats=1, stride=stride), Row(channels=channels, repeats=repeats, stride=1)
 
 
-def _family(number: int, resolution: int, rows: tuple[Row, ...]) -> SlicedFamily:
-    return SlicedFamily(
+def _family(number: int, resolution: int, rows: tuple[Row, ...]) -> ElasticFamily:
+    return ElasticFamily(
         name=f"fp-nas-l{number}",
         paper=f"FP-NAS (Yan et al.), table 3: FP-NAS-L{number}, with rows of our own that agree with it",
         rows=rows,

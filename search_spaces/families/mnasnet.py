@@ -14,9 +14,9 @@
     |            | 7 x 7          | global pooling   | -        | 1      | -      |
     |            | 1280           | fully connected  | 1000     | 1      | -      |
 
-The first block is fixed, a choice of one option; the others choose among the 13 rows of table 12, skip among them:
-13^21 = 2.471e23 architectures. The tables leave out the head's 1280 channels, which are MnasNet's. Blocks of expansion
-1 keep their 1x1 expand convolution, as in `fbnet`. HourNAS-E's printed parameters leave batch norm out.
+The first block is fixed, a choice of one option. The others choose among the 13 rows of table 12, skip included:
+13^21 = 2.471e23 architectures. The tables do not print the head's 1280 channels, which are MnasNet's. Blocks of
+expansion 1 keep their 1x1 expand convolution, as in `fbnet`. HourNAS-E's printed parameters do not include batch norm.
 """
 
 from search_spaces.chain.space import ChainFamily, Stage

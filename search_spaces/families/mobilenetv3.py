@@ -15,10 +15,10 @@
     | 960            | fully connected  | 1280     | 1      | -      | -                  | h-swish    |
     | 1280           | fully connected  | 1000     | 1      | -      | -                  | -          |
 
-The paper says no more than that, so this is a reading: the options and channels of its basic search space
-(`proxylessnas`, so 6.645e17 architectures, too), with squeeze-and-excitation and h-swish in the stages where
-MobileNetV3-Large has them, whose 112 channels are the 96 here and whose 160 are the 192. MobileNetV3 has no stage like
-the last; it is read as part of the one before. The head is MobileNetV3's. Squeezes are a quarter of the expanded
+The paper gives no further details, so this space is an interpretation. Options and channels are those of its basic
+search space (`proxylessnas`, also 6.645e17 architectures). Squeeze-and-excitation and h-swish stand in the stages where
+MobileNetV3-Large has them; its 112 channels correspond to 96 here, its 160 to 192. MobileNetV3 has no stage like the
+last, which is treated like the stage before. The head is MobileNetV3's. Squeezes have a quarter of the expanded
 channels.
 """
 

@@ -10,8 +10,8 @@
     | 4 x 4        | global pooling          | -        | 1      | -      |
     | 1280         | fully connected         | 10       | 1      | -      |
 
-A stage's first layer skips by a strided 1x1 convolution with batch norm. Activations are ReLU. The indices of an
-architecture's options, written one after the other, are its key in the public table: `02012100`.
+In a stage's first layer, skip is a strided 1x1 convolution with batch norm. Activations are ReLU. The indices of an
+architecture's options, written in a row, are its key in the public table: `02012100`.
 """
 
 from search_spaces.chain.space import ChainFamily, Stage

@@ -11,11 +11,11 @@
     | 8 x 8        | batch norm, global pooling    | -        | 1      | -      |
     | 64           | fully connected               | 10       | 1      | -      |
 
-A cell has four nodes: 0 is its input, 1 to 3 are each the sum of the edges from all nodes before it, and 3 is its
-output. The six edges, the same in all cells, each take one of five operations, which gives 5^6 cells. Convolutions
+A cell has four nodes. Node 0 is its input, nodes 1 to 3 are each the sum of the edges from all earlier nodes, and node
+3 is its output. Each of the six edges, the same in all cells, takes one of five operations: 5^6 cells. Convolutions
 stand between a ReLU and a batch norm; `avg_pool_3x3` has no batch norm.
 
-An architecture is written as the benchmark writes it, node by node, each operation with the node that it comes from:
+Text has the benchmark's form, node by node, each operation with its source node:
 `nats-bench: |nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|`.
 """
 
@@ -27,19 +27,19 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
-from search_spaces.cell.layout import CellPlan, Edge, NetworkPlan, Part
-from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pool, ResidualReduction, SkipConnect
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation
+from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pooling, ResidualReduction, SkipConnect
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import CountingRules
-from search_spaces.validation import Classes, Number, Width, settings_of
+from search_spaces.validation import Classes, Number, Width, validate_settings
 
 OPERATIONS: dict[str, Operation] = {
     "skip_connect": SkipConnect(),
     "nor_conv_1x1": ConvNorm(1),
     "nor_conv_3x3": ConvNorm(3),
-    "avg_pool_3x3": Pool(),
+    "avg_pool_3x3": Pooling(),
 }
 NODES = 4
 STAGES = 3
@@ -55,24 +55,34 @@ def nats_bench(
     num_classes: int = 10,
     stem_stride: int = 1,
 ) -> NatsBenchSpace:
-    """The space; by default as the benchmark's table has it.
+    """Build the space, by default as in the benchmark's table.
 
     Args:
         cells: in each of the three stages.
-        channels: of the first stage; each following one has twice as many.
-        affine: whether batch norm within cells has a trainable scale and shift; searches often do without.
+        channels: of the first stage. Each following stage has twice as many.
+        affine: whether batch norm within cells has a trainable scale and shift. Searches often do without.
         width: multiplies the channels; the product is rounded to a whole number.
         resolution: the images' height and width in pixels.
         stem_stride: the stem's stride.
 
     Raises:
-        UserError: if a setting has no such value, or the strides leave less than a pixel.
+        UserError: if a setting cannot have its value, or the strides leave less than a pixel.
     """
-    return NatsBenchSpace(dict(locals()))
+    return NatsBenchSpace(
+        {
+            "cells": cells,
+            "channels": channels,
+            "affine": affine,
+            "width": width,
+            "resolution": resolution,
+            "num_classes": num_classes,
+            "stem_stride": stem_stride,
+        }
+    )
 
 
 class NatsBenchSettings(BaseModel):
-    """The settings in full, in the types and ranges that they may have."""
+    """The settings of the space, complete and within their ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -93,18 +103,18 @@ class NatsBenchSpace(CellSpace):
     operations = OPERATIONS
     paper_counting = CountingRules(biases=True)
 
-    def __init__(self, asked: dict[str, object]) -> None:
-        given = settings_of(NatsBenchSettings, asked, self.name)
-        self.settings = given.model_dump(mode="json")
-        self.resolution = given.resolution
-        self.num_classes = given.num_classes
-        self.affine = given.affine
-        self._settings = given
+    def __init__(self, values: dict[str, object]) -> None:
+        settings = validate_settings(NatsBenchSettings, values, self.name)
+        self.settings = settings.model_dump(mode="json")
+        self.resolution = settings.resolution
+        self.num_classes = settings.num_classes
+        self.affine = settings.affine
+        self._settings = settings
         self._edges = [(source, target) for target in range(1, NODES) for source in range(target)]
         options = (NOTHING, *OPERATIONS)
         self.choices = tuple(Choice(f"node{target}.{source}", options) for source, target in self._edges)
         self.surviving = (tuple(range(len(options))),) * len(self.choices)
-        self.plan()
+        self.layout()
 
     def _text(self, indices: Sequence[int]) -> str:
         nodes = []
@@ -115,10 +125,10 @@ class NatsBenchSpace(CellSpace):
         return f"{self.name}: {'+'.join(nodes)}"
 
     def parse(self, text: str) -> Architecture:
-        """The architecture of a text in the benchmark's form, with or without the space's name before it.
+        """Return the architecture of a text in the benchmark's form, with or without the space's name before it.
 
         Raises:
-            UserError: if it is no such text, or names an operation that there is not.
+            UserError: if the text has another form, or names an unknown operation.
         """
         name, colon, body = text.partition(":")
         nodes = ("".join(rf"(\w+)~{source}\|" for source in range(target)) for target in range(1, NODES))
@@ -128,18 +138,22 @@ class NatsBenchSpace(CellSpace):
             raise UserError(f"This is not an architecture of {self.name}: {text!r}; it would read {example!r}.")
         return super().parse(f"{self.name}: {' '.join(cell.groups())}")
 
-    def _plan(self, resolution: int, num_classes: int) -> NetworkPlan:
+    def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
         channels = max(1, round(self._settings.channels * self._settings.width))
-        stem = Part(ConvNorm(3, activation=False), Place(3, channels, self._settings.stem_stride, resolution))
+        stem = PlacedOperation(
+            ConvNorm(3, activation=False), Place(3, channels, self._settings.stem_stride, resolution)
+        )
         size = stem.place.out_size
         cells = []
         for stage in range(STAGES):
             for number in range(self._settings.cells):
-                same = Part(SkipConnect(), Place(channels, channels, 1, size))
+                source = PlacedOperation(SkipConnect(), Place(channels, channels, 1, size))
                 if stage > 0 and number == 0:
-                    same = Part(ResidualReduction(), Place(channels, 2 * channels, 2, size))
-                channels, size = same.place.out_channels, same.place.out_size
+                    source = PlacedOperation(ResidualReduction(), Place(channels, 2 * channels, 2, size))
+                channels, size = source.place.out_channels, source.place.out_size
                 place = Place(channels, channels, 1, size)
                 edges = [Edge(i, source, target, place) for i, (source, target) in enumerate(self._edges)]
-                cells.append(CellPlan((same,), tuple(edges), NODES, 1, joined=False))
-        return NetworkPlan((stem,), tuple(cells), Part(Classifier(norm=True), Place(channels, num_classes, 1, size)))
+                cells.append(CellLayout((source,), tuple(edges), NODES, 1, joined=False))
+        return NetworkLayout(
+            (stem,), tuple(cells), PlacedOperation(Classifier(norm=True), Place(channels, num_classes, 1, size))
+        )

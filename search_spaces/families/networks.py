@@ -1,7 +1,8 @@
-"""Fixed networks as spaces of one architecture: what searched networks are compared with and analysed on.
+"""Fixed networks as spaces of one architecture, for comparisons with searched networks and for analyses.
 
-MobileNetV2 (HourNAS figure 2 and table 7; its printed k3e6 in layer1_1 would make 428 million multiply-adds and is read
-as MobileNetV2's own k3e1), MnasNet-A1 (figure 2, table 13) and EfficientNet-Max (tables 3 and 15):
+MobileNetV2 (HourNAS figure 2 and table 7), MnasNet-A1 (figure 2, table 13) and EfficientNet-Max (tables 3 and 15).
+Table 7 prints k3e6 in layer1_1 of MobileNetV2, which would make 428 million multiply-adds; this file uses MobileNetV2's
+own k3e1.
 
     | layer  | stride | MobileNetV2     | MnasNet-A1        | EfficientNet-Max |
     | ------ | ------ | --------------- | ----------------- | ---------------- |
@@ -14,10 +15,10 @@ as MobileNetV2's own k3e1), MnasNet-A1 (figure 2, table 13) and EfficientNet-Max
     | layer6 | 2      | 3 x k3e6, 160   | 3 x k5e6se, 160   | 4 x k5e6se, 192  |
     | layer7 | 1      | k3e6, 320       | k3e6, 320         | k5e6se, 320      |
 
-each with a 1x1 convolution to 1280 channels, global pooling and 1000 classes. EfficientNet-Max's multiply-adds come out
-as printed where every element that an activation gives counts as one, too.
+Each has a 1x1 convolution to 1280 channels, global pooling and 1000 classes. EfficientNet-Max's multiply-adds agree
+with the printed figure if every output element of an activation counts as one multiply-add, too.
 
-ResNet-20 on CIFAR-10 (HourNAS figure 5), whose shortcuts are padded with zeros, so that no block is vital:
+ResNet-20 on CIFAR-10 (HourNAS figure 5). Its shortcuts are padded with zeros, so that no block is vital:
 
     | layer  | input       | block              | channels | repeat | stride |
     | ------ | ----------- | ------------------ | -------- | ------ | ------ |
@@ -42,7 +43,7 @@ def _mobile(
     activation: str,
     counting: CountingRules = PLAIN,
 ) -> ChainFamily:
-    """A network of seven rows: repeats, channels and block."""
+    """Return a network of seven rows: repeats, channels and block."""
     return ChainFamily(
         name=name,
         paper=paper,

@@ -14,8 +14,8 @@
     | 7 x 7          | global pooling   | -                       | 1      | -      |
     | 1280           | fully connected  | 1000                    | 1      | -      |
 
-A layer chooses kernel 3, 5 or 7, and expansion 3 or 6 (basic) or 1 to 6 (large); layers after a stage's first may be
-skipped. That makes 3 * 6^6 * 7^15 = 6.645e17 architectures (basic) and 3 * 18^6 * 19^15 = 1.549e27 (large).
+A layer chooses kernel 3, 5 or 7, and expansion 3 or 6 (basic) or 1 to 6 (large). Layers after a stage's first can be
+skipped. That gives 3 * 6^6 * 7^15 = 6.645e17 architectures (basic) and 3 * 18^6 * 19^15 = 1.549e27 (large).
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Convolutions with batch norm, activations and shortcuts: the parts of every block."""
+"""Convolutions with batch norm, activations and shortcuts: the layers of every block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a block stands: the channels that it takes and gives, its stride, and its input's height in pixels."""
+    """The position of a block: its input and output channels, its stride, and its input's height in pixels."""
 
     in_channels: int
     out_channels: int
@@ -32,13 +32,13 @@ class Place:
     def keeps_shape(self) -> bool:
         return self.stride == 1 and self.in_channels == self.out_channels
 
-    def part(self, of: int) -> Place:
-        """The same place for one channel in so many."""
-        return replace(self, in_channels=self.in_channels // of, out_channels=self.out_channels // of)
+    def divided(self, by: int) -> Place:
+        """Return the place with `1 / by` of its channels."""
+        return replace(self, in_channels=self.in_channels // by, out_channels=self.out_channels // by)
 
 
 def multiple_of_8(channels: float) -> int:
-    """The nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
+    """Return the nearest multiple of 8, at most 10 % below (MobileNet's rule)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
@@ -51,8 +51,8 @@ def conv_bn(
     groups: int = 1,
     activation: type[nn.Module] | None = None,
 ) -> nn.Module:
-    """Convolution without bias, batch norm and activation; odd kernels are padded so that stride 1 keeps the size."""
-    from torchvision.ops import Conv2dNormActivation  # two seconds to import, and costs need no modules
+    """Build a convolution without bias, batch norm and activation. Padding keeps the size at stride 1 (odd kernels)."""
+    from torchvision.ops import Conv2dNormActivation  # takes two seconds to import; costs need no modules
 
     return cast(
         nn.Module,
@@ -61,7 +61,7 @@ def conv_bn(
 
 
 class Residual(nn.Sequential):
-    """What its layers make of the input, plus the input."""
+    """Adds its layers' output to their input."""
 
     @property
     def branch(self) -> nn.Module:

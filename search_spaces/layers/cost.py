@@ -1,4 +1,4 @@
-"""What a layer costs, from shapes alone, and how papers count it."""
+"""The cost of a layer, from shapes alone, and the papers' rules of counting."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Of one image.
+    """The cost of a layer for one image.
 
     Attributes:
         macs: multiply-adds, as `torch.utils.flop_counter` counts them.
-        params: trainable parameters, batch norm's scale and shift among them.
-        norm_params: how many of `params` are batch norm's.
-        activations: elements that activation functions give.
+        params: trainable parameters, batch norm's scale and shift included.
+        norm_params: the part of `params` that belongs to batch norm.
+        activations: output elements of activation functions.
         bias_adds: elements that a linear layer's bias is added to.
-        dense_macs, dense_params: what grouped 1x1 convolutions would cost more if they were dense.
+        dense_macs, dense_params: the additional cost of grouped 1x1 convolutions if they were dense.
     """
 
     macs: int
@@ -35,13 +35,13 @@ FREE = LayerCost(0, 0)
 
 @dataclass(frozen=True)
 class CountingRules:
-    """How a paper counts; by default as `torch.utils.flop_counter` and `numel` do.
+    """How a paper counts. The default counts like `torch.utils.flop_counter` and `numel`.
 
     Attributes:
-        activations: an activation function costs a multiply-add for each element that it gives.
-        norms: batch norm's scale and shift are parameters.
-        biases: adding a linear layer's bias is a multiply-add.
-        dense: grouped 1x1 convolutions are counted as if they were dense.
+        activations: whether each output element of an activation function costs a multiply-add.
+        norms: whether batch norm's scale and shift are parameters.
+        biases: whether the addition of a linear layer's bias is a multiply-add.
+        dense: whether grouped 1x1 convolutions count as dense.
     """
 
     activations: bool = False
@@ -67,7 +67,10 @@ PLAIN = CountingRules()
 def conv_bn_cost(
     in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1, activation: bool = False
 ) -> LayerCost:
-    """A convolution without bias, its batch norm, which multiplies nothing by `flop_counter`, and its activation."""
+    """Return the cost of a convolution without bias, its batch norm and its activation.
+
+    Batch norm has no multiply-adds in `flop_counter`.
+    """
     weights = out_channels * (in_channels // groups) * kernel**2
     norm = 2 * out_channels
     return LayerCost(
@@ -78,18 +81,18 @@ def conv_bn_cost(
 def pointwise_cost(
     in_channels: int, out_channels: int, out_size: int, groups: int = 1, activation: bool = False
 ) -> LayerCost:
-    """A 1x1 convolution in groups, as `conv_bn_cost` counts it, and what it would cost more if it were dense."""
+    """Return the cost of a grouped 1x1 convolution, and the additional cost if it were dense."""
     grouped = conv_bn_cost(in_channels, out_channels, 1, out_size, groups, activation)
     missing = out_channels * (in_channels - in_channels // groups)
     return replace(grouped, dense_macs=missing * out_size**2, dense_params=missing)
 
 
 def squeeze_cost(channels: int, squeezed: int) -> LayerCost:
-    """A squeeze-and-excitation: two 1x1 convolutions with bias on the pooled channels, and two activations."""
+    """Return the cost of squeeze-and-excitation: two 1x1 convolutions with bias on pooled channels, two activations."""
     weights, biases = 2 * channels * squeezed, channels + squeezed
     return LayerCost(weights, weights + biases, activations=biases)
 
 
 def linear_cost(in_features: int, out_features: int) -> LayerCost:
-    """A linear layer with bias; adding the bias is no multiply-add."""
+    """Return the cost of a linear layer with bias. The addition of the bias is no multiply-add."""
     return LayerCost(in_features * out_features, (in_features + 1) * out_features, bias_adds=out_features)

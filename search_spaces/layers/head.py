@@ -1,4 +1,4 @@
-"""What follows the last block of a layer-by-layer network."""
+"""The head of a layer-by-layer network: the layers after the last block."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Head:
     """Features (N, in_channels, size, size) to logits (N, num_classes).
 
     Attributes:
-        conv_channels: of a 1x1 convolution before the pooling; None without one, as in ResNet.
+        conv_channels: of a 1x1 convolution before the pooling; None without it, as in ResNet.
         linear_features: of a linear layer with activation between pooling and classifier, as in MobileNetV3; or None.
-        activation: the name of both their activations.
+        activation: the name of the activation of both.
     """
 
     in_channels: int
@@ -48,8 +48,8 @@ class Head:
     def build(self) -> nn.Sequential:
         return nn.Sequential(OrderedDict(**self._pooling(), **self._linear(), **self._classifier()))
 
-    def timed(self) -> dict[LatencyKey, TimedBlock]:
-        """Its parts, to be measured one by one: the convolution with the pooling behind it, and each linear layer."""
+    def timed_layers(self) -> dict[LatencyKey, TimedBlock]:
+        """Return the parts to measure: the convolution with the pooling after it, and each linear layer."""
         conv = "head" if self.conv_channels else "pool"
         parts = {
             LatencyKey(conv, self.size, self.in_channels, self.pooled, 1, 0, 1): TimedBlock(

@@ -24,7 +24,14 @@ from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 from tuners.search_algorithms.random_search import RandomSearch
 
 MACRO: dict[str, Any] = {"name": "nas-bench-macro", "width": 0.25, "resolution": 16}
-CHAIN: dict[str, Any] = {"name": "proxylessnas", "width": 0.125, "resolution": 16, "stem_stride": 1, "stage_strides": [1] * 7}
+STRIDES = {"stem_stride": 1, "stage_strides": [1] * 7}
+CHAIN: dict[str, Any] = {"name": "proxylessnas", "width": 0.125, "resolution": 16, **STRIDES}
+    "name": "proxylessnas",
+    "width": 0.125,
+    "resolution": 16,
+    "stem_stride": 1,
+    "stage_strides": [1] * 7,
+}
 CELLS: dict[str, Any] = {"name": "nats-bench", "cells": 1, "channels": 4, "resolution": 16}
 DARTS: dict[str, Any] = {"name": "darts", "cells": 3, "channels": 4, "resolution": 16}
 COMMON: dict[str, Any] = {

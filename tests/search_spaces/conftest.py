@@ -1,4 +1,4 @@
-"""One thread: other work on the machine must not stretch these small networks."""
+"""Use one thread: other work on the machine must not slow these small networks down."""
 
 import torch
 

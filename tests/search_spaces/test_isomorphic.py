@@ -1,4 +1,4 @@
-"""Architectures that differ only in where an identity stands: alone one network, in a supernet two."""
+"""Architectures that differ only in the position of an identity: one stand-alone network, two paths of a supernet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
-from search_spaces.elastic.space import Row, SlicedFamily, SlicedSpace
-from tests.support.small_spaces import sliced
+from search_spaces.elastic.space import ElasticFamily, ElasticSpace, Row
+from tests.support.small_spaces import images_for, small_elastic_space, wake
 
 BLOCKS = ("k3e1", "k3e2", "skip")
 SMALL: dict[str, dict[str, Any]] = {
@@ -42,10 +42,10 @@ def canonical(space: SearchSpace, text: str) -> str:
     return str(space.canonical(space.parse(f"{space.name}: {text}"))).partition(": ")[2]
 
 
-def fine() -> SlicedSpace:
-    """Three blocks of a row that choose each for itself among 8 or 16 channels, behind a stem of 8: 512 in all."""
+def fine() -> ElasticSpace:
+    """Build a space of 512 architectures: three blocks of a row, each with 8 or 16 channels, after a stem of 8."""
     rows = (Row(channels=(8, 16, 8), repeats=3, stride=1, expansion=(2, 2, 1)),)
-    family = SlicedFamily(
+    family = ElasticFamily(
         name="fine", paper="", rows=rows, kernels=(0, 3), attention=("s0",), fine=True, resolution=8, num_classes=2
     )
     return family(stem_channels=8, stem_stride=1, head_channels=8)
@@ -56,31 +56,19 @@ def everything(space: SearchSpace) -> list[Architecture]:
 
 
 def layers(network: nn.Module) -> list[str]:
-    """Every block but identities, as torch prints it."""
+    """Return every block except identities, as torch prints it."""
     blocks = list(network.get_submodule("blocks").children())
-    leaves = [[part for part in block.modules() if not list(part.children())] for block in blocks]
+    leaves = [[module for module in block.modules() if not list(module.children())] for block in blocks]
     pairs = zip(blocks, leaves, strict=True)
-    return [str(block) for block, parts in pairs if not all(isinstance(part, nn.Identity) for part in parts)]
+    return [str(block) for block, modules in pairs if not all(isinstance(leaf, nn.Identity) for leaf in modules)]
 
 
 def partition(space: SearchSpace, key: Callable[[Architecture], Hashable]) -> set[frozenset[Architecture]]:
-    """The architectures, those of equal keys together."""
-    alike = defaultdict(set)
+    """Group the architectures by key."""
+    groups = defaultdict(set)
     for architecture in everything(space):
-        alike[key(architecture)].add(architecture)
-    return set(map(frozenset, alike.values()))
-
-
-def wake(model: nn.Module) -> None:
-    """Give every block a say: at the start residual blocks are the identity."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.2, 0.2)
-
-
-def images_for(space: SearchSpace) -> Tensor:
-    return torch.randn(2, 3, space.resolution, space.resolution, generator=torch.Generator().manual_seed(5))
+        groups[key(architecture)].add(architecture)
+    return set(map(frozenset, groups.values()))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +85,7 @@ def test_identities_stand_last_and_never_pass_a_layer_that_changes_the_shape(tex
 
 
 def test_the_border_of_stages_is_where_the_layers_differ() -> None:
-    """Places decide: equal layers of two stages are a row, another activation, other options or channels are none."""
+    """Equal layers of two stages form one row. Another activation, other options or other channels end a row."""
     text, moved = "skip k3e1 | skip k3e2", "k3e1 k3e2 | skip skip"
     apart = "k3e1 skip | k3e2 skip"
     pair = stage(repeats=2)
@@ -106,10 +94,10 @@ def test_the_border_of_stages_is_where_the_layers_differ() -> None:
     assert canonical(chain(pair, stage(repeats=2, first=(*BLOCKS, "k5e1"))), text) == apart
     wider = chain(pair, stage(channels=16, repeats=2))
     assert canonical(wider, text) == "k3e1 skip | skip k3e2"
-    assert canonical(chain(pair, stage(channels=16, repeats=2), width=0.5), text) == moved, "all are 8 wide here"
+    assert canonical(chain(pair, stage(channels=16, repeats=2), width=0.5), text) == moved, "all layers have 8 channels"
 
 
-def test_what_was_pruned_may_be_in_the_canonical_form() -> None:
+def test_a_canonical_form_may_take_pruned_options() -> None:
     whole = chain(stage())
     pruned = whole.restrict({"stage1.1": ["skip"], "stage1.2": ["k3e2"], "stage1.3": ["k3e1", "k3e2"]})
     (first, second) = everything(pruned)
@@ -125,8 +113,8 @@ def test_cells_have_no_layers_to_move(name: str) -> None:
     assert space.canonical(architecture) == architecture
 
 
-def test_skipped_blocks_stand_last_where_they_keep_their_channels() -> None:
-    """The stem gives 8 channels. A skipped block that changes them is a convolution, and stays."""
+def test_skipped_blocks_stand_last_if_they_keep_their_channels() -> None:
+    """The stem gives 8 channels. A skipped block that changes the channels is a convolution, and stays."""
     space = fine()
     assert canonical(space, "k0 swish s0 e2 c8 | k3 relu s0 e2 c16 | k3 swish s0 e2 c8") == (
         "k3 relu s0 e2 c16 | k3 swish s0 e2 c8 | k0 relu s0 e2 c8"
@@ -147,21 +135,21 @@ def test_skipped_blocks_stand_last_where_they_keep_their_channels() -> None:
         (fine, None),
     ],
 )
-def test_architectures_have_one_canonical_form_where_torch_builds_the_same_layers(
+def test_architectures_share_a_canonical_form_exactly_if_torch_builds_the_same_layers(
     make: Callable[[], SearchSpace], networks: int | None
 ) -> None:
-    """Against the networks themselves, all of a space: two classes of architectures that are the same classes."""
+    """Compare canonical forms with the layers of the networks themselves, over a whole space."""
     space = make()
     by_form = partition(space, space.canonical)
-    assert by_form == partition(space, lambda one: tuple(layers(space.network(one))))
+    assert by_form == partition(space, lambda architecture: tuple(layers(space.network(architecture))))
     assert networks in (None, len(by_form))
     assert len(by_form) < space.size()
-    assert all(space.canonical(one) in alike for alike in by_form for one in alike)
+    assert all(space.canonical(architecture) in group for group in by_form for architecture in group)
 
 
-@pytest.mark.parametrize("name", [*sorted(SMALL), "tiny sliced"])
+@pytest.mark.parametrize("name", [*sorted(SMALL), "tiny elastic"])
 def test_the_canonical_network_is_the_same_with_the_same_weights_and_costs(name: str) -> None:
-    space = sliced() if name == "tiny sliced" else search_spaces.load(name, num_classes=5, **SMALL[name])
+    space = small_elastic_space() if name == "tiny elastic" else search_spaces.load(name, num_classes=5, **SMALL[name])
     generator, costs, changed = np.random.default_rng(0), space.costs(), 0
     while changed < 3:
         architecture = space.sample(generator)
@@ -184,7 +172,7 @@ def test_the_canonical_network_is_the_same_with_the_same_weights_and_costs(name:
 def test_nas_bench_macro_has_as_many_different_networks_as_its_paper_says() -> None:
     space = search_spaces.load("nas-bench-macro")
     assert space.size() == 6561
-    assert len({space.canonical(one) for one in everything(space)}) == 3969
+    assert len({space.canonical(architecture) for architecture in everything(space)}) == 3969
 
 
 def test_in_a_supernet_isomorphic_architectures_have_other_weights_and_other_outputs() -> None:
@@ -198,5 +186,5 @@ def test_in_a_supernet_isomorphic_architectures_have_other_weights_and_other_out
     )
     assert space.canonical(first) == space.canonical(second)
     with torch.no_grad():
-        outputs = [supernet.eval()(images_for(space), one) for one in (first, second)]
+        outputs = [supernet.eval()(images_for(space), architecture) for architecture in (first, second)]
     assert (outputs[0] - outputs[1]).abs().max() > 1e-3

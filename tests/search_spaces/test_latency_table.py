@@ -1,4 +1,4 @@
-"""Latency tables: both forms, sums by hand, and what is missing."""
+"""Latency tables: both forms, sums by hand, and missing rows."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ import search_spaces
 from search_spaces import Budget, LatencyTable, SearchSpace, UserError
 from search_spaces.latency_table import LatencyKey
 
-# nas-bench-macro, one layer a stage left to choose, in round milliseconds
+# nas-bench-macro with skips elsewhere, in round milliseconds
 ROWS = """\
 op, size, in_channels, out_channels, kernel, expansion, stride, se, latency_ms
 stem, 32, 3, 32, 3, , 1, , 1
@@ -42,7 +42,7 @@ classifier,1,1984,100,1,0,1,1,0
 
 @pytest.fixture
 def space() -> SearchSpace:
-    """Two choices left: the first layer (skip or k3e3) and the last (skip or k3e3)."""
+    """Leave two choices: the first layer and the last layer, each skip or k3e3."""
     space = search_spaces.load("nas-bench-macro")
     skips = {choice.name: ["skip"] for choice in space.choices}
     return space.restrict(skips | {"stage1.1": ["skip", "k3e3"], "stage3.3": ["skip", "k3e3"]})
@@ -64,7 +64,7 @@ def test_latency_is_the_sum_over_blocks(space: SearchSpace, table: LatencyTable)
     assert costs.bounds()["latency_ms"] == (3.9375, 15.6875)
 
 
-def test_a_latency_budget_is_settled_with_both_ends_included(space: SearchSpace, table: LatencyTable) -> None:
+def test_a_latency_budget_includes_both_ends(space: SearchSpace, table: LatencyTable) -> None:
     costs = space.costs(latency=table)
     for low, high in ((3.9375, 3.9375), (7, 8), (0, 3.9375), (15.6875, 99)):
         Budget.model_validate({"latency_ms": {"min": low, "max": high}}).check(costs)
@@ -74,7 +74,7 @@ def test_a_latency_budget_is_settled_with_both_ends_included(space: SearchSpace,
         Budget.model_validate({"latency_ms": {"max": 4}, "params": {"min": 400_000}}).check(costs)
 
 
-def test_yaml_says_the_same_as_csv(tmp_path: Path, table: LatencyTable) -> None:
+def test_yaml_and_csv_give_the_same_table(tmp_path: Path, table: LatencyTable) -> None:
     rows = [{**key._asdict(), "latency_ms": latency_ms} for key, latency_ms in table.entries_ms.items()]
     path = tmp_path / "phone.yaml"
     path.write_text(yaml.safe_dump(rows))
@@ -104,8 +104,8 @@ def test_expansions_are_told_apart_to_four_decimals(tmp_path: Path) -> None:
         *("proxylessnas", "resnet20"),
     ],
 )
-def test_blocks_to_be_measured_are_those_of_the_networks(name: str) -> None:
-    """One by one they compute what the whole network is counted to compute."""
+def test_measured_blocks_are_those_of_the_networks(name: str) -> None:
+    """The multiply-adds of the single blocks add up to those of the whole network."""
     space = search_spaces.load(name, width=0.25, resolution=64)
     macs = {}
     for key, (build, input_shape) in space.latency_blocks().items():
@@ -114,8 +114,8 @@ def test_blocks_to_be_measured_are_those_of_the_networks(name: str) -> None:
         macs[key] = counter.get_total_flops() / 2
     costs = space.costs(latency=LatencyTable(macs, "Multiply-adds as if they were milliseconds"))
     generator = np.random.default_rng(0)
-    found = costs.cost([space.sample(generator) for _ in range(20)])
-    assert found["latency_ms"].tolist() == found["macs"].tolist()
+    sums = costs.cost([space.sample(generator) for _ in range(20)])
+    assert sums["latency_ms"].tolist() == sums["macs"].tolist()
 
 
 def test_a_missing_block_is_named(table: LatencyTable) -> None:
@@ -155,7 +155,7 @@ def measured(shared: Path) -> Path:
 
 
 def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None:
-    """The table covers the basic space with 24 channels in its second stage; milliseconds copied from it by hand."""
+    """The table covers the basic space with 24 channels in its second stage. Its milliseconds were copied by hand."""
     space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
     costs = space.costs(latency=LatencyTable.read(measured, PROXYLESS))
     proxyless_mobile = space.parse(
@@ -175,8 +175,8 @@ def test_proxyless_mobile_summed_from_the_measured_table(measured: Path) -> None
     assert sum(by_hand) == pytest.approx(82.5239, abs=1e-4)
 
 
-def test_any_architecture_is_the_sum_of_the_file_s_own_rows(measured: Path) -> None:
-    """Rows looked up by their `key` text, with the csv module alone: the reader has no part in it."""
+def test_an_architecture_is_the_sum_of_the_files_own_rows(measured: Path) -> None:
+    """The csv module looks up rows by their `key` text; the reader takes no part."""
     with measured.open(newline="") as file:
         rows = {row["key"]: float(row["mean_ms"]) for row in csv.DictReader(file) if row["table"] == PROXYLESS}
     space = search_spaces.load("proxylessnas", stage_channels=[16, 24, 40, 80, 96, 192, 320])
@@ -205,15 +205,15 @@ def test_any_architecture_is_the_sum_of_the_file_s_own_rows(measured: Path) -> N
     assert costs.cost(architectures)["latency_ms"].tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
-# The totals of two devices are printed with nine digits, so that the last of up to 99.9999999 ms is rounded by 5e-8.
+# The totals of two devices are printed with nine digits: up to 99.9999999 ms, they are rounded by up to 5e-8.
 @pytest.mark.parametrize(
     ("device", "tolerance"), [("eyeriss", 1e-9), ("fpga", 1e-9), ("pixel3", 5.1e-8), ("raspi4", 5.1e-8)]
 )
-def test_fbnet_networks_take_what_was_measured(shared: Path, tmp_path: Path, device: str, tolerance: float) -> None:
-    """5,000 networks summed from a table of blocks by their shapes alone, which layers of one shape share.
+def test_fbnet_networks_have_the_measured_latency(shared: Path, tmp_path: Path, device: str, tolerance: float) -> None:
+    """Sum 5,000 networks from a table of blocks by their shapes alone, which layers of one shape share.
 
-    The table was derived from totals, so that it only knows what a block takes more than a skip: skips are 0 and what
-    the network of skips takes, stem and head included, is in the stem's row.
+    The table was derived from totals: it has only the additional latency of a block over a skip. Skips are thus 0, and
+    the stem's row holds the latency of the network of skips, stem and head included.
     """
     derived = json.loads((shared / "data/fbnet_space_lut_derived.json").read_text())
     per_stage, channels = derived["layers"]["per_stage"], derived["layers"]["channels"]

@@ -1,4 +1,4 @@
-"""Finding spaces by name, and importing nothing heavy on the way."""
+"""Load spaces by name, and import nothing heavy for it."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 import search_spaces
 from search_spaces import UserError
-from search_spaces.registry import is_file
+from search_spaces.registry import is_space_file
 
 
 def test_the_families_are_found_by_name() -> None:
@@ -64,8 +64,8 @@ def test_costs_refuse_images_that_are_too_small() -> None:
     ("name", "expected"),
     [("mine.yaml", True), ("a/b.yml", True), ("../mine.py", True), ("fbnet", False), ("fbnetv2-f++", False)],
 )
-def test_a_file_is_known_by_its_suffix(name: str, expected: bool) -> None:
-    assert is_file(name) is expected
+def test_a_suffix_marks_a_file(name: str, expected: bool) -> None:
+    assert is_space_file(name) is expected
 
 
 @pytest.mark.parametrize("name", search_spaces.names())

@@ -1,4 +1,4 @@
-"""What holds in every installed space, whatever is drawn, restricted, written down or set."""
+"""Properties of every installed space, for any draw, restriction, text and settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, SearchSpace, UserError
 from search_spaces.cell.space import CellSpace
 from search_spaces.chain.space import ChainSpace
+from tests.support.small_spaces import torch_counts
 
 CELLS: dict[str, Any] = {"channels": 4, "resolution": 8, "cells": 3}
 SMALL: dict[str, dict[str, Any]] = {
@@ -37,19 +36,19 @@ def small(name: str) -> SearchSpace:
 
 
 def architectures(space: SearchSpace) -> st.SearchStrategy[Architecture]:
-    """Any architecture, the ends of every choice as likely as its middle."""
+    """Draw any architecture; the ends of every choice are as likely as its middle."""
     return st.tuples(*(st.sampled_from(values) for values in space.values())).map(space.architecture)
 
 
 def options_of(space: SearchSpace) -> dict[str, list[str]]:
-    """Those that survive, by choice."""
+    """Return the surviving options by choice."""
     pairs = zip(space.choices, space.surviving, strict=True)
     return {choice.name: [choice.options[index] for index in surviving] for choice, surviving in pairs}
 
 
 @st.composite
 def kept(draw: st.DrawFn, space: SearchSpace) -> dict[str, list[str]]:
-    """What some of the choices keep."""
+    """Draw the options that some of the choices keep."""
     restriction: dict[str, list[str]] = {}
     for choice, (name, options) in zip(space.choices, options_of(space).items(), strict=True):
         if draw(st.booleans()) and options:
@@ -60,7 +59,7 @@ def kept(draw: st.DrawFn, space: SearchSpace) -> dict[str, list[str]]:
 
 @st.composite
 def tiny(draw: st.DrawFn, space: SearchSpace) -> SearchSpace:
-    """The space with so few options left, in four of its choices at the most, that all architectures can be counted."""
+    """Restrict the space to so few options, in at most four choices, that all architectures can be counted."""
     wide = draw(st.sets(st.sampled_from([choice.name for choice in space.choices]), max_size=4))
     least = 0 if space.choices[0].subset else 1
     left = {}
@@ -76,38 +75,42 @@ def everything(space: SearchSpace) -> list[Architecture]:
 
 @st.composite
 def with_settings(draw: st.DrawFn, name: str) -> SearchSpace:
-    """The space with settings that it takes, the least and odd ones among them."""
+    """Load the space with valid settings, least and odd values included."""
     known = small(name).settings
     channels = st.integers(1, 5).map(lambda number: 8 * number)
-    asked: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "width": draw(st.sampled_from([1.0, 0.5]) | st.floats(0.01, 0.4)),
         "num_classes": draw(st.integers(1, 20)),
         "stem_stride": draw(st.integers(1, 2 if name == "darts-imagenet" else 3)),
     }
-    least = asked["stem_stride"]
+    least = changes["stem_stride"]
     if "stage_strides" in known:
         stages = len(known["stage_strides"])
         halving = draw(st.sets(st.integers(0, stages - 1), max_size=3))
-        asked["stage_strides"] = [2 if stage in halving else 1 for stage in range(stages)]
-        least *= math.prod(asked["stage_strides"])
-        asked["head_channels"] = draw(st.none() | channels) if isinstance(small(name), ChainSpace) else draw(channels)
-    if "stage_channels" in known:  # which rise, as basic blocks need it
-        asked["stem_channels"], *asked["stage_channels"] = sorted(
+        changes["stage_strides"] = [2 if stage in halving else 1 for stage in range(stages)]
+        least *= math.prod(changes["stage_strides"])
+        changes["head_channels"] = draw(st.none() | channels) if isinstance(small(name), ChainSpace) else draw(channels)
+    if "stage_channels" in known:  # rising, as basic blocks need
+        changes["stem_channels"], *changes["stage_channels"] = sorted(
             draw(st.lists(channels, min_size=stages + 1, max_size=stages + 1))
         )
     if "repeats" in known:
         repeats = st.lists(st.integers(0, 2), min_size=stages, max_size=stages)
-        asked["repeats"] = draw(repeats.filter(any))
+        changes["repeats"] = draw(repeats.filter(any))
     if isinstance(small(name), CellSpace):
-        least = asked["stem_stride"] ** (3 if name == "darts-imagenet" else 1) * 4
-        asked |= {"cells": draw(st.integers(1, 4)), "channels": draw(st.integers(2, 9)), "affine": draw(st.booleans())}
+        least = changes["stem_stride"] ** (3 if name == "darts-imagenet" else 1) * 4
+        changes |= {
+            "cells": draw(st.integers(1, 4)),
+            "channels": draw(st.integers(2, 9)),
+            "affine": draw(st.booleans()),
+        }
     if "subset" in known:
-        one = not draw(st.booleans())
-        operations = st.lists(st.sampled_from([*DARTS, *["none"] * one]), unique=True, min_size=1)
-        types = draw(st.sampled_from(["one", "two"])) if asked["cells"] > 2 else "one"
-        asked |= {"subset": not one, "operations": draw(operations), "cell_types": types}
-    asked["resolution"] = least + draw(st.integers(0, 20))
-    return search_spaces.load(name, **asked)
+        single = not draw(st.booleans())
+        operations = st.lists(st.sampled_from([*DARTS, *["none"] * single]), unique=True, min_size=1)
+        types = draw(st.sampled_from(["one", "two"])) if changes["cells"] > 2 else "one"
+        changes |= {"subset": not single, "operations": draw(operations), "cell_types": types}
+    changes["resolution"] = least + draw(st.integers(0, 20))
+    return search_spaces.load(name, **changes)
 
 
 @every_space
@@ -132,18 +135,18 @@ def test_any_other_text_is_refused_in_one_sentence(name: str, data: st.DataObjec
         position = data.draw(st.integers(0, len(words)))
         words[position : position + data.draw(st.integers(0, 1))] = data.draw(st.lists(noise, max_size=2))
     text = " ".join(words)
-    said = ""
+    message = ""
     try:
         assert space.parse(text) in space
     except UserError as refusal:
-        said = str(refusal)
-    assert len(said.splitlines()) <= 1
+        message = str(refusal)
+    assert len(message.splitlines()) <= 1
 
 
 @every_space
 @settings(max_examples=5)
 @given(st.data(), st.integers(0, 2**32))
-def test_draws_from_a_restricted_space_are_what_it_keeps_and_cost_as_in_the_whole(
+def test_draws_from_a_restricted_space_belong_to_it_and_cost_the_same_as_in_the_whole(
     name: str, data: st.DataObject, seed: int
 ) -> None:
     space = small(name)
@@ -190,13 +193,8 @@ def test_size_and_bounds_are_those_of_all_architectures(name: str, data: st.Data
 def test_costs_are_those_of_the_network(name: str, data: st.DataObject) -> None:
     space = data.draw(with_settings(name))
     architecture = data.draw(architectures(space))
-    network = space.network(architecture).eval()
-    images = torch.zeros(1, 3, space.resolution, space.resolution)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        assert network(images).shape == (1, space.num_classes)
-    params = sum(parameter.numel() for parameter in network.parameters())
-    cost = {resource: total.item() for resource, total in space.costs().cost([architecture]).items()}
-    assert cost == {"params": params, "macs": counter.get_total_flops() // 2}
+    cost = space.costs().cost([architecture])
+    assert torch_counts(space, architecture) == (int(cost["macs"]), int(cost["params"]))
 
 
 @every_space
@@ -205,12 +203,12 @@ def test_costs_are_those_of_the_network(name: str, data: st.DataObject) -> None:
 def test_a_restricted_space_is_rebuilt_from_its_specification(name: str, data: st.DataObject) -> None:
     space = data.draw(with_settings(name))
     left = space.restrict(data.draw(kept(space)))
-    for one in (left, left.only(data.draw(architectures(left)))):
-        specification = json.loads(json.dumps(one.specification()))
+    for part in (left, left.only(data.draw(architectures(left)))):
+        specification = json.loads(json.dumps(part.specification()))
         again = search_spaces.from_specification(specification)
-        assert type(again) is type(one)
-        assert again.specification() == specification == one.specification()
-        assert (again.choices, again.surviving, again.values()) == (one.choices, one.surviving, one.values())
-        assert (again.resolution, again.num_classes, again.size()) == (one.resolution, one.num_classes, one.size())
-        assert again.costs().bounds() == one.costs().bounds()
-        assert again.sample(np.random.default_rng(1)) == one.sample(np.random.default_rng(1))
+        assert type(again) is type(part)
+        assert again.specification() == specification == part.specification()
+        assert (again.choices, again.surviving, again.values()) == (part.choices, part.surviving, part.values())
+        assert (again.resolution, again.num_classes, again.size()) == (part.resolution, part.num_classes, part.size())
+        assert again.costs().bounds() == part.costs().bounds()
+        assert again.sample(np.random.default_rng(1)) == part.sample(np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""The architectures that the papers print: their layers, and their figures in the papers' own counting."""
+"""The papers' architectures: their layers, and their figures in the papers' own counting."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from search_spaces import UserError
 
 PARAMS_WITHIN, MACS_WITHIN = 0.015, 0.005
 
-# as printed, in millions: parameters and multiply-adds
+# printed figures in millions: parameters and multiply-adds
 PRINTED = {
     "HourNAS-A": (4.8, 298),
     "HourNAS-B": (5.5, 406),
@@ -26,7 +26,7 @@ PRINTED = {
     "MnasNet-A1": (3.9, 312),
 }
 
-# counted layer by layer without this code, in millions: plain multiply-adds, and in the papers' counting both
+# counted layer by layer without this code, in millions: multiply-adds; parameters and multiply-adds as in the papers
 COUNTED = {
     "HourNAS-A": (288.2, 4.801, 298.0),
     "HourNAS-B": (399.1, 5.499, 407.6),
@@ -67,8 +67,8 @@ def test_both_countings_agree_with_a_count_by_hand(title: str) -> None:
     assert counted == COUNTED[title]
 
 
-def test_mobile_net_v2_is_the_well_known_one() -> None:
-    """Printed with 3.4 million parameters; the network of its authors has 3,504,872."""
+def test_mobile_net_v2_is_the_authors_network() -> None:
+    """HourNAS prints 3.4 million parameters; the authors' network has 3,504,872."""
     network = search_spaces.published("mobilenetv2")
     cost = network.space.costs().cost([network.architecture])
     assert (int(cost["macs"]), int(cost["params"])) == (300_774_272, 3_504_872)
@@ -86,12 +86,12 @@ def test_every_published_architecture_is_one_of_its_space() -> None:
         assert network.space.resolution == 224
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="No published architecture is called 'hournas_a'; the nearest is 'hournas-a'"):
         search_spaces.published("hournas_a")
 
 
-def test_the_name_is_the_function_whatever_has_been_imported() -> None:
+def test_published_stays_the_function_after_an_import_of_its_module() -> None:
     import search_spaces.published_networks
 
     assert search_spaces.published is search_spaces.published_networks.published
@@ -118,8 +118,8 @@ def test_layers_and_figures_are_those_of_the_tables(shared: Path) -> None:
     assert seen == COUNTED.keys()
 
 
-def built(network: search_spaces.Published) -> list[tuple[int, int, str]]:
-    """Channels, stride and block of every layer that is not skipped."""
+def built(network: search_spaces.PublishedNetwork) -> list[tuple[int, int, str]]:
+    """Return channels, stride and block of every layer that is not skipped."""
     strides, channels = network.space.settings["stage_strides"], network.space.settings["stage_channels"]
     words = str(network.architecture).partition(": ")[2].replace("|", " ").split()
     layers = []

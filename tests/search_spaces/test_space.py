@@ -1,4 +1,4 @@
-"""Choices, architectures and restriction: the space as a value."""
+"""The space as a value: choices, architectures and restriction."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_text_of_an_architecture_parses_back(space: SearchSpace) -> None:
         assert architecture in space
 
 
-def test_text_is_written_a_stage_at_a_time(space: SearchSpace) -> None:
+def test_text_lists_the_choices_stage_by_stage(space: SearchSpace) -> None:
     indices = [choice.options.index("skip") if "skip" in choice.options else 0 for choice in space.choices]
     assert str(space.architecture(indices)) == (
         "proxylessnas: k3e1 | k3e3 skip skip skip | k3e3 skip skip skip | k3e3 skip skip skip | "
@@ -87,6 +87,6 @@ def test_specification_is_json_that_rebuilds_the_space(space: SearchSpace) -> No
         ),
     ],
 )
-def test_text_of_something_else_is_refused(space: SearchSpace, text: str, message: str) -> None:
+def test_other_text_is_refused(space: SearchSpace, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         space.parse(text)

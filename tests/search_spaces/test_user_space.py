@@ -1,4 +1,4 @@
-"""A user's own spaces, in YAML and in Python, and what can be wrong with them."""
+"""A user's own spaces, in YAML and in Python, and their errors."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def space(layers=2, **settings):
 LATE = {"name": "late", "channels": 32, "repeats": 3, "stride": 2, "options": ["k3e3", "k5e6", "skip"]}
 
 
-def written(folder: Path, name: str, text: str) -> str:
+def write(folder: Path, name: str, text: str) -> str:
     path = folder / name
     path.write_text(text)
     return str(path)
 
 
 def test_a_yaml_file_is_the_family_that_it_spells(tmp_path: Path) -> None:
-    space = search_spaces.load(written(tmp_path, "any.yaml", YAML))
+    space = search_spaces.load(write(tmp_path, "any.yaml", YAML))
     early = Stage(name="early", channels=16, repeats=2, stride=1, first=("k3e3", "k5e3se", "skip"))
     late = Stage(name="late", channels=32, repeats=3, stride=2, first=("k3e3", "k5e6"), rest=("k3e3", "k5e6", "skip"))
     by_hand = ChainFamily(
@@ -75,7 +75,7 @@ def test_a_yaml_file_is_the_family_that_it_spells(tmp_path: Path) -> None:
 
 
 def test_settings_reach_a_yaml_space_as_any_other(tmp_path: Path) -> None:
-    path = written(tmp_path, "any.yml", YAML)
+    path = write(tmp_path, "any.yml", YAML)
     space = search_spaces.load(Path(path), width=0.5, resolution=16, num_classes=3)
     assert (space.resolution, space.num_classes) == (16, 3)
     assert space.network(space.sample(np.random.default_rng(0)))(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
@@ -83,15 +83,15 @@ def test_settings_reach_a_yaml_space_as_any_other(tmp_path: Path) -> None:
         search_spaces.load(path, widht=0.5)
 
 
-def test_what_a_yaml_space_may_leave_out(tmp_path: Path) -> None:
+def test_optional_keys_of_a_yaml_space(tmp_path: Path) -> None:
     least = {"name": "least", "resolution": 8, "num_classes": 2, "stem": {"channels": 8}}
     stages = [{"channels": 8, "options": ["k3e3"]}, {"channels": 16, "options": ["skip"], "activation": "silu"}]
-    space = search_spaces.load(written(tmp_path, "a.yaml", yaml.safe_dump({**least, "stages": stages})))
+    space = search_spaces.load(write(tmp_path, "a.yaml", yaml.safe_dump({**least, "stages": stages})))
     assert [choice.name for choice in space.choices] == ["stage1.1", "stage2.1"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "parts"),
     [
         ({"stages": [{**LATE, "options": ["k3e3", "k4e2"]}]}, ["stages.0.options.1", "'k4e2' is no block", "k3e6"]),
         ({"stages": [LATE, LATE]}, ["two stages called 'late'"]),
@@ -108,23 +108,23 @@ def test_what_a_yaml_space_may_leave_out(tmp_path: Path) -> None:
         ({"activation": "rellu"}, ["'rellu'", "the nearest is 'relu'"]),
         ({"squeeze": "out"}, ["'out'", "expanded"]),
         ({"resolution": None}, ["resolution = None"]),
-        ({"name": "fbnet"}, ["'fbnet'", "as an installed one is"]),
+        ({"name": "fbnet"}, ["'fbnet'", "the name of an installed space"]),
         ({"name": "my space"}, ["'my space'", "letters"]),
         ({"name": "../up"}, ["'../up'", "letters"]),
     ],
 )
-def test_what_can_be_wrong_with_a_yaml_space(tmp_path: Path, changes: dict[str, object], said: list[str]) -> None:
+def test_errors_of_a_yaml_space(tmp_path: Path, changes: dict[str, object], parts: list[str]) -> None:
     content = {**yaml.safe_load(YAML), **changes}
     with pytest.raises(UserError) as refusal:
-        search_spaces.load(written(tmp_path, "my.yaml", yaml.safe_dump(content)))
+        search_spaces.load(write(tmp_path, "my.yaml", yaml.safe_dump(content)))
     sentence = str(refusal.value)
     assert "\n" not in sentence
-    for part in said:
+    for part in parts:
         assert part in sentence
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "is not a mapping of keys to values"),
         (b"just some words", "is not a mapping of keys to values"),
@@ -134,13 +134,13 @@ def test_what_can_be_wrong_with_a_yaml_space(tmp_path: Path, changes: dict[str, 
         (b"name: x", "lacks 'resolution'"),
     ],
 )
-def test_a_file_that_is_no_yaml_space(tmp_path: Path, text: bytes, said: str) -> None:
+def test_other_files_are_no_yaml_spaces(tmp_path: Path, text: bytes, message: str) -> None:
     (tmp_path / "my.yaml").write_bytes(text)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         search_spaces.load(tmp_path / "my.yaml")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no file nowhere/my\.yaml"):
         search_spaces.load("nowhere/my.yaml")
     (tmp_path / "folder.py").mkdir()
@@ -149,7 +149,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_python_file_gets_all_settings(tmp_path: Path) -> None:
-    path = written(tmp_path, "my.py", PYTHON)
+    path = write(tmp_path, "my.py", PYTHON)
     assert search_spaces.load(path).size() == 2 * 3
     space = search_spaces.load(path, layers=4, width=2.0, num_classes=3)
     assert (space.name, space.size(), space.num_classes) == ("mine", 2 * 3**3, 3)
@@ -158,7 +158,7 @@ def test_a_python_file_gets_all_settings(tmp_path: Path) -> None:
 
 def test_equal_files_are_one_module(tmp_path: Path) -> None:
     counted = "import builtins\nbuiltins.raynas_test_count = getattr(builtins, 'raynas_test_count', 0) + 1\n" + PYTHON
-    first, second = written(tmp_path, "a.py", counted), written(tmp_path, "b.py", counted)
+    first, second = write(tmp_path, "a.py", counted), write(tmp_path, "b.py", counted)
     for path in (first, first, second):
         search_spaces.from_specification(search_spaces.load(path).specification())
     import builtins
@@ -166,10 +166,10 @@ def test_equal_files_are_one_module(tmp_path: Path) -> None:
     assert vars(builtins).pop("raynas_test_count") == 1
 
 
-def test_the_line_is_told_of_the_second_of_equal_files(tmp_path: Path) -> None:
+def test_an_error_names_the_line_in_the_second_of_equal_files(tmp_path: Path) -> None:
     for name in ("a.py", "b.py"):
         with pytest.raises(UserError, match=rf"{name}, line 2: ZeroDivisionError"):
-            search_spaces.load(written(tmp_path, name, "def space(**settings):\n    1 / 0\n"))
+            search_spaces.load(write(tmp_path, name, "def space(**settings):\n    1 / 0\n"))
 
 
 OWN_CLASSES = """
@@ -190,7 +190,7 @@ class Mine(ChainSpace):
 
 
 def space(num_classes: int = 5):
-    print("printed while it is made")
+    print("printed during the build")
     stage = Stage(channels=8, repeats=1, stride=1, first=("k3e3", "skip"))
     family = ChainFamily(name="own", stages=(stage,), stem_channels=8, stem_stride=1, resolution=8, num_classes=5)
     return Mine(family, family(num_classes=num_classes)._settings)
@@ -198,7 +198,7 @@ def space(num_classes: int = 5):
 
 
 def test_a_python_file_may_hold_classes_and_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path, "my.py", OWN_CLASSES)
+    path = write(tmp_path, "my.py", OWN_CLASSES)
     space = search_spaces.load(path, num_classes=3)
     assert (type(space).__name__, space.num_classes) == ("Mine", 3)
     assert type(search_spaces.load(path)) is type(space)
@@ -208,7 +208,7 @@ def test_a_python_file_may_hold_classes_and_print(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("x = 1\n", r"my\.py has no function space: it needs `def space\(\*\*settings\)`"),
         ("space = 3\n", r"my\.py has no function space"),
@@ -220,28 +220,30 @@ def test_a_python_file_may_hold_classes_and_print(tmp_path: Path, capsys: pytest
         ("def space(**settings):\n    raise SystemExit\n", r"my\.py, line 2: SystemExit\."),
         ("\n\ndef space(**settings):\n    pass\n", r"space in .*my\.py, line 3, returns nothing: it has to be"),
         ("def space(**settings):\n    return {}\n", r"space in .*my\.py, line 1, returns a dict: it has to be"),
-        (PYTHON.replace('"mine"', '"nats-bench"'), "'nats-bench', as an installed one is"),
+        (PYTHON.replace('"mine"', '"nats-bench"'), "'nats-bench', the name of an installed space"),
         (PYTHON.replace('"k3e6"', '"k3"'), "'k3' is no block"),
         ("x = '\0'\n", r"my\.py: ValueError|my\.py.*: SyntaxError"),
     ],
 )
-def test_what_can_be_wrong_with_a_python_space(tmp_path: Path, text: str, said: str) -> None:
-    path = written(tmp_path, "my.py", text)
-    for _ in range(2):  # a file that failed is not taken for loaded
-        with pytest.raises(UserError, match=said) as refusal:
+def test_errors_of_a_python_space(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, "my.py", text)
+    for _ in range(2):  # a file that failed does not count as loaded
+        with pytest.raises(UserError, match=message) as refusal:
             search_spaces.load(path)
         assert "\n" not in str(refusal.value)
 
 
-def test_a_space_that_is_not_whole(tmp_path: Path) -> None:
-    text = PYTHON.replace("return mine(**settings)", "made = mine(**settings)\n    del made.choices\n    return made")
+def test_an_incomplete_space_is_refused(tmp_path: Path) -> None:
+    text = PYTHON.replace(
+        "return mine(**settings)", "result = mine(**settings)\n    del result.choices\n    return result"
+    )
     with pytest.raises(UserError, match="returns a ChainSpace that has no choices"):
-        search_spaces.load(written(tmp_path, "my.py", text))
+        search_spaces.load(write(tmp_path, "my.py", text))
 
 
 @pytest.mark.parametrize(("name", "text"), [("my.yaml", YAML), ("my.py", PYTHON)])
-def test_a_specification_rebuilds_the_space_where_the_file_is_not(tmp_path: Path, name: str, text: str) -> None:
-    path = Path(written(tmp_path, name, text))
+def test_a_specification_rebuilds_the_space_without_the_file(tmp_path: Path, name: str, text: str) -> None:
+    path = Path(write(tmp_path, name, text))
     whole = search_spaces.load(path, width=0.5)
     last = whole.choices[-1]
     space = whole.restrict({last.name: last.options[:1]})
@@ -257,8 +259,8 @@ def test_a_specification_rebuilds_the_space_where_the_file_is_not(tmp_path: Path
     )
     script = "import json, sys, search_spaces; s = search_spaces.from_specification(json.load(sys.stdin)); "
     script += "print(json.dumps([s.name, s.size(), s.costs().bounds()]))"
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], input=json.dumps(specification), capture_output=True, text=True, check=True
     )
     bounds = {key: list(ends) for key, ends in space.costs().bounds().items()}
-    assert json.loads(told.stdout) == [space.name, space.size(), bounds]
+    assert json.loads(process.stdout) == [space.name, space.size(), bounds]

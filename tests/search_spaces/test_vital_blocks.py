@@ -1,4 +1,4 @@
-"""Vital choices, from the graph, against the Type column of HourNAS's tables."""
+"""Vital choices from the graph agree with the Type column of HourNAS's tables."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from search_spaces.vital_blocks import INPUT, OUTPUT, Link, vital
 
 FIRST_LAYERS = [f"stage{number}.1" for number in range(1, 8)]
 
-# FBNet's first layer keeps 16 channels at stride 1, so that its shortcut avoids it; in the others 32 become 16
+# FBNet's first layer keeps 16 channels at stride 1, so that its shortcut bypasses it; others reduce 32 to 16
 VITAL = {
     "fbnet": FIRST_LAYERS[1:],
     "fbnet-enlarged": FIRST_LAYERS[1:],
@@ -40,12 +40,12 @@ def test_the_vital_column_of_hour_nas_tables(shared: Path, table: int, name: str
     rows = json.loads((shared / "reference/published.json").read_text())["HourNAS"]["architectures"][f"table{table}"]
     for layers in rows.values():
         column = [f"stage{layer['layer'].replace('_', '.')}" for layer in layers if layer["type"] == "Vital"]
-        if table == 11:  # where table 11 says Vital, tables 6 and 9 say Non-Vital, and HourNAS-C skips it
+        if table == 11:  # table 11 says Vital, but tables 6 and 9 say Non-Vital, and HourNAS-C skips the layer
             column.remove("stage1.1")
         assert [choice.name for choice in search_spaces.load(name).vital()] == column
 
 
-def test_settings_that_change_shapes_change_what_is_vital() -> None:
+def test_settings_that_change_shapes_change_the_vital_choices() -> None:
     space = search_spaces.load("mnasnet", stem_channels=16, stage_strides=[1, 2, 2, 2, 1, 2, 1])
     assert [choice.name for choice in space.vital()] == FIRST_LAYERS[1:]
     space = search_spaces.load("fbnet", stage_strides=[2, 2, 2, 2, 1, 2, 1])
@@ -54,7 +54,7 @@ def test_settings_that_change_shapes_change_what_is_vital() -> None:
     assert [choice.name for choice in space.vital()] == ["stage3.1", "stage4.1", "stage6.1", "stage7.1"]
 
 
-def test_a_choice_can_be_avoided_when_all_its_options_can() -> None:
+def test_a_choice_is_not_vital_if_each_option_has_a_shortcut() -> None:
     family = ChainFamily(
         name="mixed",
         stages=(Stage(channels=16, repeats=2, stride=2, first=("basic3", "k3e3")),),
@@ -68,7 +68,7 @@ def test_a_choice_can_be_avoided_when_all_its_options_can() -> None:
 
 
 def test_vital_choices_of_a_graph_by_hand() -> None:
-    """0 leads to two ways that meet again: 1 beside 2, and 3 beside nothing."""
+    """Choice 0 leads to two alternatives that meet again: 1 beside 2, and 3 beside a bypass."""
     links = [
         *(Link(INPUT, "a", 0), Link("a", "b", 1), Link("a", "b", 2), Link("b", "c", 3), Link("b", "c")),
         *(Link("c", "d", 4), Link("d", OUTPUT)),

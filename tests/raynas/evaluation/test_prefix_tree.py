@@ -17,7 +17,7 @@ import search_spaces
 from raynas.evaluation import prefix_tree
 from raynas.evaluation.batch_norm_recalibration import StatisticsCache, recalibrate_tree
 from search_spaces import Architecture, SearchSpace
-from search_spaces.chain.supernet import ChainSupernet, layer_key
+from search_spaces.chain.supernet import ChainSupernet
 from search_spaces.supernet import Segment, State, Supernet
 from tests.support.small_spaces import awake
 
@@ -142,7 +142,7 @@ def test_each_prefix_is_run_once_a_batch() -> None:
         assert calls.pop("head") == 2 * len(set(architectures))
         assert calls.total() == 2 * len(prefixes)
         expected = Counter(
-            f"blocks.{layer_key(choice)}.{choice.options[one[-1]]}"
+            f"blocks.{choice.key}.{choice.options[one[-1]]}"
             for one in prefixes
             for choice in [space.choices[len(one) - 1]]
         )

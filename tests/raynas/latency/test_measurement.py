@@ -151,13 +151,13 @@ def test_errors_are_one_sentence(raynas: Command, arguments: list[str], message:
 
 
 SLICED = """
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import Row, ElasticFamily
 
 ROWS = (
     Row(channels=(4, 8, 4), repeats=1, stride=1, expansion=(1, 1, 1)),
     Row(channels=(8, 24, 4), repeats=2, stride=2),
 )
-space = SlicedFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2"), resolution=16, num_classes=3)
+space = ElasticFamily(name="few", paper="", rows=ROWS, attention=("s0", "s1", "s2"), resolution=16, num_classes=3)
 """
 
 
@@ -214,7 +214,7 @@ def test_every_block_is_timed_once_a_round_and_has_its_own_row() -> None:
 
 
 def test_a_space_without_latency_blocks_is_refused(space: SearchSpace) -> None:
-    with pytest.raises(UserError, match=r"nas-bench-macro does not say which blocks .* its class needs latency_blocks"):
+    with pytest.raises(UserError, match=r"nas-bench-macro does not define the blocks .* add the method latency_blocks"):
         SearchSpace.latency_blocks(space)
 
 

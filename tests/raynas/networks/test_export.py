@@ -22,7 +22,7 @@ from raynas.networks.export import export
 from raynas.networks.trained_network import find_network
 from raynas.results.outcome import load
 from search_spaces import UserError
-from search_spaces.feature_maps import Features
+from search_spaces.feature_maps import FeatureMaps
 from search_spaces.loading import load as load_space
 from tests.support.small_spaces import cells
 
@@ -152,7 +152,7 @@ def test_the_deepest_feature_map_gives_the_logits(name: str, settings: dict[str,
     head = network.get_submodule("head")
     images = torch.randn(2, 3, space.resolution, space.resolution)
     expected = network(images)
-    features = Features(network, space.resolution).eval()
+    features = FeatureMaps(network, space.resolution).eval()
     maps = features(images)
     torch.testing.assert_close(head(maps["out"]), expected)
     assert {key: value.shape[1] for key, value in maps.items()} == dict(features.channels)
@@ -174,7 +174,7 @@ def test_a_backbone_under_the_head_of_deeplab_learns() -> None:
         width=0.25,
         resolution=64,
     )
-    assert isinstance(backbone, Features)
+    assert isinstance(backbone, FeatureMaps)
     network = DeepLabV3(backbone, DeepLabHead(backbone.channels["out"], 2))
     classes = torch.zeros(4, 64, 64, dtype=torch.int64)
     classes[:, :, 32:] = 1

@@ -20,7 +20,7 @@ from raynas.training.teacher import Teacher, check_teacher
 from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace, UserError
 from search_spaces.supernet import Supernet
-from tests.support.small_spaces import sliced
+from tests.support.small_spaces import small_elastic_space
 
 IMAGES = 8
 CHAIN = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=3)
@@ -62,7 +62,7 @@ def test_branches_are_what_is_added_to_what_went_past() -> None:
 
 
 def test_a_sliced_network_has_a_branch_wherever_its_shape_stays() -> None:
-    space = sliced()
+    space = small_elastic_space()
     network_free = {str(taken): space.supernet().branches(taken) for taken in [space.sample(np.random.default_rng(2))]}
     for text, branches in network_free.items():
         network = space.network(space.parse(text))
@@ -73,7 +73,7 @@ def test_a_sliced_network_has_a_branch_wherever_its_shape_stays() -> None:
 @pytest.mark.parametrize("kind", ["chain", "sliced"])
 def test_stochastic_depth_is_the_same_however_the_batch_is_shared_out(kind: str, digits: Images) -> None:
     torch.manual_seed(0)
-    space = CHAIN if kind == "chain" else sliced()
+    space = CHAIN if kind == "chain" else small_elastic_space()
     fixed = space.only(space.parse(CHAIN_TEXT) if kind == "chain" else space.sample(np.random.default_rng(4)))
     supernet = fixed.supernet().eval()
     for module in supernet.modules():

@@ -117,7 +117,7 @@ def test_the_head_stands_behind_the_last_reduction(
     name: str, settings: dict[str, Any], cell: int, features: tuple[int, int], norm: bool
 ) -> None:
     space = cells(name, settings)
-    plan = space.plan()
+    plan = space.layout()
     assert plan.last_reduction == cell
     assert (plan.cells[cell].out_channels, plan.cells[cell].out_size) == features
     with torch.device("meta"):
@@ -134,7 +134,7 @@ def test_what_the_head_is_given_is_what_that_cell_gives(name: str) -> None:
     network = space.supernet().eval()
     given: list[Tensor] = []
     takes = [*(cast(Cell, cell).inputs[-1] for cell in network.cells), network.head][1:]
-    takes[space.plan().last_reduction].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
+    takes[space.layout().last_reduction].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
     images = torch.randn(2, 3, 8, 8)
     logits, features = network.trained(images, architecture, None)
     assert torch.equal(features, given[0])

@@ -1,4 +1,4 @@
-"""Budgets, settled exactly: against every architecture of a small space, and by hand."""
+"""Budgets, decided exactly: compared with every architecture of a small space, and by hand."""
 
 from itertools import pairwise, product
 from typing import Any
@@ -115,7 +115,7 @@ def test_check_agrees_with_all_latencies(macro: SearchSpace) -> None:
     assert 10 < sum(verdicts) < 20
 
 
-def test_windows_that_touch_one_architecture_or_miss_it_by_one_are_told_apart(
+def test_a_window_that_misses_an_architecture_by_one_is_refused(
     macro: SearchSpace, macro_costs: dict[str, torch.Tensor]
 ) -> None:
     costs = macro.costs()
@@ -129,7 +129,7 @@ def test_windows_that_touch_one_architecture_or_miss_it_by_one_are_told_apart(
         )
 
 
-def test_out_of_range_prints_the_range_of_what_survives(macro: SearchSpace) -> None:
+def test_a_limit_out_of_range_prints_the_range_of_the_surviving_options(macro: SearchSpace) -> None:
     assert refusal(macro.costs(), macs={"max": "1M"}) == (
         "macs at most 1,000,000 is met by no architecture; in nas-bench-macro, macs can be 7,713,280 to 105,660,928."
     )
@@ -137,7 +137,7 @@ def test_out_of_range_prints_the_range_of_what_survives(macro: SearchSpace) -> N
     assert "macs can be 105,660,928 to 105,660,928" in refusal(deep.costs(), macs={"max": "100M"})
 
 
-def test_limits_that_exclude_each_other_print_what_one_leaves_of_the_other(
+def test_limits_that_exclude_each_other_print_the_remaining_range(
     macro: SearchSpace, macro_costs: dict[str, torch.Tensor]
 ) -> None:
     params = macro_costs["params"][macro_costs["macs"] <= 20_000_000]
@@ -147,7 +147,7 @@ def test_limits_that_exclude_each_other_print_what_one_leaves_of_the_other(
     )
 
 
-def test_the_paper_spaces_are_settled_too() -> None:
+def test_budgets_of_the_papers_spaces_are_decided() -> None:
     space = search_spaces.load("proxylessnas-large")
     costs = space.costs()
     Budget.model_validate(
@@ -156,8 +156,8 @@ def test_the_paper_spaces_are_settled_too() -> None:
     assert "params can be 1,792,616 to 3,958,568" in refusal(costs, macs={"max": "150M"}, params={"min": "5M"})
 
 
-def test_a_hole_among_6e17_architectures_is_found() -> None:
-    """Against the set of all sums, one bit a sum, built layer by layer."""
+def test_a_gap_among_6e17_architectures_is_found() -> None:
+    """Compare with the set of all sums, one bit for each sum, built layer by layer."""
     costs = search_spaces.load("proxylessnas").costs().as_table()
     unit = 1568
     sums = 1
@@ -174,12 +174,12 @@ def test_a_hole_among_6e17_architectures_is_found() -> None:
 def test_empty_and_unknown_limits() -> None:
     costs = search_spaces.load("nas-bench-macro").costs()
     Budget.model_validate({}).check(costs)
-    assert "is empty, being macs from 9 to 8; in nas-bench-macro, macs can be" in refusal(
+    assert "allows nothing: it is macs from 9 to 8; in nas-bench-macro, macs can be" in refusal(
         costs, macs={"min": 9, "max": 8}
     )
     assert "limits nothing; in nas-bench-macro, macs can be" in refusal(costs, macs={})
     assert "no latency table" in refusal(costs, latency_ms={"max": 70})
-    assert "'mac', which no architecture is measured by; the nearest is 'macs'" in refusal(costs, mac={"max": 70})
+    assert "'mac', which is no cost of an architecture; the nearest is 'macs'" in refusal(costs, mac={"max": 70})
 
 
 def test_examples_vary_and_follow_the_generator() -> None:
@@ -198,32 +198,34 @@ def test_examples_vary_and_follow_the_generator() -> None:
     assert np.mean(differing) > 10
 
 
-def test_settling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_check_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     space = search_spaces.load("proxylessnas")
     Budget.model_validate({"params": {"target": "4M", "tolerance": 0}}).check(space.costs())
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture(scope="module")
-def sliced() -> SearchSpace:
-    """A space whose costs are no table."""
+def elastic_space() -> SearchSpace:
+    """Load a space whose costs are no table."""
     return search_spaces.load("fbnetv2-f", width=0.25, resolution=32)
 
 
-def test_without_a_table_what_lies_beyond_the_bounds_is_refused_exactly(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_limits_beyond_the_bounds_are_refused(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     least, greatest = costs.bounds()["macs"]
     for limit in ({"max": least - 1}, {"min": greatest + 1}):
         message = refusal(costs, macs=limit)
         assert message.endswith(
             f"is met by no architecture; in fbnetv2-f, macs can be {least:,.0f} to {greatest:,.0f}."
         )
-    assert "is empty, being macs from 9 to 8; in fbnetv2-f, macs can be" in refusal(costs, macs={"min": 9, "max": 8})
+    assert "allows nothing: it is macs from 9 to 8; in fbnetv2-f, macs can be" in refusal(
+        costs, macs={"min": 9, "max": 8}
+    )
 
 
-def test_without_a_table_architectures_are_found_up_to_the_bounds(sliced: SearchSpace) -> None:
-    """Beyond what random ones cost, step by step."""
-    costs = sliced.costs()
+def test_without_a_table_architectures_are_found_up_to_the_bounds(elastic_space: SearchSpace) -> None:
+    """The search goes beyond the costs of random architectures."""
+    costs = elastic_space.costs()
     generator = np.random.default_rng(0)
     for resource, (least, greatest) in costs.bounds().items():
         for share in (0.0, 0.02, 0.3, 0.9, 0.98, 1.0):
@@ -231,15 +233,15 @@ def test_without_a_table_architectures_are_found_up_to_the_bounds(sliced: Search
             window = {"min": max(cost * 0.99, least), "max": min(cost * 1.01, greatest)}
             budget = Budget.model_validate({resource: window})
             budget.check(costs)
-            example = budget.example(sliced, costs, generator)
+            example = budget.example(elastic_space, costs, generator)
             assert example is not None
-            assert example in sliced
+            assert example in elastic_space
             assert budget.met(costs.cost([example])).all()
 
 
 @pytest.mark.parametrize("name", ["fbnetv2-f-fine", "fp-nas-l1"])
 def test_without_a_table_the_bounds_themselves_can_be_met(name: str) -> None:
-    """Single steps alone end before them in these spaces, where skipping costs more than it saves."""
+    """Here skipping costs more than it saves, so that changes of single choices end before the bounds."""
     space = search_spaces.load(name)
     costs = space.costs()
     for resource, (least, greatest) in costs.bounds().items():
@@ -251,30 +253,32 @@ def test_without_a_table_the_bounds_themselves_can_be_met(name: str) -> None:
             assert costs.cost([example])[resource].item() == (least if "max" in limit else greatest)
 
 
-def test_without_a_table_a_refusal_says_that_it_was_sampled(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_an_error_names_the_number_of_samples(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     (least, _), (_, most) = costs.bounds()["macs"], costs.bounds()["params"]
     message = refusal(costs, macs={"max": least * 1.05}, params={"min": most * 0.95})
-    assert "are met by none of 10,000 random architectures, nor by what a search found from there" in message
+    assert "are met by none of 10,000 random architectures, nor by a search from the nearest of them" in message
     assert (
         Budget.model_validate({"macs": {"max": least * 1.05}, "params": {"min": most * 0.95}}).example(
-            sliced, costs, np.random.default_rng(0)
+            elastic_space, costs, np.random.default_rng(0)
         )
         is None
     )
-    pruned = sliced.restrict({choice.name: [choice.options[-1]] for choice in sliced.choices[:-5]}).costs()
+    pruned = elastic_space.restrict(
+        {choice.name: [choice.options[-1]] for choice in elastic_space.choices[:-5]}
+    ).costs()
     low, high = pruned.bounds()["macs"]
     inside = refusal(pruned, macs={"min": low + 1, "max": low + 2})
     assert "is met by none of 10,000 random architectures" in inside
     assert f"in fbnetv2-f, macs can be {low:,.0f} to {high:,.0f}" in inside
 
 
-def test_without_a_table_examples_vary_and_follow_the_generator(sliced: SearchSpace) -> None:
-    costs = sliced.costs()
+def test_without_a_table_examples_vary_and_follow_the_generator(elastic_space: SearchSpace) -> None:
+    costs = elastic_space.costs()
     least, greatest = costs.bounds()["macs"]
     budget = Budget.model_validate({"macs": {"max": least + 0.1 * (greatest - least)}})
     drawn, again = (
-        [budget.example(sliced, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(8)]
+        [budget.example(elastic_space, costs, generator) for generator in [np.random.default_rng(3)] for _ in range(8)]
         for _ in range(2)
     )
     assert drawn == again

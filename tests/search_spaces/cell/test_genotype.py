@@ -1,4 +1,4 @@
-"""Genotypes: their text, their compact network beside the masked mixture, and what does not parse."""
+"""Genotypes: their text, their compact network, which equals the masked mixture, and text that does not parse."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def genotype(space: CellSpace) -> Genotype:
     return Genotype.of(space, operations.tolist(), edges.tolist())
 
 
-def test_an_edge_without_operations_or_without_weight_is_gone(genotype: Genotype) -> None:
+def test_an_edge_without_operations_or_weight_is_removed(genotype: Genotype) -> None:
     assert [place for place, value in enumerate(genotype.architecture.indices) if not value] == [0, 3, 5]
     assert [place for place, edge in enumerate(genotype.edges) if not edge] == [0, 3, 5]
     assert not any(genotype.operations[5])
     assert (genotype.weights != 0).sum() == sum(value.bit_count() for value in genotype.architecture.indices)
 
 
-def test_its_text_parses_back_exactly(space: CellSpace, genotype: Genotype) -> None:
+def test_the_text_parses_back_exactly(space: CellSpace, genotype: Genotype) -> None:
     assert Genotype.parse(space, str(genotype)) == genotype
     small = Genotype.of(space, [[1e-9] + [0.0] * 6] * 14, [1 / 3] * 14)
     assert Genotype.parse(space, str(small)) == small
 
 
-def test_it_reads_like_a_sum() -> None:
+def test_a_genotype_reads_like_a_sum() -> None:
     space = cells("darts", {"operations": ["skip_connect", "sep_conv_3x3"]})
     rest = "none " * 12
     text = f"darts: skip_connect*0.25+sep_conv_3x3*0.5@0.125 sep_conv_3x3*1@0.1 | {rest}"
@@ -65,14 +65,14 @@ def test_the_compact_network_gives_what_the_masked_mixture_gives(
     torch.testing.assert_close(network(images), supernet.mixed(images, genotype.weights), rtol=1e-5, atol=1e-5)
 
 
-def test_a_node_that_lost_its_inputs_gives_zeros(space: CellSpace) -> None:
+def test_a_node_without_inputs_is_zero(space: CellSpace) -> None:
     edges = [0.0] * 5 + [1.0] * 9
     genotype = Genotype.of(space, [[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]] * 14, edges)
     assert genotype.network()(torch.randn(2, 3, 8, 8)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("nats-bench: none", "not a genotype of darts"),
         ("darts: none none", "has 14 edges, not 2"),
@@ -82,8 +82,8 @@ def test_a_node_that_lost_its_inputs_gives_zeros(space: CellSpace) -> None:
         (f"darts: skip_connect*1e999@1 {'none ' * 13}", "not a number"),
     ],
 )
-def test_a_text_that_does_not_parse(space: CellSpace, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_text_that_does_not_parse(space: CellSpace, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Genotype.parse(space, text)
 
 

@@ -1,4 +1,4 @@
-"""Latency of cells: sums over what a built network runs, found by hooks, and rows that are missing."""
+"""Latency of cells: sums over the modules of a built network, found by hooks, and missing rows."""
 
 import random
 import re
@@ -36,13 +36,13 @@ OPS = {
 INPUTS = {"_FactorizedReduce": ("factorized-reduce", 1), "_ResidualReduction": ("residual-reduction", 3)}
 
 
-@pytest.fixture(params=SPACES, ids=lambda one: one[0])
+@pytest.fixture(params=SPACES, ids=lambda parameter: parameter[0])
 def space(request: pytest.FixtureRequest) -> CellSpace:
     return cells(*request.param)
 
 
 def named(space: CellSpace, path: str, module: nn.Module) -> tuple[str, int]:
-    """What a table calls the part of the network at this path, and its kernel."""
+    """Return the table's name for the module at this path, and its kernel."""
     *_, last = path.split(".")
     nats = space.name == "nats-bench"
     if path == "head":
@@ -57,12 +57,12 @@ def named(space: CellSpace, path: str, module: nn.Module) -> tuple[str, int]:
 
 
 def run(space: CellSpace, architecture: Architecture) -> list[LatencyKey]:
-    """A key for every part that the network runs, from the features that go in and come out."""
+    """Return a key for every part that the network runs, from its input and output features."""
     network = space.network(architecture).eval()
     keys = []
 
     def hook(path: str) -> Any:
-        def seen(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        def record(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
             if isinstance(module, nn.Identity):
                 return
             op, kernel = named(space, path, module)
@@ -70,7 +70,7 @@ def run(space: CellSpace, architecture: Architecture) -> list[LatencyKey]:
             stride = 1 if path == "head" else round(size / output.shape[2])
             keys.append(LatencyKey(op, size, channels, gives, kernel, 0, stride))
 
-        return seen
+        return record
 
     for path, module in network.named_modules():
         if re.fullmatch(r"head|stem\.\d|cells\.\d\.(inputs\.\d|edges\.[^.]+\.[^.]+)", path):
@@ -85,24 +85,24 @@ def arbitrary(space: CellSpace) -> LatencyTable:
     return LatencyTable({key: generator.random() for key in space.latency_blocks()}, "The table")
 
 
-def test_latency_is_the_sum_over_what_the_network_runs(space: CellSpace) -> None:
+def test_latency_is_the_sum_over_the_networks_parts(space: CellSpace) -> None:
     table = arbitrary(space)
     generator = np.random.default_rng(0)
     architectures = [space.sample(generator) for _ in range(12)]
     summed = space.costs(latency=table).cost(architectures)["latency_ms"]
-    by_hand = [sum(table.entries_ms[key] for key in run(space, one)) for one in architectures]
+    by_hand = [sum(table.entries_ms[key] for key in run(space, architecture)) for architecture in architectures]
     assert summed.tolist() == pytest.approx(by_hand, rel=1e-12)
     assert summed.dtype == torch.float64
 
 
-def test_a_row_that_is_missing_is_named_unless_it_is_pruned(space: CellSpace) -> None:
+def test_a_missing_row_is_named_unless_its_option_is_pruned(space: CellSpace) -> None:
     table = arbitrary(space)
     kept = {choice.name: [option for option in choice.options if "conv" in option] for choice in space.choices}
     pruned = space.restrict(kept)
     needed = pruned.latency_blocks().keys()
     assert needed < table.entries_ms.keys()
     for key in table.entries_ms:
-        rest = LatencyTable({one: ms for one, ms in table.entries_ms.items() if one != key}, "The rest")
+        rest = LatencyTable({other: ms for other, ms in table.entries_ms.items() if other != key}, "The rest")
         with pytest.raises(UserError, match="The rest has no latency for") as refused:
             space.costs(latency=rest)
         assert str(key) in str(refused.value)
@@ -113,7 +113,7 @@ def test_a_row_that_is_missing_is_named_unless_it_is_pruned(space: CellSpace) ->
             assert np.isfinite(costs.bounds()["latency_ms"]).all()
 
 
-def test_a_budget_of_latency_is_settled(space: CellSpace) -> None:
+def test_a_latency_budget_is_decided(space: CellSpace) -> None:
     costs = space.costs(latency=arbitrary(space))
     least, greatest = costs.bounds()["latency_ms"]
     middle = (least + greatest) / 2
@@ -127,7 +127,7 @@ def test_a_budget_of_latency_is_settled(space: CellSpace) -> None:
 
 
 @pytest.mark.parametrize("name", ["darts", "darts-imagenet", "nats-bench"])
-def test_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
+def test_latencies_of_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
     space = cells(name, {})
     generator = np.random.default_rng(0)
     architectures = [space.sample(generator) for _ in range(1000)] * 10

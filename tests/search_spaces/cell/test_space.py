@@ -1,4 +1,4 @@
-"""Spaces of cells: path, network and mixture agree, what is left out is gone, and costs are what torch counts."""
+"""Cell spaces: path, network and mixture agree, removed parts are not built, and costs equal torch's counts."""
 
 import time
 from itertools import product
@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
 from search_spaces import Architecture, Budget, UserError
-from search_spaces.budget.integer_program import find
+from search_spaces.budget.integer_program import find_architecture
 from search_spaces.cell.space import CellSpace
 from search_spaces.cell.supernet import CellSupernet
 from search_spaces.supernet import State
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link, vital
-from tests.support.small_spaces import awake, cells
+from tests.support.small_spaces import awake, cells, images_for, one_hot
 
 SUBSETS = {"channels": 4, "resolution": 8, "num_classes": 5}
 ONE = {**SUBSETS, "operations": 8, "subset": False, "cell_types": "two"}
@@ -37,14 +37,8 @@ def space(request: pytest.FixtureRequest) -> CellSpace:
     return cells(*request.param)
 
 
-def images_for(space: CellSpace) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn(4, 3, space.resolution, space.resolution, generator=generator)
-    return images.to(memory_format=torch.channels_last)
-
-
 def sparse(space: CellSpace, generator: np.random.Generator) -> Architecture:
-    """A draw in which many edges have no operation, so that some nodes have no input."""
+    """Draw an architecture with many empty edges, so that some nodes have no input."""
     indices = list(space.sample(generator).indices)
     empty = [choice.read("none") for choice in space.choices]
     return space.architecture(
@@ -53,13 +47,6 @@ def sparse(space: CellSpace, generator: np.random.Generator) -> Architecture:
             for index, none in zip(indices, empty, strict=True)
         ]
     )
-
-
-def one_hot(space: CellSpace, architecture: Architecture) -> torch.Tensor:
-    weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
-    for row, choice, value in zip(weights, space.choices, architecture.indices, strict=True):
-        row[list(choice.taken(value))] = 1
-    return weights
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -81,7 +68,7 @@ def test_path_network_and_mixture_give_the_same(space: CellSpace, training: bool
         torch.testing.assert_close(supernet.mixed(images, weights), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_network_holds_what_its_path_runs_through_and_nothing_else(space: CellSpace) -> None:
+def test_a_network_holds_exactly_the_modules_of_its_path(space: CellSpace) -> None:
     supernet = space.supernet()
     for architecture in (space.sample(np.random.default_rng(1)), sparse(space, np.random.default_rng(1))):
         supernet.zero_grad()
@@ -104,7 +91,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def by_hand(supernet: CellSupernet, images: torch.Tensor, weights: dict[str, float]) -> torch.Tensor:
-    """All operations of a DARTS network with one stem convolution, edges weighted by their names: `3-1`."""
+    """Compute all operations of a DARTS network with one stem convolution, edges weighted by their names: `3-1`."""
     module = dict(supernet.named_modules())
     before = last = module["stem.0"](images)
     for number in range(len(supernet.cells)):
@@ -149,7 +136,7 @@ def test_a_mixture_weighs_operations_and_its_weights_get_gradients(space: CellSp
         assert [name for name, gradient in zip(choice.options, row, strict=True) if gradient == 0] in ([], ["none"])
 
 
-def test_an_operation_of_weight_zero_runs_only_for_a_gradient() -> None:
+def test_an_operation_with_weight_zero_runs_only_for_a_gradient() -> None:
     space = cells("darts", SUBSETS)
     supernet = awake(space).eval()
     weights = torch.rand(14, 7)
@@ -208,9 +195,9 @@ def test_initialisation_follows_torchs_seed_and_channels_last_stays(space: CellS
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     supernet = awake(space)
     state: State = (images_for(space),)
-    for stage in supernet.stages(sparse(space, np.random.default_rng(3))):
+    for segment in supernet.segments(sparse(space, np.random.default_rng(3))):
         assert all(features.is_contiguous(memory_format=torch.channels_last) for features in state)
-        state = stage.run(state)
+        state = segment.run(state)
     assert state[0].shape == (4, space.num_classes)
 
 
@@ -238,7 +225,7 @@ def test_costs_of_a_hundred_architectures_equal_what_torch_counts(space: CellSpa
     check_costs(space, None, draws=50)
 
 
-def test_costs_of_everything_are_the_supernets(space: CellSpace) -> None:
+def test_the_costs_of_all_operations_are_the_supernets(space: CellSpace) -> None:
     if not space.choices[0].subset:
         space = space.restrict({choice.name: [choice.options[-1]] for choice in space.choices})
     supernet = space.supernet()
@@ -262,7 +249,7 @@ def test_10000_architectures_are_costed_in_well_under_a_second() -> None:
 
 
 def few() -> CellSpace:
-    """Four edges with three operations, of which two edges cost the same: 4,096 architectures."""
+    """Restrict to four edges with three operations, two of them with equal costs: 4,096 architectures."""
     space = cells("darts", {**SUBSETS, "operations": ["skip_connect", "sep_conv_3x3", "dil_conv_3x3"], "cells": 3})
     return space.restrict({choice.name: [] for choice in space.choices if choice.name not in KEPT})
 
@@ -282,7 +269,7 @@ def test_bounds_and_expected_costs_of_subsets_are_those_of_all_architectures() -
         assert expected.item() == pytest.approx(every[resource].double().mean().item())
 
 
-def test_budgets_of_subsets_are_settled_as_all_architectures_say() -> None:
+def test_budgets_of_subsets_agree_with_all_architectures() -> None:
     space = few()
     costs = space.costs()
     every = costs.cost([space.architecture(values) for values in product(*space.values())])
@@ -309,7 +296,7 @@ def test_budgets_of_subsets_are_settled_as_all_architectures_say() -> None:
     assert 3 < sum(verdicts) < 10
 
 
-def test_the_least_sum_is_that_of_all_architectures_even_where_equal_edges_differ_in_it() -> None:
+def test_the_least_sum_agrees_with_all_architectures_even_if_equal_edges_have_other_objectives() -> None:
     space = few()
     costs = space.costs()
     every = list(product(*space.values()))
@@ -321,13 +308,13 @@ def test_the_least_sum_is_that_of_all_architectures_even_where_equal_edges_diffe
         sums = (taken * objective).sum(axis=(1, 2))
         window = (float(np.quantile(macs, generator.uniform(0.2, 0.8))), np.inf)
         least = sums[macs >= window[0]].min()
-        exact = find(costs, {"macs": window}, objective, grouped=False)
+        exact = find_architecture(costs, {"macs": window}, objective, grouped=False)
         assert exact == every[int(np.flatnonzero((sums == least) & (macs >= window[0]))[0])]
         for gap in (0.3, 0.05):
-            found = find(costs, {"macs": window}, objective, gap=gap, grouped=False)
-            assert found is not None
-            assert macs[every.index(found)] >= window[0]
-            assert sums[every.index(found)] * (1 - gap) <= least + 1e-9
+            indices = find_architecture(costs, {"macs": window}, objective, gap=gap, grouped=False)
+            assert indices is not None
+            assert macs[every.index(indices)] >= window[0]
+            assert sums[every.index(indices)] * (1 - gap) <= least + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -344,9 +331,9 @@ def test_examples_of_a_budget_vary(limits: dict[str, Any]) -> None:
     budget = Budget.model_validate(limits)
     generator = np.random.default_rng(0)
     examples = [budget.example(space, costs, generator) for _ in range(8)]
-    found = [example for example in examples if example is not None]
-    assert len(set(found)) == 8
-    assert budget.met(costs.cost(found)).all()
+    architectures = [example for example in examples if example is not None]
+    assert len(set(architectures)) == 8
+    assert budget.met(costs.cost(architectures)).all()
 
 
 def test_no_edge_of_a_cell_is_vital(space: CellSpace) -> None:
@@ -370,16 +357,16 @@ def test_links_are_the_cells_graphs() -> None:
     assert vital([link for link in nats if link.choice in (None, 0, 4)]) == [0, 4]
 
 
-def test_only_one_architecture_is_left_whatever_its_edges_take() -> None:
+def test_only_leaves_one_architecture_for_any_subsets() -> None:
     space = cells("darts", SUBSETS)
     architecture = sparse(space, np.random.default_rng(0))
     only = space.only(architecture)
     again = search_spaces.from_specification(only.specification())
-    for one in (only, again):
-        assert one.size() == 1
-        assert one.sample(np.random.default_rng(1)) == architecture
-        assert architecture in one
-        assert space.sample(np.random.default_rng(1)) not in one
+    for part in (only, again):
+        assert part.size() == 1
+        assert part.sample(np.random.default_rng(1)) == architecture
+        assert architecture in part
+        assert space.sample(np.random.default_rng(1)) not in part
     assert again.specification() == only.specification()
     assert only.supernet().state_dict().keys() == space.network(architecture).state_dict().keys()
 

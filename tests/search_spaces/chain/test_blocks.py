@@ -1,4 +1,4 @@
-"""Blocks: their strings, what they compute, and what they cost beside torch's own counter."""
+"""Blocks: their text, their function, and their costs, which agree with torch's counter."""
 
 from dataclasses import replace
 from typing import Any
@@ -52,12 +52,12 @@ def test_blocks_parse_and_print() -> None:
         "",
     ],
 )
-def test_what_is_no_block_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="is no block; 'k3e6' is an inverted bottleneck"):
+def test_other_text_is_no_block(text: str) -> None:
+    with pytest.raises(UserError, match=r"is no block\. Write 'k3e6' for an inverted bottleneck"):
         parse(text)
 
 
-def test_a_style_knows_its_words() -> None:
+def test_unknown_words_of_a_style_are_refused() -> None:
     with pytest.raises(UserError, match="No activation is called 'relu_6'; the nearest is 'relu6'"):
         Style("relu_6")
     with pytest.raises(UserError, match=r"A squeeze cannot be 'output'; .*there are input, expanded"):
@@ -65,12 +65,12 @@ def test_a_style_knows_its_words() -> None:
 
 
 def count_activations(module: nn.Module) -> list[int]:
-    """Filled, when the module runs, with how many elements each of its activation functions gave."""
-    given: list[int] = []
+    """Return a list that collects the number of output elements of each activation function when the module runs."""
+    counts: list[int] = []
     for part in module.modules():
         if isinstance(part, (*ACTIVATIONS.values(), nn.Sigmoid, nn.Hardsigmoid)):
-            part.register_forward_hook(lambda _module, _inputs, output: given.append(output.numel()))
-    return given
+            part.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
+    return counts
 
 
 @pytest.mark.parametrize("style", [RELU6, HOURNAS, MOBILENET_V3])
@@ -91,7 +91,7 @@ def test_costs_equal_what_torch_counts(text: str, style: Style) -> None:
         assert cost.norm_params == sum(parameter.numel() for norm in norms for parameter in norm.parameters())
 
 
-def test_expansion_1_keeps_its_expand_convolution_where_the_family_does() -> None:
+def test_expansion_1_keeps_its_expand_convolution_if_the_family_does() -> None:
     place = Place(16, 24, 1, 8)
     depthwise, project = 9 * 16, 16 * 24
     block = parse("k3e1")
@@ -102,7 +102,7 @@ def test_expansion_1_keeps_its_expand_convolution_where_the_family_does() -> Non
     assert [name for name, _ in block.build(place, HOURNAS).named_children()] == ["expand", "depthwise", "project"]
 
 
-def test_two_groups_halve_both_1x1_convolutions_and_papers_count_them_whole() -> None:
+def test_two_groups_halve_both_1x1_convolutions_but_papers_count_them_dense() -> None:
     place = Place(16, 24, 1, 8)
     cost = parse("k3g2").cost(place, RELU6)
     assert cost.macs == 64 * (16 * 16 // 2 + 9 * 16 + 16 * 24 // 2)
@@ -112,7 +112,7 @@ def test_two_groups_halve_both_1x1_convolutions_and_papers_count_them_whole() ->
 
 
 def test_two_groups_exchange_their_channels() -> None:
-    """Each output channel depends on all input channels, which without the shuffle it would not."""
+    """Thanks to the shuffle, each output channel depends on all input channels."""
     block = parse("k3g2").build(Place(8, 8, 2, 4), HOURNAS).eval()
     for part in block.modules():
         if isinstance(part, nn.Conv2d):
@@ -135,7 +135,7 @@ def test_squeeze_narrows_to_a_quarter_of_the_input_or_of_the_expanded_channels()
     assert isinstance(by_expanded.scale_activation, nn.Hardsigmoid)
 
 
-def test_residuals_are_added_where_the_shape_stays() -> None:
+def test_residuals_are_added_if_the_shape_stays() -> None:
     features = torch.randn(2, 8, 6, 6)
     for place, residual in ((Place(8, 8, 1, 6), True), (Place(8, 8, 2, 6), False), (Place(8, 16, 1, 6), False)):
         block = parse("k3e3").build(place, RELU6).eval()
@@ -173,18 +173,16 @@ def test_channels_last_stays_channels_last() -> None:
             assert block(features).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_blocks_say_where_they_cannot_stand() -> None:
+def test_blocks_explain_why_a_place_does_not_fit() -> None:
     assert parse("k3g2").misfit(Place(16, 24, 1, 6)) is None
     assert parse("k3g2").misfit(Place(16, 23, 1, 6)) == (
-        "needs input and output channels that are multiples of 2, unlike the 16 and 23 there"
+        "needs input and output channels that are multiples of 2, unlike 16 and 23 here"
     )
     assert parse("basic3").misfit(Place(16, 16, 2, 6)) is None
-    assert parse("basic3").misfit(Place(16, 8, 1, 6)) == (
-        "only adds channels to its input, but 16 would become 8 there"
-    )
+    assert parse("basic3").misfit(Place(16, 8, 1, 6)) == ("only adds channels to its input, but 16 would become 8 here")
 
 
-def test_latency_keys_tell_apart_what_is_built_differently() -> None:
+def test_blocks_with_different_modules_have_different_latency_keys() -> None:
     place = Place(16, 24, 2, 14)
     assert parse("k5e6se").latency_key(place, RELU6) == LatencyKey("mbconv", 14, 16, 24, 5, 6, 2, se=True)
     assert parse("k3e1").latency_key(place, RELU6) == LatencyKey("mbconv", 14, 16, 24, 3, 1, 2)

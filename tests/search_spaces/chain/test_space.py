@@ -1,4 +1,4 @@
-"""The supernet: one path is the sub-network, a mixture is the sum, and pruning keeps the weights' names."""
+"""Chain supernets: one path is the sub-network, a mixture is the sum, and pruning keeps the weights' names."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
-from search_spaces import Architecture, UserError
+from search_spaces import UserError
 from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
-from search_spaces.chain.supernet import ChainSupernet, layer_key
+from search_spaces.chain.supernet import ChainSupernet
+from tests.support.small_spaces import images_for, one_hot, torch_counts, wake
 
 SMALL: dict[str, dict[str, Any]] = {
     "efficientnet": {"width": 0.25, "resolution": 32},
@@ -42,25 +43,6 @@ FIXED: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=["fbnet", "mobilenetv3", "nas-bench-macro", "proxylessnas"])
 def space(request: pytest.FixtureRequest) -> ChainSpace:
     return chain(request.param, **SMALL[request.param])
-
-
-def images_for(space: ChainSpace) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn(4, 3, space.resolution, space.resolution, generator=generator)
-    return images.to(memory_format=torch.channels_last)
-
-
-def wake(supernet: nn.Module) -> None:
-    """Give every block a say: at the start residual blocks are the identity."""
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-
-
-def one_hot(space: ChainSpace, architecture: Architecture) -> torch.Tensor:
-    weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
-    weights[range(len(space.choices)), architecture.indices] = 1
-    return weights
 
 
 @pytest.mark.parametrize("name", sorted(SMALL | FIXED))
@@ -113,7 +95,7 @@ def test_100_architectures_cost_what_torch_counts_of_their_blocks(name: str) -> 
     cost = space.costs().cost(architectures)
     for architecture, total, params in zip(architectures, cost["macs"], cost["params"], strict=True):
         taken = [choice.options[option] for choice, option in zip(space.choices, architecture.indices, strict=True)]
-        blocks = [f"blocks.{layer_key(choice)}.{option}" for choice, option in zip(space.choices, taken, strict=True)]
+        blocks = [f"blocks.{choice.key}.{option}" for choice, option in zip(space.choices, taken, strict=True)]
         assert total == counted("stem", *blocks, "head")
         modules = supernet.path_modules(architecture)
         assert params == sum(parameter.numel() for module in modules for parameter in module.parameters())
@@ -138,17 +120,7 @@ def test_a_network_of_full_size_costs_what_torch_counts(name: str) -> None:
     assert torch_counts(space, architecture) == (int(cost["macs"]), int(cost["params"]))
 
 
-def torch_counts(space: ChainSpace, architecture: Architecture) -> tuple[int, int]:
-    """Multiply-adds and parameters of the network, built without memory."""
-    with torch.device("meta"):
-        network = space.network(architecture).eval()
-        images = torch.empty(1, 3, space.resolution, space.resolution)
-    with FlopCounterMode(display=False) as counter:
-        assert network(images).shape == (1, space.num_classes)
-    return counter.get_total_flops() // 2, sum(parameter.numel() for parameter in network.parameters())
-
-
-def test_a_supernet_holds_what_survives_and_no_more(space: ChainSpace) -> None:
+def test_a_supernet_holds_only_the_surviving_options(space: ChainSpace) -> None:
     half = space.restrict({choice.name: choice.options[: (len(choice.options) + 1) // 2] for choice in space.choices})
     costs = half.costs()
     rows = zip(costs.table["params"], half.surviving, strict=True)
@@ -270,8 +242,8 @@ def test_strides_and_channels_are_honoured() -> None:
     assert supernet.head(features).shape == (1, 3)
 
 
-def family(**given: Any) -> ChainFamily:
-    """A user's own: two stages at 16 x 16, and nothing said that can be left out."""
+def family(**fields: Any) -> ChainFamily:
+    """Build a user's family: two stages at 16 x 16, all optional fields left out."""
     stages = (
         Stage(channels=8, repeats=2, stride=1, first=("k3e1", "k3g2", "sep3")),
         Stage(channels=16, repeats=2, stride=2, first=("k3e3", "k5e3se"), rest=("k3e3", "skip")),
@@ -284,7 +256,7 @@ def family(**given: Any) -> ChainFamily:
         "resolution": 16,
         "num_classes": 3,
     }
-    return ChainFamily(**whole | given)
+    return ChainFamily(**whole | fields)
 
 
 def test_a_family_by_hand() -> None:
@@ -319,7 +291,7 @@ def test_stages_can_have_names_and_activations_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("fields", "message"),
     [
         ({"first": ("k3e3", "k3s6")}, "'k3s6' is no block"),
         ({"first": ()}, r"late\.1 of mine chooses among nothing; give at least one, each once"),
@@ -331,8 +303,8 @@ def test_stages_can_have_names_and_activations_of_their_own() -> None:
         ({"stride": 32}, "images of 16 pixels are too small"),
     ],
 )
-def test_stages_that_make_no_space_are_refused(given: dict[str, Any], message: str) -> None:
+def test_stages_that_make_no_space_are_refused(fields: dict[str, Any], message: str) -> None:
     early = Stage(name="early", channels=8, repeats=1, stride=1, first=("k3e3",))
     late: dict[str, Any] = {"name": "late", "channels": 8, "repeats": 1, "stride": 1, "first": ("k3e3",)}
     with pytest.raises(UserError, match=message):
-        family(stages=(early, Stage(**late | given)))()
+        family(stages=(early, Stage(**late | fields)))()

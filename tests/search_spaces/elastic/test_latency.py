@@ -1,4 +1,4 @@
-"""Latency with searchable channels: sums over built networks, what lies between measured rows, and rows missing."""
+"""Latency with searched channels: sums over built networks, interpolation between measured rows, and missing rows."""
 
 import random
 import time
@@ -14,16 +14,16 @@ from torch import nn
 
 import search_spaces
 from search_spaces import Architecture, Budget, LatencyTable, SearchSpace, UserError
-from search_spaces.elastic.space import Row, SlicedFamily
+from search_spaces.elastic.space import ElasticFamily, Row
 from search_spaces.elastic.split_attention import SplitAttention
 from search_spaces.latency_table import LatencyKey
-from tests.support.small_spaces import sliced
+from tests.support.small_spaces import small_elastic_space
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
 
 def run(space: SearchSpace, architecture: Architecture) -> list[LatencyKey]:
-    """A key for every part of the built network, from its modules and the features that go through them."""
+    """Return a key for every part of the built network, from its modules and the features that pass through them."""
     stem, blocks, head = cast("Iterable[Any]", space.network(architecture).eval())
     features = torch.zeros(1, 3, space.resolution, space.resolution)
     size, features = space.resolution, stem(features)
@@ -54,14 +54,14 @@ def run(space: SearchSpace, architecture: Architecture) -> list[LatencyKey]:
 
 
 class Arbitrary(dict[LatencyKey, float]):
-    """Milliseconds for whatever is asked for: a table of all blocks."""
+    """Has a latency for every key: a table of all blocks."""
 
     def __missing__(self, key: LatencyKey) -> float:
         self[key] = random.Random(str(tuple(key))).random()
         return self[key]
 
 
-def of_all_that(networks: Mapping[Architecture, list[LatencyKey]], space: SearchSpace) -> LatencyTable:
+def table_of(networks: Mapping[Architecture, list[LatencyKey]], space: SearchSpace) -> LatencyTable:
     rows = Arbitrary()
     for key in [*space.latency_blocks(), *(key for keys in networks.values() for key in keys)]:
         rows[key]
@@ -69,7 +69,7 @@ def of_all_that(networks: Mapping[Architecture, list[LatencyKey]], space: Search
 
 
 def measured(space: SearchSpace) -> LatencyTable:
-    return of_all_that({}, space)
+    return table_of({}, space)
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(60, marks=pytest.mark.slow)])
@@ -78,8 +78,10 @@ def test_a_table_of_all_blocks_is_summed_exactly(name: str, count: int) -> None:
     space = search_spaces.load(name, width=0.5, resolution=45, num_classes=7)
     generator = np.random.default_rng(0)
     with torch.device("meta"):
-        networks = {one: run(space, one) for one in (space.sample(generator) for _ in range(count))}
-    table = of_all_that(networks, space)
+        networks = {
+            architecture: run(space, architecture) for architecture in (space.sample(generator) for _ in range(count))
+        }
+    table = table_of(networks, space)
     assert len(table.entries_ms) > len(space.latency_blocks())
     summed = space.costs(latency=table).cost(list(networks))["latency_ms"]
     assert summed.dtype == torch.float64
@@ -88,16 +90,16 @@ def test_a_table_of_all_blocks_is_summed_exactly(name: str, count: int) -> None:
 
 
 def two_rows() -> SearchSpace:
-    """Rows whose ranges have options that no table needs to hold; 4 to 7 channels go into the second."""
+    """Build rows whose ranges have options that a table need not hold. The second row's input has 4 to 7 channels."""
     rows = (
         Row(channels=(4, 7, 1), repeats=1, stride=1, expansion=(1, 1, 1)),
         Row(channels=(8, 24, 4), repeats=2, stride=2, expansion=(0.5, 3, 0.5)),
     )
-    return SlicedFamily(name="two", paper="", rows=rows, attention=("se0",), kernels=(0, 3), resolution=16)()
+    return ElasticFamily(name="two", paper="", rows=rows, attention=("se0",), kernels=(0, 3), resolution=16)()
 
 
-def test_what_is_not_measured_lies_between_what_is() -> None:
-    """Against scipy, for every architecture of the second row behind every width of the first one."""
+def test_unmeasured_options_are_interpolated() -> None:
+    """Compare with scipy, for every architecture of the second row after every width of the first row."""
     space = two_rows()
     rows = measured(space).entries_ms
     costs = space.costs(latency=LatencyTable(rows, "The table"))
@@ -139,7 +141,7 @@ def test_what_is_not_measured_lies_between_what_is() -> None:
             assert total[1].item() == pytest.approx(expected.item())
 
 
-def test_a_row_that_a_table_has_beyond_the_needed_ones_is_taken_as_it_is() -> None:
+def test_an_additional_row_of_a_table_is_used_as_measured() -> None:
     space = two_rows()
     table = measured(space)
     architecture = space.architecture([1, 0, 0, 0, 2, 1, 1, 0, 3, 1])
@@ -150,31 +152,31 @@ def test_a_row_that_a_table_has_beyond_the_needed_ones_is_taken_as_it_is() -> No
 
 
 def test_every_row_of_a_measured_table_is_needed_and_named() -> None:
-    space = sliced()
+    space = small_elastic_space()
     rows = measured(space).entries_ms
-    for key in rows.keys() - {LatencyKey("skip", 16, 8, 8, 1, 0, 1)}:  # the identity, wherever it could be asked for
-        rest = LatencyTable({one: ms for one, ms in rows.items() if one != key}, "The rest")
+    for key in rows.keys() - {LatencyKey("skip", 16, 8, 8, 1, 0, 1)}:  # the identity has no row
+        rest = LatencyTable({other: ms for other, ms in rows.items() if other != key}, "The rest")
         with pytest.raises(UserError, match="The rest has no latency for") as refused:
             space.costs(latency=rest)
         assert str(key) in str(refused.value)
 
 
 def test_a_pruned_space_needs_fewer_rows_and_costs_the_same() -> None:
-    space = sliced()
+    space = small_elastic_space()
     table = measured(space)
     pruned = space.restrict({"row2.kernel": ["k3"], "row2.activation": ["swish"], "row3.channels": ["c24"]})
     few = measured(pruned)
     assert len(few.entries_ms) < len(table.entries_ms)
     sampled = [pruned.sample(np.random.default_rng(seed)) for seed in range(20)]
     expected = space.costs(latency=table).cost(sampled)["latency_ms"].tolist()
-    for one in (table, few):
-        assert pruned.costs(latency=one).cost(sampled)["latency_ms"].tolist() == expected
+    for latency in (table, few):
+        assert pruned.costs(latency=latency).cost(sampled)["latency_ms"].tolist() == expected
     with pytest.raises(UserError, match="has no latency for skip, input 16x16, channels 8 to 16"):
         space.costs(latency=few)
 
 
-def test_a_budget_of_latency_is_settled() -> None:
-    space = sliced()
+def test_a_latency_budget_is_decided() -> None:
+    space = small_elastic_space()
     costs = space.costs(latency=measured(space))
     every = costs.total(torch.tensor(list(product(*space.surviving))))
     latency_ms = every["latency_ms"]
@@ -194,7 +196,7 @@ def test_a_budget_of_latency_is_settled() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
+def test_latencies_of_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
     space = search_spaces.load(name)
     costs = space.costs(latency=measured(space))
     generator = np.random.default_rng(3)
@@ -205,6 +207,6 @@ def test_ten_thousand_architectures_take_well_under_a_second(name: str) -> None:
     assert bool(torch.isfinite(total["latency_ms"]).all())
 
 
-def test_how_many_blocks_are_measured() -> None:
+def test_the_number_of_measured_blocks() -> None:
     rows = {name: len(search_spaces.load(name).latency_blocks()) for name in NAMES}
     assert list(rows.values()) == [2052, 2205, 4012, 4765, 4772, 5066]

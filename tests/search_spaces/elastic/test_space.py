@@ -1,57 +1,36 @@
-"""Several choices a block: one path is the stand-alone network, a mixture of one architecture is its path."""
+"""Elastic spaces: one path is the stand-alone network, a mixture of one architecture is its path."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import search_spaces
 from search_spaces import Architecture, UserError
-from search_spaces.elastic.layers import SlicedConv, SlicedNorm
-from search_spaces.elastic.space import SlicedSpace
+from search_spaces.elastic.layers import ElasticConv, ElasticNorm
+from search_spaces.elastic.space import ElasticSpace
 from search_spaces.elastic.split_attention import SplitAttention
+from tests.support.small_spaces import images_for, one_hot, wake
 
 SMALL: dict[str, Any] = {"width": 0.25, "resolution": 32, "num_classes": 5}
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0"]
 
 
-def sliced(name: str, **settings: Any) -> SlicedSpace:
+def elastic_space(name: str, **settings: Any) -> ElasticSpace:
     space = search_spaces.load(name, **{**SMALL, **settings})
-    assert isinstance(space, SlicedSpace)
+    assert isinstance(space, ElasticSpace)
     return space
 
 
 @pytest.fixture(params=NAMES)
-def space(request: pytest.FixtureRequest) -> SlicedSpace:
-    return sliced(request.param)
+def space(request: pytest.FixtureRequest) -> ElasticSpace:
+    return elastic_space(request.param)
 
 
-def images_for(space: SlicedSpace, count: int = 4) -> Tensor:
-    images = torch.randn(count, 3, space.resolution, space.resolution, generator=torch.Generator().manual_seed(5))
-    return images.to(memory_format=torch.channels_last)
-
-
-def wake(supernet: nn.Module) -> None:
-    """Give every block a say, and batch norm statistics that differ by channel."""
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.2, 0.2)
-            for statistic, low, high in ((module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 1.5)):
-                assert statistic is not None
-                nn.init.uniform_(statistic, low, high)
-
-
-def one_hot(space: SlicedSpace, architecture: Architecture) -> Tensor:
-    weights = torch.zeros(len(space.choices), max(len(choice.options) for choice in space.choices))
-    weights[range(len(space.choices)), architecture.indices] = 1
-    return weights
-
-
-def architectures(space: SlicedSpace, seed: int, count: int = 3) -> list[Architecture]:
-    """Random ones, the first without skipped groups."""
+def architectures(space: ElasticSpace, seed: int, count: int = 3) -> list[Architecture]:
+    """Draw architectures; the first has no skipped groups."""
     generator = np.random.default_rng(seed)
     drawn = [space.sample(generator) for _ in range(count)]
     deep = [
@@ -62,7 +41,7 @@ def architectures(space: SlicedSpace, seed: int, count: int = 3) -> list[Archite
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_path_and_network_with_its_weights_give_the_same(space: SlicedSpace, training: bool) -> None:
+def test_path_and_network_with_its_weights_give_the_same(space: ElasticSpace, training: bool) -> None:
     torch.manual_seed(0)
     supernet = space.supernet().to(memory_format=torch.channels_last)
     wake(supernet)
@@ -78,7 +57,7 @@ def test_path_and_network_with_its_weights_give_the_same(space: SlicedSpace, tra
             torch.testing.assert_close(moved[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-def test_a_mixture_of_one_architecture_is_its_path(space: SlicedSpace) -> None:
+def test_a_mixture_of_one_architecture_is_its_path(space: ElasticSpace) -> None:
     torch.manual_seed(1)
     supernet = space.supernet().eval()
     wake(supernet)
@@ -89,8 +68,8 @@ def test_a_mixture_of_one_architecture_is_its_path(space: SlicedSpace) -> None:
 
 
 def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() -> None:
-    """By hand, in a space of one row's block: its mixture of kernels 0 and 3, and of attention."""
-    space = sliced("fbnetv2-f", stage_strides=[1] * 10)
+    """Compute by hand the block of one row, with a mixture of kernels 0 and 3, and of attention."""
+    space = elastic_space("fbnetv2-f", stage_strides=[1] * 10)
     first = {choice.name: [choice.options[1 if choice.name.endswith("kernel") else 0]] for choice in space.choices}
     space = space.restrict({**first, "row3.kernel": ["k0", "k3"], "row3.attention": ["se0", "se1"]})
     supernet = space.supernet().eval()
@@ -102,7 +81,7 @@ def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() 
     block = supernet._blocks()[2][0]
     features = torch.randn(2, 4, 8, 8)
     taken = [block.group.take([k, 0, a, 0, 0]) for k, a in ((0, 0), (1, 0), (1, 1))]
-    skip, plain, squeezed = (block(features, one) for one in taken)
+    skip, plain, squeezed = (block(features, variables) for variables in taken)
     mix = [row[list(kept)] for row, kept in zip(weights[10:15], space.surviving[10:15], strict=True)]
     torch.testing.assert_close(
         block.mixed(features, torch.ones(1), mix), 0.3 * skip + 0.7 * (0.4 * plain + 0.6 * squeezed)
@@ -110,7 +89,7 @@ def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() 
 
 
 def test_gradients_reach_every_weight_of_a_mixture() -> None:
-    space = sliced("fbnetv2-f++")
+    space = elastic_space("fbnetv2-f++")
     supernet = space.supernet()
     wake(supernet)
     supernet.eval()
@@ -123,7 +102,7 @@ def test_gradients_reach_every_weight_of_a_mixture() -> None:
 
 
 def test_gates_multiply_each_block_by_its_groups_product() -> None:
-    space = sliced("fbnetv2-f")
+    space = elastic_space("fbnetv2-f")
     supernet = space.supernet().eval()
     wake(supernet)
     architecture = architectures(space, 2)[0]
@@ -139,7 +118,7 @@ def test_gates_multiply_each_block_by_its_groups_product() -> None:
     assert (gates.grad != 0).all()
 
 
-def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: SlicedSpace) -> None:
+def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: ElasticSpace) -> None:
     supernet = space.supernet()
     wake(supernet)
     for architecture in architectures(space, 3):
@@ -150,8 +129,8 @@ def test_only_the_path_gets_gradients_and_path_modules_are_the_path(space: Slice
         assert touched == {name for name, parameter in supernet.named_parameters() if id(parameter) in path}
 
 
-def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: SlicedSpace) -> None:
-    """The running mean over batches, from a reset, with `momentum=None`: what evaluation does."""
+def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: ElasticSpace) -> None:
+    """Compute the running mean over batches, from a reset, with `momentum=None`, as evaluation does."""
     torch.manual_seed(2)
     supernet = space.supernet().eval()
     wake(supernet)
@@ -172,7 +151,7 @@ def test_statistics_of_a_path_are_recalibrated_as_those_of_its_network(space: Sl
     )
 
 
-def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SlicedSpace) -> None:
+def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: ElasticSpace) -> None:
     torch.manual_seed(3)
     whole = space.supernet().eval()
     wake(whole)
@@ -187,7 +166,7 @@ def test_a_pruned_supernet_loads_its_part_of_the_parents_weights(space: SlicedSp
     torch.testing.assert_close(supernet.eval()(images_for(space), architecture), whole(images_for(space), architecture))
 
 
-def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: SlicedSpace) -> None:
+def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: ElasticSpace) -> None:
     architecture = architectures(space, 6)[0]
     alone, network = space.only(architecture).supernet(), space.network(architecture)
     assert sum(p.numel() for p in alone.parameters()) == sum(p.numel() for p in network.parameters())
@@ -196,15 +175,15 @@ def test_the_supernet_of_one_architecture_is_as_wide_as_its_network(space: Slice
     assert {tensor.data_ptr() for tensor in state.values()} <= {t.data_ptr() for t in alone.state_dict().values()}
 
 
-def test_a_pruned_option_says_so() -> None:
-    space = sliced("fbnetv2-f").restrict({"row2.kernel": ["k3"]})
-    architecture = sliced("fbnetv2-f").architecture([0] * 50)
+def test_a_pruned_option_is_refused() -> None:
+    space = elastic_space("fbnetv2-f").restrict({"row2.kernel": ["k3"]})
+    architecture = elastic_space("fbnetv2-f").architecture([0] * 50)
     with pytest.raises(UserError, match=r"no k0 in row2\.kernel; it has k3"):
         space.supernet()(images_for(space), architecture)
 
 
-def test_what_shares_weights_and_state_keys() -> None:
-    names = sliced("fbnetv2-f++").supernet().state_dict()
+def test_shared_weights_and_state_keys() -> None:
+    names = elastic_space("fbnetv2-f++").supernet().state_dict()
     assert "stem.0.weight" in names
     assert "head.classifier.bias" in names
     row = {name.removeprefix("blocks.row3-2.") for name in names if name.startswith("blocks.row3-2.")}
@@ -220,11 +199,11 @@ def test_what_shares_weights_and_state_keys() -> None:
     }
     assert "blocks.row3-1.skip.0.weight" in names
     assert "blocks.row3-2.skip.0.weight" not in names
-    assert "blocks.block17-1.mbconv.splits1.project.0.weight" in sliced("fbnetv2-f-fine").supernet().state_dict()
+    assert "blocks.block17-1.mbconv.splits1.project.0.weight" in elastic_space("fbnetv2-f-fine").supernet().state_dict()
 
 
 def test_channels_last_stays_channels_last() -> None:
-    space = sliced("fbnetv2-f++")
+    space = elastic_space("fbnetv2-f++")
     supernet = space.supernet().to(memory_format=torch.channels_last)
     architecture = architectures(space, 7)[0]
     features = supernet.stem(images_for(space))
@@ -250,7 +229,7 @@ def test_one_split_is_torchvisions_squeeze_and_excitation() -> None:
 
 
 def test_splits_are_weighed_against_each_other() -> None:
-    """By hand: equal scores give the mean of a channel's splits; a great bias picks one of them."""
+    """Equal scores give the mean of a channel's splits; a large bias picks one split."""
     attention = SplitAttention(3, 2)
     for parameter in attention.parameters():
         nn.init.zeros_(parameter)
@@ -262,12 +241,12 @@ def test_splits_are_weighed_against_each_other() -> None:
     torch.testing.assert_close(attention(features), features[:, 1::2])
 
 
-def test_sliced_layers_use_and_move_their_first_channels_alone() -> None:
-    conv, norm = SlicedConv(6, 8, 1, bias=False), SlicedNorm(8)
+def test_elastic_layers_use_and_update_only_their_first_channels() -> None:
+    conv, norm = ElasticConv(6, 8, 1, bias=False), ElasticNorm(8)
     features = torch.randn(4, 3, 5, 5)
-    given = norm(conv(features, 2))
+    output = norm(conv(features, 2))
     expected = torch.einsum("oi,nihw->nohw", conv.weight[:2, :3, 0, 0], features)
     assert norm.running_mean is not None
     torch.testing.assert_close(norm.running_mean[:2], 0.1 * expected.mean(dim=(0, 2, 3)))
     assert (norm.running_mean[2:] == 0).all()
-    torch.testing.assert_close(given, nn.functional.batch_norm(expected, None, None, training=True))
+    torch.testing.assert_close(output, nn.functional.batch_norm(expected, None, None, training=True))

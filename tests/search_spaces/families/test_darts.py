@@ -1,4 +1,4 @@
-"""The spaces of DARTS's cells against what HM-NAS, FTSO and DARTS's own code say of them."""
+"""The spaces of DARTS's cells agree with HM-NAS, FTSO and DARTS's own code."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from search_spaces import SearchSpace, UserError
 DARTS_SEARCH: dict[str, Any] = {"cells": 8, "channels": 16, "operations": 8, "subset": False, "cell_types": "two"}
 EVALUATION: dict[str, Any] = {"operations": 8, "subset": False, "cell_types": "two", "affine": True}
 
-# The cells that authors have published: for each node two operations and where they come from.
+# The cells that authors published: for each node two operations and their source nodes.
 PUBLISHED = {
     "DARTS_V2": (
         "sep3 0 sep3 1 / sep3 0 sep3 1 / sep3 1 skip 0 / skip 0 dil3 2",
@@ -41,7 +41,7 @@ def parameters(space: SearchSpace) -> int:
 
 
 def published(cells: str, name: str) -> str:
-    """The text of published cells in the space of this name."""
+    """Return the text of published cells in the space of this name."""
     groups = []
     for node, text in enumerate(" / ".join(PUBLISHED[cells]).split(" / ")):
         words = text.split()
@@ -57,7 +57,7 @@ def published(cells: str, name: str) -> str:
         ("darts", {"affine": True}, 2_997_190, 493_246_080),
         ("darts-imagenet", {"affine": True}, 3_083_524, 298_768_128),
         ("darts-imagenet", {"affine": True, "num_classes": 100}, 2_737_024, 298_422_528),
-        ("darts", DARTS_SEARCH, 1_930_618, 300_255_744),  # what DARTS's code prints: 1.930618 MB
+        ("darts", DARTS_SEARCH, 1_930_618, 300_255_744),  # DARTS's code prints 1.930618 MB
     ],
 )
 def test_supernets_have_the_known_parameters(name: str, settings: dict[str, Any], params: int, macs: int) -> None:
@@ -82,7 +82,7 @@ def test_topology_search_with_skip_connections_alone_is_cheap() -> None:
 @pytest.mark.parametrize(
     ("cells", "name", "settings", "params", "macs", "printed"),
     [
-        ("DARTS_V2", "darts", CIFAR10, 3_349_342, 528_359_040, (3.3, None)),  # its code prints 3.349342 MB
+        ("DARTS_V2", "darts", CIFAR10, 3_349_342, 528_359_040, (3.3, None)),  # DARTS's code prints 3.349342 MB
         ("DARTS_V2", "darts-imagenet", IMAGENET, 4_718_752, 529_911_552, (4.7, 574)),
         ("PC_DARTS_cifar", "darts", CIFAR10, 3_634_678, 556_670_592, (3.6, None)),
         ("PC_DARTS_cifar", "darts-imagenet", IMAGENET, 5_270_560, 571_137_408, (5.3, 586)),
@@ -109,23 +109,23 @@ def test_evaluation_networks_have_the_printed_parameters(
     if cells == "DARTS_V2" and printed_macs is not None:
         assert macs / 1e6 / printed_macs == pytest.approx(1 - 0.077, abs=5e-4)
     elif printed_macs is not None:
-        extra = numbers_given(network, nn.BatchNorm2d) * 2 + numbers_given(network, nn.ReLU)
+        extra = output_elements(network, nn.BatchNorm2d) * 2 + output_elements(network, nn.ReLU)
         assert round((macs + extra) / 1e6) == printed_macs
 
 
-def numbers_given(network: nn.Module, kind: type[nn.Module]) -> int:
-    """By all layers of a kind together, for one image of ImageNet's size."""
-    given = 0
+def output_elements(network: nn.Module, kind: type[nn.Module]) -> int:
+    """Count the output elements of all layers of a kind, for one image of ImageNet's size."""
+    elements = 0
 
     def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal given
-        given += output.numel()
+        nonlocal elements
+        elements += output.numel()
 
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, kind)]
     network.eval()(torch.empty(1, 3, 224, 224, device="meta"))
     for handle in handles:
         handle.remove()
-    return given
+    return elements
 
 
 def test_sizes() -> None:
@@ -185,7 +185,7 @@ def test_width_multiplies_channels_and_keeps_them_even() -> None:
         ({"celles": 3}, "no setting 'celles'; the nearest is 'cells'"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         search_spaces.load("darts", **settings)
 

@@ -1,4 +1,4 @@
-"""The published spaces against what their papers and tables say."""
+"""The published spaces agree with their papers and tables."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from search_spaces.chain.space import ChainFamily, ChainSpace, Stage
 
 
 def member(space: SearchSpace, repeats: list[int], option: str) -> Architecture:
-    """The first `repeats` layers of each stage take the option, the others are skipped."""
+    """Return the architecture whose first `repeats` layers of each stage take the option; it skips the others."""
     words = []
     for choice in space.choices:
         stage, layer = (int(number) for number in choice.name.removeprefix("stage").split("."))
@@ -46,7 +46,7 @@ def test_pad_nas_spaces_have_their_published_size_and_range(
     assert [round(end / 1e6, 2) for end in bounds["params"]] == list(params_m)
 
 
-def test_pad_nas_options_go_by_kernel_then_expansion_with_identity_last() -> None:
+def test_pad_nas_options_are_ordered_by_kernel_then_expansion_with_skip_last() -> None:
     first, second, third, *_ = search_spaces.load("proxylessnas").choices
     assert first.options == ("k3e1", "k5e1", "k7e1")
     assert second.options == ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6")
@@ -64,14 +64,14 @@ def test_the_basic_space_without_identities_begins_at_291_million_multiply_adds(
 @pytest.mark.parametrize(
     ("name", "params_m", "macs_m"), [("proxylessnas", 4.08, 390.4), ("proxylessnas-large", 4.07, 349.1)]
 )
-def test_the_members_like_mobilenet_v2(name: str, params_m: float, macs_m: float) -> None:
+def test_the_architectures_like_mobilenet_v2(name: str, params_m: float, macs_m: float) -> None:
     space = search_spaces.load(name)
     macs, params = macs_and_params(space, member(space, [1, 2, 3, 4, 3, 3, 1], "k3e6"))
     assert (round(params / 1e6, 2), round(macs / 1e6, 1)) == (params_m, macs_m)
 
 
 def test_proxyless_mobile_is_in_the_basic_space() -> None:
-    """The network that ProxylessNAS found for mobile phones: 4.081 M parameters and 320.4 M multiply-adds."""
+    """ProxylessNAS's network for mobile phones has 4.081 M parameters and 320.4 M multiply-adds."""
     space = search_spaces.load("proxylessnas")
     proxyless_mobile = space.parse(
         "proxylessnas: k3e1 | k5e3 k3e3 skip skip | k7e3 k3e3 k5e3 k5e3 | k7e6 k5e3 k5e3 k5e3 | "
@@ -81,7 +81,7 @@ def test_proxyless_mobile_is_in_the_basic_space() -> None:
 
 
 def test_some_networks_of_nas_bench_macro() -> None:
-    """Figures of the public table, which counts the networks as their authors trained them."""
+    """Compare with the public table, which counts the networks as their authors trained them."""
     space = search_spaces.load("nas-bench-macro")
     assert space.size() == 6561
     assert macs_and_params(space, space.architecture([0] * 8)) == (7_713_280, 387_882)
@@ -121,7 +121,10 @@ def test_hour_nas_and_mobile_net_spaces_have_their_size_and_range(
 
 
 def test_fbnet_spaces_in_the_papers_counting() -> None:
-    """Uniform draws: 249 million multiply-adds and 3.89 million parameters, 50 to 583 million; enlarged 319 million."""
+    """Uniform draws have on average 249 million multiply-adds and 3.89 million parameters.
+
+    The range is 50 to 583 million multiply-adds. The average is 319 million in the enlarged space.
+    """
     costs = search_spaces.load("fbnet").costs(counting="paper").as_table()
     assert [round(end / 1e6) for end in costs.bounds()["macs"]] == [50, 583]
     mean = costs.expected(torch.full((22, 9), 1 / 9, dtype=torch.float64))
@@ -146,7 +149,7 @@ def test_options_stand_in_the_order_of_the_tables(name: str, layer: int, options
     assert " ".join(search_spaces.load(name).choices[layer].options) == options
 
 
-def test_mobile_net_v3_squeezes_and_swishes_where_the_large_one_does() -> None:
+def test_mobile_net_v3_has_squeezes_and_swish_in_the_stages_of_the_large_network() -> None:
     space = search_spaces.load("mobilenetv3", width=0.25, resolution=32)
     assert isinstance(space, ChainSpace)
     swishing = [False, False, False, True, True, True, True]
@@ -190,8 +193,8 @@ def test_efficient_net_b0_and_mobile_net_v2_have_torchvisions_parameters() -> No
         assert shapes[0] == shapes[1]
 
 
-def test_mobile_net_v2_computes_what_torchvisions_does() -> None:
-    """The tensors of both come in the same order, so that one loads the other's."""
+def test_mobile_net_v2_has_torchvisions_output() -> None:
+    """The tensors of both have the same order, so that one loads the other's."""
     space = search_spaces.load("mobilenetv2", resolution=64, num_classes=10)
     ours = space.network(space.architecture([0] * 17)).eval()
     theirs = models.mobilenet_v2(num_classes=10).eval()
@@ -201,7 +204,7 @@ def test_mobile_net_v2_computes_what_torchvisions_does() -> None:
 
 
 def test_resnet20_by_hand() -> None:
-    """Convolutions, batch norms, classifier; its shortcuts have no weights."""
+    """Sum convolutions, batch norms and classifier; its shortcuts have no weights."""
     space = search_spaces.load("resnet20")
     stem, first = 9 * 3 * 16, 6 * 9 * 16 * 16
     second, third = 9 * 16 * 32 + 5 * 9 * 32 * 32, 9 * 32 * 64 + 5 * 9 * 64 * 64

@@ -1,4 +1,4 @@
-"""FP-NAS's spaces against what its tables say and print."""
+"""FP-NAS's spaces agree with their tables and the printed figures."""
 
 from math import log, log10, prod
 from typing import Any
@@ -15,7 +15,7 @@ FINE = 12**17 * 6**16 * 2 * 3 * 3**2 * 4 * 4**2 * 5 * 5**2 * 6**3 * 10 * 10**3
 
 
 def rows(space: SearchSpace) -> list[list[int]]:
-    """The numbers of options of each group."""
+    """Return the numbers of options of each group."""
     counts = [len(choice.options) for choice in space.choices]
     return [counts[start : start + 5] for start in range(0, len(counts), 5)]
 
@@ -30,7 +30,7 @@ def largest(space: SearchSpace, attention: str) -> Architecture:
     return space.parse(f"{space.name}: {' '.join(words)}")
 
 
-def test_sizes_are_those_that_the_tables_make() -> None:
+def test_sizes_follow_from_the_tables() -> None:
     sizes = {name: search_spaces.load(name).size() for name in ("fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++")}
     assert sizes == {"fbnetv2-f": F, "fbnetv2-f-fine": FINE, "fbnetv2-f++": F * 1024}
     assert f"{F:.2e} {FINE:.2e}" == "2.70e+24 5.84e+42"
@@ -38,7 +38,7 @@ def test_sizes_are_those_that_the_tables_make() -> None:
 
 
 def test_parameters_of_joint_and_factorised_distributions() -> None:
-    """FP-NAS section 3.3: 720 against 23 for a row; of the whole space 3624 against 177."""
+    """FP-NAS section 3.3: 720 compared with 23 for a row; 3624 compared with 177 for the whole space."""
     options = rows(search_spaces.load("fbnetv2-f"))
     assert options[-1] == [3, 2, 2, 6, 10]
     assert (prod(options[-1]), sum(options[-1])) == (720, 23)
@@ -58,7 +58,7 @@ def test_large_spaces_agree_with_table_3(name: str, blocks: int, groups: int, di
 
 
 def median(space: SearchSpace, **settings: Any) -> float:
-    """Of random architectures, in millions of multiply-adds."""
+    """Return the median of random architectures, in millions of multiply-adds."""
     counts = [len(choice.options) for choice in space.choices]
     indices = np.random.default_rng(0).integers(counts, size=(20_000, len(counts)))
     return space.costs(**settings).total(torch.from_numpy(indices))["macs"].double().median().item() / 1e6
@@ -76,7 +76,7 @@ def test_multiply_adds_of_the_largest_and_of_the_median_network() -> None:
     assert [round(macs / 1e6, 1) for macs in of_splits] == [122.0, 141.9, 181.7]
 
 
-def test_text_is_written_a_group_at_a_time() -> None:
+def test_text_lists_the_choices_group_by_group() -> None:
     space = search_spaces.load("fbnetv2-f")
     text = (
         "fbnetv2-f: k3 relu se0 e1 c16 | k0 swish se1 e0.75 c20 | k5 relu se1 e4.5 c24 | k3 relu se0 e1.5 c16 | "
@@ -97,7 +97,7 @@ def test_text_is_written_a_group_at_a_time() -> None:
     assert search_spaces.load("fbnetv2-f++").choices[2].options == ("s0", "s1", "s2", "s4")
 
 
-def test_what_is_vital_follows_from_the_shapes_that_survive() -> None:
+def test_vital_choices_follow_from_the_surviving_shapes() -> None:
     space = search_spaces.load("fbnetv2-f")
     strided = ["row2", "row4", "row6", "row9"]
     assert [choice.name for choice in space.vital()] == [

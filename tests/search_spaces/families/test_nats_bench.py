@@ -1,4 +1,4 @@
-"""NATS-Bench's topology space against the benchmark's own table."""
+"""NATS-Bench's topology space agrees with the benchmark's table."""
 
 import csv
 from itertools import product
@@ -13,7 +13,7 @@ import search_spaces
 from search_spaces import UserError
 from search_spaces.cell.space import CellSpace
 
-ROWS = [  # cell, parameters in M and multiply-adds in M, as the table prints them
+ROWS = [  # cell, parameters in M and multiply-adds in M, from the table
     (
         "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
         0.129306,
@@ -115,7 +115,7 @@ def test_a_pruned_operation_is_refused(space: CellSpace) -> None:
 
 
 def test_a_cell_is_the_sum_of_its_edges() -> None:
-    """One cell a stage, its six edges one by one, and the residual block between."""
+    """Compute one cell in each stage, its six edges one by one, and the residual block between stages."""
     space = search_spaces.load("nats-bench", cells=1, channels=4, resolution=8)
     supernet = space.supernet().eval()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -134,7 +134,7 @@ def test_a_cell_is_the_sum_of_its_edges() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"cells": 0}, {"channels": 1.5}, {"width": "wide"}, {"resolution": 3}])
-def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"nats-bench: .*(cannot be|at least 4 pixels)"):
         search_spaces.load("nats-bench", **settings)
 

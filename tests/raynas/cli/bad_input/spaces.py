@@ -68,7 +68,7 @@ OWN = [
     _table("an unknown operation", "k5e3se", "k5x3", "'k5x3' is no block"),
     _table("an even kernel", "k5e3se", "k4e3", "odd kernel"),
     _table("an unknown activation", "relu", "relu7", "'relu7'; the nearest is 'relu'"),
-    _table("an installed space's name", "my-space", "fbnet", "as an installed one is"),
+    _table("an installed space's name", "my-space", "fbnet", "the name of an installed space"),
     _table("a name of two words", "my-space", "my space", "made of letters, digits"),
     _table("more strides than pixels", "stride: 2, options", "stride: 64, options", "too small for the strides"),
     _module("a syntax error", "def space(:", "own.py, line 1: SyntaxError"),
@@ -98,7 +98,7 @@ ARCHITECTURES = [
     _network("weights of too few edges", "darts: sep_conv_3x3*nan", "has 14 edges, not 1"),
     case("an empty architecture", ["describe", "fbnet", "--architecture", ""], "has 22 choices, not 0"),
     case("to train an unknown option", ["fit", NETWORK.replace("k3e3 |", "k7e6 |")], "cannot be 'k7e6'"),
-    case("splits without attention", ["describe", NETWORK, "--splits", "2"], "not of nas-bench-macro"),
+    case("splits without attention", ["describe", NETWORK, "--splits", "2"], "nas-bench-macro is another space"),
     case("splits of a space", ["describe", "fbnetv2-f", "--splits", "2"], "also give its text"),
 ]
 
