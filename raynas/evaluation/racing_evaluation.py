@@ -69,7 +69,7 @@ class Race(Settings):
             seen = np.array([one.images for one in so_far])
             correct = np.array([one.top1 for one in so_far]) * seen / 100
             least, most = accuracy_bounds(correct.round(), seen, self.images, share, self.racing.bound)
-            lost = search.lost(so_far, least, most)
+            lost = search.cannot_survive(so_far, least, most)
             running = [place for place in running if not (lost[place] or found[place].failure)]
             if not running:
                 break

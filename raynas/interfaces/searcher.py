@@ -68,7 +68,7 @@ class Search(ABC):
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in what was asked for, in the order asked."""
 
-    def lost(
+    def cannot_survive(
         self, evaluations: Sequence[Evaluation], least: NDArray[np.float64], most: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
         """Which of the architectures asked for cannot be of use any more, so that they need not be measured further.

@@ -32,7 +32,7 @@ _UNITS |= {"latency_ms": ("latency in ms", 1.0)}
 _ONE_SHOT, _TESTED = "one-shot top-1 in %", "test top-1 in %"
 _RANKS, _LEAST = 10, 8
 """Operations are counted in architectures of these ranks (PAD-NAS figure 3), where there are so many."""
-_SUMS = {"drawn", "seed"}
+_SUMS = {"total_samples", "seed"}
 
 
 @dataclass(frozen=True)

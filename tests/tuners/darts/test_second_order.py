@@ -20,7 +20,7 @@ SPACE = search_spaces.load("nats-bench", cells=1, channels=2, resolution=4, num_
 
 
 @pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
+def use_double_precision() -> Iterator[None]:
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     yield
@@ -38,7 +38,7 @@ def halves(whole: MicroBatch) -> list[MicroBatch]:
 
 @pytest.fixture
 def supernet() -> Supernet:
-    """Smooth, with weights that nothing runs through, and batch norm as a fixed scale and shift."""
+    """A smooth supernet with unused weights; in evaluation mode batch norm is a fixed scale and shift."""
     supernet = SPACE.supernet().eval()
     for module in list(supernet.modules()):
         for name in [name for name, child in module.named_children() if isinstance(child, nn.ReLU)]:
@@ -47,26 +47,30 @@ def supernet() -> Supernet:
     return supernet
 
 
-def exact(supernet: Supernet, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch) -> Tensor:
-    """Equation 7 without approximation: the step is differentiated through."""
+def exact_gradient(
+    supernet: Supernet, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch
+) -> Tensor:
+    """Return the gradient of equation 7 without approximation, by autograd through the training step."""
     model = Mixed(supernet)
-    own = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
-    weights: dict[str, Tensor] = {name: weight.detach().clone().requires_grad_() for name, weight in own.items()}
+    parameters = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
+    weights: dict[str, Tensor] = {name: weight.detach().clone().requires_grad_() for name, weight in parameters.items()}
     alpha = mixture.detach().clone().requires_grad_()
     loss = functional.cross_entropy(functional_call(model, weights, (train.images, alpha)), train.labels)
     gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-    there = {}
+    next_weights = {}
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-        buffer = sgd.state[own[name]].get("momentum_buffer", torch.zeros(()))
-        there[name] = weight - RATE * (gradient + DECAY * weight + MOMENTUM * buffer)
-    outer = functional.cross_entropy(functional_call(model, there, (search.images, alpha)), search.labels)
+        buffer = sgd.state[parameters[name]].get("momentum_buffer", torch.zeros(()))
+        next_weights[name] = weight - RATE * (gradient + DECAY * weight + MOMENTUM * buffer)
+    outer = functional.cross_entropy(functional_call(model, next_weights, (search.images, alpha)), search.labels)
     (gradient,) = torch.autograd.grad(outer, alpha)
     return gradient
 
 
 @pytest.mark.parametrize("steps_before", [0, 2])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_before: int, parts: int) -> None:
+def test_the_gradient_is_the_gradient_through_the_unrolled_step(
+    supernet: Supernet, steps_before: int, parts: int
+) -> None:
     sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     mixture = torch.softmax(torch.randn(6, 5), dim=1)
     train, search = batch(6), batch(4)
@@ -79,7 +83,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_
     for weight in supernet.parameters():
         weight.requires_grad_(False)
     before = [weight.clone() for weight in supernet.parameters()]
-    expected = exact(supernet, sgd, mixture, train, search)
+    expected = exact_gradient(supernet, sgd, mixture, train, search)
 
     for distance, tolerance in ((0.01, 1e-4), (1e-4, 1e-8)):
         leaf = mixture.clone().requires_grad_()
@@ -92,7 +96,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_
     run_mixture(step, [search], first_order)
     assert first_order.grad is not None
     assert (first_order.grad - expected).abs().max() > 0.05 * expected.abs().max()
-    for weight, was in zip(supernet.parameters(), before, strict=True):
-        assert torch.equal(weight, was)
+    for weight, old in zip(supernet.parameters(), before, strict=True):
+        assert torch.equal(weight, old)
         assert weight.grad is None
         assert not weight.requires_grad

@@ -85,7 +85,7 @@ def _saved(value: Any) -> Given:
 
 def _searched(wrong: str, given: Given | None) -> Case:
     said = "holds no network that hm-nas has searched"
-    return changed(wrong, "method.searched=run", said, given=given, recipe="hm-nas-digits")
+    return changed(wrong, "method.searched_run=run", said, given=given, recipe="hm-nas-digits")
 
 
 WEIGHTS = [
