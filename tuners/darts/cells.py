@@ -46,9 +46,9 @@ def discretise(space: SearchSpace, weights: Tensor, edge_strengths: Tensor, inpu
 
     Args:
         weights: of the operations, shape (choices, most options of a choice).
-        edge_strengths: what ranks the inputs of a node, shape (choices,).
-        inputs: how many inputs a node keeps: the strongest ones, each with its strongest operation. The other edges
-            take nothing. If None, every choice takes its strongest option, and `none` is an option like any other.
+        edge_strengths: the strength of each edge as an input of its node, shape (choices,).
+        inputs: how many inputs a node keeps: its strongest inputs, each with its strongest operation. The other
+            edges take nothing. If None, every choice takes its strongest option, which may be `none`.
     """
     values = []
     for choice, row, surviving in zip(space.choices, weights.tolist(), space.surviving, strict=True):

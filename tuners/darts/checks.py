@@ -1,4 +1,4 @@
-"""Checks that DARTS, HM-NAS and FTSO share: what their search of cells needs from a recipe."""
+"""Checks of a recipe that DARTS, HM-NAS and FTSO share, because they search cells by gradients."""
 
 from __future__ import annotations
 

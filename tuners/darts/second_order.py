@@ -12,7 +12,7 @@ from raynas.interfaces.objective import MicroBatch, TrainingStep
 from raynas.training.all_reduce import add_over_workers
 
 RunMixture = Callable[[TrainingStep, Sequence[MicroBatch], Tensor], dict[str, Tensor]]
-"""Adds the gradients of a mixture's loss on the micro-batches to all leaves that require one; returns the metrics."""
+"""Adds the gradients of a mixture's loss on the micro-batches to all leaves with gradients; returns the metrics."""
 
 
 def unrolled_gradient(

@@ -27,8 +27,8 @@ def find_most_probable(
     """Find the most probable architecture within a budget.
 
     The result is exact if one of the `max_listed` most probable architectures meets the budget. Otherwise the search
-    starts at the mode and changes one factor after another: the change that brings the costs nearest to the budget
-    for the probability that it loses.
+    starts at the mode and changes one factor after another. Each time it makes the change that removes the most excess
+    cost for the log-probability that it loses.
 
     Returns:
         Option indices, shape (choices,), or None if no architecture was found; and whether the result is exact.

@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 class HourNas(Method, PathSampling):
     """Search the vital blocks without regard to cost, then the non-vital blocks within the targets.
 
-    Algorithm 1 of the paper makes two passes of one form:
+    Algorithm 1 of the paper has two searches of one form. Each epoch of a search makes two passes:
 
         lines 1 to 10: search_vital_blocks
             line 2: restrict_to_vital gives the minimal supernet; theta_vital begins uniform
             lines 3 to 10: for each of E_vital epochs
-                lines 4 to 6: for each training batch, sample a network and update the weights
-                lines 7 to 9: for each validation batch, sample a network and update theta_vital
+                lines 4 to 6: a pass over training batches; sample a network and update the weights
+                lines 7 to 9: a pass over validation batches; sample a network and update theta_vital
         line 11: form_vital_layers
         lines 12 to 22: search_non_vital_blocks
             line 13: proposals.fit trains the m proposals Theta; the proposal sampler pi begins uniform
             lines 14 to 21: for each of E_n-vital epochs
-                lines 15 to 17: for each training batch, sample a network and update the weights
-                lines 18 to 20: for each validation batch, sample a network and update pi and Theta
+                lines 15 to 17: a pass over training batches; sample a network and update the weights
+                lines 18 to 20: a pass over validation batches; sample a network and update pi and Theta
             line 22: take the most probable proposal and, within the targets, its most probable operations
 
-    The loops over epochs and batches are one call of `study.train` for each pass. Their bodies are the updates of
-    `sampled_path.ProposalsLearner.passes`: `_move_weights` and `_move_architecture`.
+    One call of `study.train` carries out the epochs and passes of a search. The passes (lines 4 to 9, and 14 to 21) stand
+    in `sampled_path.ProposalsLearner.passes`. Their updates are `_move_weights` and `_move_architecture`.
 
     Attributes:
         proposals: m, the number of space proposals.
-        vital_epochs: E_vital, the epochs of the first pass.
-        epochs: E_n-vital, the epochs of the second pass.
-        vital_first: whether the first pass takes place. Without it all blocks are searched at once (table 4).
+        vital_epochs: E_vital, the epochs of the first search.
+        epochs: E_n-vital, the epochs of the second search.
+        vital_first: whether the first search takes place. Without it all blocks are searched at once (table 4).
     """
 
     paper: ClassVar[str] = "Yang et al., HourNAS: Extremely Fast Neural Architecture Search"
@@ -110,7 +110,7 @@ class HourNas(Method, PathSampling):
         return architecture, weights
 
     def objective(self, targets: dict[str, float]) -> SampledPath:
-        """Return the objective of a pass. The pass of the vital blocks has no targets."""
+        """Return the objective of a search. The search of the vital blocks has no targets."""
         return SampledPath(
             targets=targets,
             proposals=self.proposals if targets else 1,

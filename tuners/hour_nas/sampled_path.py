@@ -1,4 +1,4 @@
-"""The updates inside both passes of HourNAS's algorithm 1: each samples a network A and moves parameters by its loss.
+"""The updates of both searches of HourNAS's algorithm 1: each samples a network A and moves parameters by its loss.
 
 `ProposalsLearner.passes` holds lines 4 to 9 (vital blocks) and lines 14 to 21 (non-vital blocks) of the algorithm.
 """
@@ -54,10 +54,10 @@ class PathSampling(BaseModel):
 
 
 class SampledPath(Objective, PathSampling):
-    """The objective of one pass.
+    """The objective of one search.
 
     Attributes:
-        targets: T_i by resource; empty in the pass of the vital blocks, where cost does not matter.
+        targets: T_i by resource; empty in the search of the vital blocks, where cost does not matter.
         proposals: m, the number of distributions that are learnt side by side. With targets they begin as proposals
             that meet the targets, without targets they begin uniform.
     """
@@ -90,7 +90,7 @@ class ProposalsLearner(Learner):
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
-        """Return the bodies of lines 4 to 9, or of lines 15 to 20: the weights' update and the architecture's."""
+        """Return the passes of lines 4 to 9, or of lines 14 to 21: over training batches, then validation batches."""
         weights = Update(WEIGHTS, "train", self._move_weights)
         architecture = Update(ARCHITECTURE, "search", self._move_architecture)
         if self._settings.alternate == "batch":

@@ -1,4 +1,4 @@
-"""A sweep over the number of proposals m: HourNAS's second pass for several m, targets and seeds (table 1)."""
+"""A sweep over the number of proposals m: HourNAS's second search for several m, targets and seeds (table 1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DRAWS = 10_000
 
 
 class HourNasSweep(SweepMethod, HourNas):
-    """Search the vital blocks once; then run the second pass as one Ray Tune run over targets, m and seeds.
+    """Search the vital blocks once; then run the second search as one Ray Tune run over targets, m and seeds.
 
     `proposals.csv` in the run folder has a row for each trial:
 
@@ -44,7 +44,7 @@ class HourNasSweep(SweepMethod, HourNas):
 
     Attributes:
         sweep: the numbers of proposals m.
-        seeds: the seeds of the second pass.
+        seeds: the seeds of the second search.
         budgets: budgets of targets. By default, the recipe's budget alone.
         fit_each: also train the architecture of each trial stand-alone.
     """

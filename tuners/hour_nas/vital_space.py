@@ -1,4 +1,4 @@
-"""The spaces of HourNAS's two passes: the minimal space of the vital blocks, and the space with these blocks fixed.
+"""The spaces of HourNAS's two searches: the minimal space of the vital blocks, and the space with these blocks fixed.
 
 Each choice of a space is one block of the network. A block is vital if every path through the network runs through it.
 """
@@ -54,7 +54,7 @@ def fix_vital_blocks(space: SearchSpace, costs: Costs, budget: Budget, theta: Te
     Operations that leave no architecture within the targets do not count.
 
     Args:
-        theta: the learnt parameters of the vital pass, shape (choices, options).
+        theta: the learnt parameters of the first search, shape (choices, options).
     """
     vital = _vital_names(space)
     is_vital = torch.tensor([choice.name in vital for choice in space.choices])

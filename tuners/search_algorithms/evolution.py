@@ -18,7 +18,7 @@ class SposEvolution(GenerationalSearcher):
 
     Half of a generation comes from uniform crossover of two parents. The other half comes from mutation of one parent,
     which draws each gene anew with `mutation_probability`. Once the parents resemble each other, crossover may find too
-    few new architectures. Mutation then fills the gap, and uniform draws fill what mutation leaves.
+    few new architectures. Mutation then fills the gap. If mutation finds too few, uniform draws fill the rest.
     """
 
     population: int = Field(50, ge=2)

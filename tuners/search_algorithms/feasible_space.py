@@ -65,13 +65,14 @@ class FeasibleSpace:
     def draw(
         self, propose: Callable[[int], Genomes], count: int, known: Container[Genome]
     ) -> tuple[list[Genome], list[Genome]]:
-        """Return up to `count` distinct new architectures within the budget, and the known ones that were proposed.
+        """Return up to `count` distinct new architectures within the budget, and known proposals.
 
         Proposals are drawn until there are enough new architectures, or until `MAX_FRUITLESS_DRAWS` proposals in a row
-        have brought no new one.
+        have brought no new architecture.
 
         Args:
-            propose: returns as many genomes as its argument says.
+            propose: returns a number of genomes, which is its argument.
+            known: architectures that do not count as new.
         """
         new: dict[Genome, None] = {}
         repeated: dict[Genome, None] = {}
@@ -92,7 +93,7 @@ class FeasibleSpace:
         return list(new), list(repeated)
 
     def draw_uniform(self, count: int, known: Container[Genome], generator: np.random.Generator) -> list[Genome]:
-        """Return up to `count` distinct new architectures within the budget, uniform among the feasible ones.
+        """Return up to `count` distinct new architectures within the budget, uniform among all of these.
 
         Where rejection finds no more architectures, integer programmes with random objectives search for the rest. The
         list is shorter than `count` if the programmes, too, return only known architectures.

@@ -55,7 +55,7 @@ class Objectives(NamedTuple):
 
 
 class GenerationalSearch(Search):
-    """A search that remembers every evaluated architecture, and ends where a generation can find no new one.
+    """A search that remembers every evaluated architecture, and ends if a generation finds no new architecture.
 
     Attributes:
         generation: the number of generations that have been evaluated.

@@ -61,7 +61,7 @@ class _ConstrainedNsga2(GenerationalSearch):
         self.tournament = SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=self.random)
 
     def create_offspring(self) -> list[Genome]:
-        """Return new offspring. Where drawing dries up, known architectures that were proposed compete once more."""
+        """Return new offspring. Where drawing dries up, known architectures among the proposals compete again."""
         new, repeated = self.feasible.draw(self._mate, self.population, self.evaluated)
         self.reproposed = repeated[: self.population - len(new)]
         return new
@@ -80,7 +80,7 @@ class _ConstrainedNsga2(GenerationalSearch):
         return self.mutation(crossed.get("X")[:count], self.random)
 
     def _competitors(self) -> list[Genome]:
-        """Return the evaluated architectures that the offspring compete with: parents and reproposed ones."""
+        """Return the evaluated architectures that compete with the offspring: the parents, and known proposals."""
         return list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *self.reproposed]))
 
     def select_survivors(self, offspring: Sequence[Genome]) -> None:

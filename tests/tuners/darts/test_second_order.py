@@ -12,6 +12,7 @@ from torch.nn import functional
 import search_spaces
 from raynas.interfaces.objective import MicroBatch, TrainingStep
 from search_spaces.supernet import Mixed, Supernet
+from tests.support.micro_batches import split_batch
 from tuners.darts.second_order import unrolled_gradient
 from tuners.darts.weighted_mixture import run_mixture
 
@@ -29,11 +30,6 @@ def use_double_precision() -> Iterator[None]:
 
 def batch(count: int) -> MicroBatch:
     return MicroBatch(torch.randn(count, 3, 4, 4), torch.arange(count) % 3, 1.0)
-
-
-def halves(whole: MicroBatch) -> list[MicroBatch]:
-    half = len(whole.labels) // 2
-    return [MicroBatch(whole.images[part], whole.labels[part], 0.5) for part in (slice(half), slice(half, None))]
 
 
 @pytest.fixture
@@ -74,8 +70,9 @@ def test_the_gradient_is_the_gradient_through_the_unrolled_step(
     sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     mixture = torch.softmax(torch.randn(6, 5), dim=1)
     train, search = batch(6), batch(4)
-    micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
-    step = TrainingStep(SPACE, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
+    train_batches, search_batches = (split_batch(whole.images, whole.labels, parts) for whole in (train, search))
+    generator = np.random.default_rng(0)
+    step = TrainingStep(SPACE, supernet, search_batches, generator, functional.cross_entropy, train_batches, sgd)
     for _ in range(steps_before):
         run_mixture(step, step.beside, mixture)
         sgd.step()

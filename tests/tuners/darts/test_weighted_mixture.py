@@ -17,7 +17,8 @@ from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Train
 from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from tests.support import two_workers
-from tuners.darts.cells import discretise, edges_by_node, strongest_operation_weights
+from tests.support.micro_batches import split_batch
+from tuners.darts.cells import edges_by_node
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
 
 SKIP, CONV = 1, 3
@@ -48,8 +49,7 @@ class Bench:
         self.streams = {name: self._batches(parts)[held] for name in ("train", "search")}
 
     def _batches(self, parts: int) -> list[MicroBatch]:
-        images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
-        return [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        return split_batch(torch.randn(8, 3, 8, 8), torch.arange(8) % 3, parts)
 
     def updates(self, epoch: int = 0) -> dict[str, Update]:
         (updates,) = self.learner.passes(epoch)
@@ -164,34 +164,6 @@ def test_an_update_that_is_not_triggered_changes_nothing(space: SearchSpace) -> 
     before = bench.learner.alpha.clone()
     assert apply_update(update, bench.optimizers, 0.1, bench.step(update)).metrics == {}
     assert torch.equal(bench.learner.alpha, before)
-
-
-def test_a_node_keeps_its_two_strongest_inputs_and_each_edge_its_strongest_operation(space: SearchSpace) -> None:
-    weights = torch.full((6, 5), 0.1)
-    weights[:, 0] = 0.9  # `none` is no operation, so that its weight keeps no edge.
-    weights[0, CONV], weights[1, SKIP], weights[2, CONV] = 0.2, 0.3, 0.2
-    weights[3, CONV], weights[4, SKIP], weights[5, 4] = 0.5, 0.3, 0.4
-    assert str(discretise(space, weights, strongest_operation_weights(space, weights), inputs=2)) == (
-        "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
-    )
-    by_edge = torch.tensor([0, 0, 0, 0.1, 0.2, 0.3])
-    assert str(discretise(space, weights, by_edge, inputs=1)) == (
-        "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|avg_pool_3x3~2|"
-    )
-    weights[1:5, 0] = 0
-    assert str(discretise(space, weights, by_edge, inputs=None)) == (
-        "nats-bench: |none~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|skip_connect~1|none~2|"
-    )
-
-
-def test_a_node_keeps_two_inputs_if_edges_take_subsets() -> None:
-    space = search_spaces.load("darts", cells=3, channels=2, resolution=8)
-    learner = Mixture(edges="softmax").begin(space, space.costs(), 3)
-    options_taken = [
-        choice.taken(value) for choice, value in zip(space.choices, learner.most_probable().indices, strict=True)
-    ]
-    assert [sum(len(options_taken[edge]) for edge in edges) for edges in edges_by_node(space)] == [2, 2, 2, 2]
-    assert {len(options) for options in options_taken} == {0, 1}
 
 
 def test_notes_hold_the_share_of_skip_connections(space: SearchSpace) -> None:

@@ -1,4 +1,4 @@
-"""Distributions over architectures against the enumeration of all of them."""
+"""Distributions over architectures against the enumeration of all architectures."""
 
 from itertools import product
 from math import log

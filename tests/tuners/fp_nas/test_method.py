@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep
 from raynas.training.all_reduce import sum_over_workers
 from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests.support import two_workers
+from tests.support.micro_batches import split_batch
 from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
 from tuners.fp_nas.method import Parsec, targets_of
 from tuners.fp_nas.sample_size import AdaptiveSampling, FixedSampling
@@ -54,11 +55,7 @@ class Bench:
         generator = np.random.default_rng(seed)
         metrics = {}
         for update in self.learner.passes(epoch)[0]:
-            share = 8 // self.parts
-            batches = [
-                MicroBatch(self.images[first : first + share], self.labels[first : first + share], share / 8)
-                for first in range(0, 8, share)
-            ]
+            batches = split_batch(self.images, self.labels, self.parts)
             step = TrainingStep(
                 self.space,
                 self.supernet,

@@ -1,13 +1,10 @@
 """FTSO's two searches in cells and in layers: kept edges and layers, replaced operators, and refused settings."""
 
-from typing import Any
-
 import pytest
 import torch
 
 import search_spaces
 from search_spaces import Budget, SearchSpace, UserError
-from tuners.darts.checks import check_edges_can_be_removed, check_no_budget, check_space_has_cells
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
 from tuners.ftso.method import Ftso
 from tuners.ftso.topologies import CellTopologies, LayerTopologies, Topologies
@@ -129,23 +126,3 @@ def test_unknown_operators_and_unreachable_budgets_are_refused(nats: SearchSpace
     least = Budget.model_validate({"macs": {"target": 1000, "tolerance": 0.01}})
     with pytest.raises(UserError, match="macs"):
         LayerTopologies(layers, layers.costs(), least, None, search=False)
-
-
-@pytest.mark.parametrize("settings", [{}, {"operations": 8, "subset": False}, {"subset": False}])
-def test_edges_that_cannot_be_removed_are_refused(settings: dict[str, Any]) -> None:
-    space = search_spaces.load("darts", cells=3, channels=2, resolution=8, **settings)
-    if settings == {"subset": False}:
-        with pytest.raises(UserError, match=r"node3\.0 of darts cannot be left out: put none among its operations"):
-            check_edges_can_be_removed(space, 2)
-        check_edges_can_be_removed(space, None)
-    else:
-        check_edges_can_be_removed(space, 2)
-
-
-def test_spaces_without_cells_and_budgets_are_refused(layers: SearchSpace, nats: SearchSpace) -> None:
-    with pytest.raises(UserError, match="nas-bench-macro has no cells with edges for the method darts"):
-        check_space_has_cells(layers, "darts")
-    check_space_has_cells(nats, "darts")
-    with pytest.raises(UserError, match="The method pc-darts honours no budget"):
-        check_no_budget(Budget.model_validate({"macs": {"max": 1}}), "pc-darts")
-    check_no_budget(Budget({}), "pc-darts")

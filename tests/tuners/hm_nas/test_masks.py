@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingStep
+from raynas.interfaces.objective import WEIGHTS, Learner, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.supernet import Mixed, Supernet
 from tests.support import two_workers
+from tests.support.micro_batches import split_batch
 from tests.support.small_spaces import cells
 from tuners.hm_nas.masks import (
     MASKS,
@@ -68,8 +69,7 @@ def move(
         part: the only micro-batch that is used; None uses all.
     """
     generator = torch.Generator().manual_seed(1)
-    images, labels, share = torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 3, 8 // parts
-    batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+    batches = split_batch(torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 3, parts)
     batches = batches if part is None else batches[part : part + 1]
     ((update,),) = learner.passes(epoch)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
@@ -166,8 +166,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(space: CellSpace) -> None:
         learner = new_learner(space)
         groups = learner.groups()
         ((update,),) = learner.passes(0)
-        images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
-        batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        batches = split_batch(torch.randn(8, 3, 8, 8), torch.arange(8) % 3, parts)
         update.accumulate(TrainingStep(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy))
         assert set(groups) == {MASKS}
         assert learner.operations.grad is not None

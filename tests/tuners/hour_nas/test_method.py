@@ -1,6 +1,4 @@
-"""HourNAS: the spaces of the two passes, the two updates, and the most probable architecture within the targets."""
-
-from itertools import product
+"""HourNAS: the targets of a budget, and the two updates of a search."""
 
 import numpy as np
 import pytest
@@ -9,15 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
+from tests.support.micro_batches import split_batch
 from tuners.hour_nas.method import targets_of
-from tuners.hour_nas.proposals import target_distance
 from tuners.hour_nas.sampled_path import ProposalsLearner, SampledPath
-from tuners.hour_nas.vital_space import fix_vital_blocks, restrict_to_vital
-from tuners.most_probable import most_probable_within
 
 TARGETS = {"macs": 250e3}
 
@@ -41,32 +37,13 @@ class Bench:
         assert isinstance(learner, ProposalsLearner)
         self.learner = learner
         self.optimizers = {WEIGHTS: torch.optim.SGD(self.supernet.parameters(), lr=0.1), **learner.groups()}
-        images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % 3
-        share = 8 // micro_batches
-        self.batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        self.batches = split_batch(torch.randn(8, 3, 16, 16), torch.arange(8) % 3, micro_batches)
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Make one training step of a pass: 0 moves the weights, 1 the architecture parameters."""
         (update,) = self.learner.passes(0)[number]
         step = TrainingStep(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
         return apply_update(update, self.optimizers, 0.1, step).metrics
-
-
-def test_the_minimal_supernet_has_the_vital_blocks_and_skips(space: SearchSpace) -> None:
-    vital = {choice.name for choice in space.vital()}
-    assert vital == {"stage1.1", "stage2.1", "stage3.1"}
-    minimal = restrict_to_vital(space)
-    for choice, surviving in zip(minimal.choices, minimal.surviving, strict=True):
-        options = [choice.options[option] for option in surviving]
-        assert options == (["k3e3", "k5e6"] if choice.name in vital else ["skip"])
-
-
-def test_a_space_without_vital_blocks_or_without_others_is_refused(space: SearchSpace) -> None:
-    with pytest.raises(UserError, match="resnet20 has no vital block"):
-        restrict_to_vital(search_spaces.load("resnet20"))
-    without = space.restrict({"stage1.2": ["k3e3"]})
-    with pytest.raises(UserError, match=r"stage1\.2 of nas-bench-macro is not vital and cannot skip"):
-        restrict_to_vital(without)
 
 
 @pytest.mark.parametrize(
@@ -137,45 +114,6 @@ def test_temperature_falls_with_every_update(space: SearchSpace) -> None:
     bench.step(0)
     bench.step(1)
     assert bench.learner.notes() == {"proposal": 0, "temperature": 1.0}
-
-
-def test_the_most_probable_architecture_within_the_targets_agrees_with_the_enumeration(space: SearchSpace) -> None:
-    """The enumeration has all 6,561 architectures."""
-    costs, budget = space.costs(), Budget.model_validate({"macs": {"target": 250e3, "tolerance": 0.03}})
-    theta = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    every = torch.tensor(list(product(range(3), repeat=8)))
-    likelihood = torch.log_softmax(theta, dim=-1)[torch.arange(8), every].sum(dim=-1)
-    likelihood[~budget.met(costs.total(every))] = -torch.inf
-    architecture = most_probable_within(space, costs, budget, theta)
-    assert architecture.indices == tuple(every[likelihood.argmax()].tolist())
-
-
-def test_vital_blocks_are_fixed_to_their_most_probable_operations_within_the_targets(
-    space: SearchSpace,
-) -> None:
-    costs = space.costs()
-    theta = torch.zeros(8, 3)
-    theta[:, 2] = 5.0  # The most probable operation of every block is k5e6.
-    generous = Budget.model_validate({"macs": {"target": costs.bounds()["macs"][1], "tolerance": 0.5}})
-    fixed = fix_vital_blocks(space, costs, generous, theta)
-    assert {c.name for c, s in zip(fixed.choices, fixed.surviving, strict=True) if s == (2,)} == {
-        "stage1.1",
-        "stage2.1",
-        "stage3.1",
-    }
-    tight = Budget.model_validate({"macs": {"target": 200e3, "tolerance": 0.05}})
-    fixed = fix_vital_blocks(space, costs, tight, theta)
-    tight.check(fixed.costs())
-    assert any(surviving == (1,) for surviving in fixed.surviving)
-
-
-def test_the_distance_of_one_hot_rows_is_the_distance_of_the_architecture(space: SearchSpace) -> None:
-    costs = space.costs().as_table()
-    architecture = space.sample(np.random.default_rng(0))
-    rows = torch.zeros(8, 3, dtype=torch.float64)
-    rows[range(8), architecture.indices] = 1
-    expected = abs(costs.cost([architecture])["macs"].item() - 250e3) / costs.bounds()["macs"][1]
-    assert target_distance(costs, rows, TARGETS).item() == pytest.approx(expected)
 
 
 def test_architecture_parameters_are_a_group(space: SearchSpace) -> None:

@@ -41,10 +41,10 @@ def costs_of_draws(costs: TableCosts, distribution: Tensor, number: int) -> dict
 
 def test_pruned_options_have_no_probability_and_the_others_are_the_softmax() -> None:
     theta = torch.tensor([[1.0, 2.0, 9.0], [0.0, 9.0, 3.0]], dtype=torch.float64)
-    found = probabilities(theta, 2.0, BY_HAND.kept)
+    distribution = probabilities(theta, 2.0, BY_HAND.kept)
     first, second = np.exp([0.5, 1.0]), np.exp([0.0, 1.5])
     expected = [[*(first / first.sum()), 0.0], [second[0] / second.sum(), 0.0, second[1] / second.sum()]]
-    np.testing.assert_allclose(found.numpy(), expected)
+    np.testing.assert_allclose(distribution.numpy(), expected)
 
 
 def test_equation_5_by_hand() -> None:
@@ -54,8 +54,18 @@ def test_equation_5_by_hand() -> None:
 
 def test_equation_6_by_hand_for_several_proposals_at_once() -> None:
     dearest = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    found = target_distance(BY_HAND, torch.stack([HALVES, dearest]), {"macs": 120.0, "params": 58.0})
-    assert found.tolist() == pytest.approx([15 / 155 + 1.5 / 59, 35 / 155 + 1 / 59])
+    distances = target_distance(BY_HAND, torch.stack([HALVES, dearest]), {"macs": 120.0, "params": 58.0})
+    assert distances.tolist() == pytest.approx([15 / 155 + 1.5 / 59, 35 / 155 + 1 / 59])
+
+
+def test_the_distance_of_one_hot_rows_is_the_distance_of_the_architecture() -> None:
+    space = search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+    costs = space.costs().as_table()
+    architecture = space.sample(np.random.default_rng(0))
+    rows = torch.zeros(8, 3, dtype=torch.float64)
+    rows[range(8), architecture.indices] = 1
+    expected = abs(costs.cost([architecture])["macs"].item() - 250e3) / costs.bounds()["macs"][1]
+    assert target_distance(costs, rows, {"macs": 250e3}).item() == pytest.approx(expected)
 
 
 def test_overlap_of_equation_7_agrees_with_numpy() -> None:

@@ -31,6 +31,6 @@ def test_offspring_come_from_the_best_architectures_evaluated_so_far() -> None:
     best = np.array(first[-4:])
     third = np.array([architecture.indices for architecture in search.ask()])
     from_a_parent = (third[:, None, :] == best).any(axis=1)
-    assert from_a_parent[:10].all(), "every gene of a crossover is one of the best's"
+    assert from_a_parent[:10].all(), "every gene of a crossover comes from a parent"
     differing = (third[10:, None, :] != best).sum(axis=2).min(axis=1)
-    assert 1 <= differing.mean() <= 22 * 0.1 * 2, "a mutation changes about 0.1 x 22 genes of one of the best"
+    assert 1 <= differing.mean() <= 22 * 0.1 * 2, "a mutation changes about 0.1 x 22 genes of a parent"

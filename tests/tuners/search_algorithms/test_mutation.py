@@ -1,4 +1,4 @@
-"""Polynomial mutation of genomes against pymoo's operator."""
+"""Polynomial mutation of genes against pymoo's operator."""
 
 import numpy as np
 import pytest
