@@ -45,8 +45,8 @@ class HourNas(Method, PathSampling):
                 lines 18 to 20: a pass over validation batches; sample a network and update pi and Theta
             line 22: take the most probable proposal and, within the targets, its most probable operations
 
-    One call of `study.train` carries out the epochs and passes of a search. The passes, lines 4 to 9 and 14 to 21, stand
-    in `sampled_path.ProposalsLearner.passes`. Their updates are `_move_weights` and `_move_architecture`.
+    One call of `study.train` carries out a search. Its passes (lines 4 to 9, or 14 to 21) stand in
+    `sampled_path.ProposalsLearner.passes`. Their updates are `_move_weights` and `_move_architecture`.
 
     Attributes:
         proposals: m, the number of space proposals.
