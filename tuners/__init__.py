@@ -1,1 +1,1 @@
-"""The methods and the baselines: each is one file that reads like its paper's algorithm."""
+"""The methods and the baselines. A method's file reads like the algorithm of its paper, from top to bottom."""

@@ -1,4 +1,4 @@
-"""Methods that run one trainable for several settings: every trial is a trial of one Ray Tune run."""
+"""Sweeps: methods that carry out one trainable for several settings, each as a trial of one Ray Tune run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from raynas.study.study import Study
     from raynas.training.early_stop import EarlyStop
 
-_COLUMNS_OF_THE_TABLE = {
+# Columns that the evaluation table writes itself, and that mean nothing outside the trial.
+_OWN_COLUMNS = {
     *("recipe_hash", "step", "trial", "iteration", "part", "weights_version", "seed", "seconds", "reproducible"),
 }
 
@@ -73,7 +74,7 @@ class SweepMethod(Method):
 
 
 class Setting(BaseModel):
-    """The changes of a trial, by the paths of `--set`; a path under `method.` is the swept method's."""
+    """The changes of a trial, by the paths of `--set`. A path under `method.` changes the swept method."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -82,7 +83,7 @@ class Setting(BaseModel):
 
 
 class Sweep(SweepMethod):
-    """Another method with every setting and every seed, each in a run folder of its own inside this one.
+    """Run another method with every setting and every seed, each trial in a run folder inside this run folder.
 
     `sweep.csv` in the run folder has a row for each trial: the setting, the seed, the best architecture of the trial's
     last step with all columns of the method, the seconds of its trainings, and the trial's folder.
@@ -130,8 +131,8 @@ class Sweep(SweepMethod):
         settings = []
         for setting in self.settings:
             for seed in self.seeds:
-                own = self.recipe_of(setting, study.recipe, seed).json_value()
-                changed = {key: value for key, value in own.items() if value != recipe[key]}
+                trial_recipe = self.recipe_of(setting, study.recipe, seed).json_value()
+                changed = {key: value for key, value in trial_recipe.items() if value != recipe[key]}
                 name = {"name": setting.name, "seed": seed}
                 settings.append({**name, "recipe": changed, "fit_each": self.fit_each})
         return settings
@@ -152,7 +153,7 @@ class WholeRun(Trainable):
         result = {
             str(key): getattr(value, "item", lambda value=value: value)()
             for key, value in row.items()
-            if key not in _COLUMNS_OF_THE_TABLE
+            if key not in _OWN_COLUMNS
         }
         if outcome.is_tested:
             result["standalone_top1"] = result["top1"]

@@ -24,7 +24,7 @@ from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from search_spaces.chain.space import ChainFamily, Stage
 from tuners.fp_nas.drawn_paths import DrawnPaths
-from tuners.fp_nas.sample_count import FixedSamples
+from tuners.fp_nas.sample_size import FixedSampling
 
 OPTIONS, SAMPLES = (3, 6, 12), (1, 4, 14)
 BATCH = 32
@@ -54,7 +54,7 @@ class Drawing(Engine):
 
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor, samples: int) -> None:
         super().__init__(space, images, labels)
-        objective = DrawnPaths(samples=FixedSamples(count=samples), distribution="joint", warmup_epochs=0)
+        objective = DrawnPaths(sample_size=FixedSampling(fixed=samples), distribution="joint", warmup_epochs=0)
         self.learner = objective.begin(space, space.costs(), SEED)
         self.optimizers.update(self.learner.groups())
 

@@ -30,7 +30,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.study.run_plan import plan
 from search_spaces import load
-from tuners.fp_nas.sweep import ENTROPIES, TABLE
+from tuners.fp_nas.sweep import ENTROPIES_FILE, FpNasSweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,15 +58,15 @@ def schedules(nats: float, full: bool) -> list[dict[str, Any]]:
     """What is swept over, lambda being such that K begins with 14 where the distribution has this entropy."""
     quarter = (FIRST + 0.06) / nats
     adaptive = [
-        {"name": "FS K=14", "samples": {"count": FIRST}, "distribution": "joint"},
-        {"name": "FS K=4", "samples": {"count": 4}, "distribution": "joint"},
-        {"name": "AS 1/4, joint", "samples": {"per_nat": quarter}, "distribution": "joint"},
-        {"name": "AS 1/4, mixed", "samples": {"per_nat": quarter}, "distribution": "mixed"},
+        {"name": "FS K=14", "sample_size": {"fixed": FIRST}, "distribution": "joint"},
+        {"name": "FS K=4", "sample_size": {"fixed": 4}, "distribution": "joint"},
+        {"name": "AS 1/4, joint", "sample_size": {"per_nat": quarter}, "distribution": "joint"},
+        {"name": "AS 1/4, mixed", "sample_size": {"per_nat": quarter}, "distribution": "mixed"},
     ]
     if not full:
         return adaptive
     others = [
-        {"name": f"AS {name}, joint", "samples": {"per_nat": quarter * share}, "distribution": "joint"}
+        {"name": f"AS {name}, joint", "sample_size": {"per_nat": quarter * share}, "distribution": "joint"}
         for name, share in (("1/16", 0.25), ("1/8", 0.5), ("1/2", 2.0))
     ]
     return [*adaptive, *others, {**adaptive[-1], "name": "AS 1/4, factorised", "distribution": "factorised"}]
@@ -90,9 +90,10 @@ def recipe(space: str, seeds: Sequence[int], full: bool, changes: Sequence[str])
 def rows(found: pd.DataFrame) -> Iterator[list[str]]:
     base = found[found["schedule"] == "FS K=14"]
     for name, trials in found.groupby("schedule", sort=False):
+        samples = trials["total_samples"].mean()
         yield [
             str(name),
-            f"{trials['drawn'].mean():,.0f} ({100 * (trials['drawn'].mean() / base['drawn'].mean() - 1):+.0f} %)",
+            f"{samples:,.0f} ({100 * (samples / base['total_samples'].mean() - 1):+.0f} %)",
             f"{trials['seconds'].mean():.0f} ({base['seconds'].mean() / trials['seconds'].mean():.2f}x)",
             f"{trials['entropy'].mean():.1f}",
             f"{trials['macs'].mean() / 1e6:.2f}",
@@ -111,7 +112,7 @@ def plot(epochs: pd.DataFrame) -> Figure:
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
-    for panel, key, label in zip(panels, ("entropy", "samples"), ("entropy (nats)", "K"), strict=True):
+    for panel, key, label in zip(panels, ("entropy", "sample_size"), ("entropy (nats)", "K"), strict=True):
         for name, trials in epochs.groupby("schedule", sort=False):
             mean = trials.groupby("epoch")[key].mean()
             panel.plot(mean.index, mean, label=name)
@@ -131,14 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = recipe(given.space, given.seeds, given.full, given.changes)
     folder = given.out / f"{given.space}-{asked.identity()[:6]}"
     raynas.run(asked, folder, reporter=Live())
-    found = pd.read_csv(folder / TABLE)
+    found = pd.read_csv(folder / FpNasSweep.table_name)
     if given.space == "nas-bench-macro":
         oracle = TableOracle(load("nas-bench-macro"))
         evaluated = oracle.evaluate([oracle.space.parse(text) for text in found["architecture"]])
         found["true"] = [evaluation.top1 for evaluation in evaluated]
     else:
         found["true"] = found["standalone_top1"]
-    epochs = pd.read_csv(folder / ENTROPIES)
+    epochs = pd.read_csv(folder / ENTROPIES_FILE)
     heading("How many samples, of which distribution", ", ".join(map(str, given.seeds)))
     method = asked.method
     print(

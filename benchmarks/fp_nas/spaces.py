@@ -27,10 +27,10 @@ from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from search_spaces import load
 from search_spaces.families.uniform_splits import with_uniform_splits
-from tuners.sweep import TABLE
+from tuners.sweep import Sweep
 
 RECIPE = "fp-nas-digits"
-FIXED, ADAPTIVE = {"count": 14}, {"per_nat": 0.83}
+FIXED, ADAPTIVE = {"fixed": 14}, {"per_nat": 0.83}
 SIZE = {
     "method.epochs": 48,
     "method.warmup_epochs": 32,
@@ -48,7 +48,7 @@ def settings() -> list[dict[str, Any]]:
     schedules = (("FS K=14", FIXED), ("AS 1/4", ADAPTIVE))
     asked = [(space, name, samples) for space in spaces for name, samples in schedules]
     return [
-        {"name": f"{space}, {name}", "set": {"space.name": space, "method.samples": samples}}
+        {"name": f"{space}, {name}", "set": {"space.name": space, "method.sample_size": samples}}
         for space, name, samples in [*asked, ("fbnetv2-f++", *schedules[1])]
     ]
 
@@ -80,10 +80,10 @@ def variants(asked: Recipe, found: pd.DataFrame, out: Path) -> list[dict[str, An
 def rows(found: pd.DataFrame) -> Iterator[list[str]]:
     for name, trials in found.groupby("setting", sort=False):
         alone = trials["standalone_top1"]
-        searched = trials["drawn"].notna().all()
+        searched = trials["total_samples"].notna().all()
         yield [
             str(name),
-            f"{trials['drawn'].mean():,.0f}" if searched else "",
+            f"{trials['total_samples'].mean():,.0f}" if searched else "",
             f"{trials['entropy'].mean():.1f}" if searched else "",
             f"{trials['top1'].mean():.1f}" if searched else "",
             f"{alone.mean():.2f} ± {alone.std(ddof=0):.2f}",
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = recipe(given.seeds, given.changes)
     with ray_session.connect():
         raynas.run(asked, given.out / "sweep", reporter=Live())
-        found = pd.read_csv(given.out / "sweep" / TABLE)
+        found = pd.read_csv(given.out / "sweep" / Sweep.table_name)
         found = pd.concat([found, pd.DataFrame(variants(asked, found, given.out))], ignore_index=True)
     heading("FP-NAS in larger spaces, and with split attention", ", ".join(map(str, given.seeds)))
     print("Accuracies in per cent: one-shot, and of the network trained alone, mean ± standard deviation.\n")

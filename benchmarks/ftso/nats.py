@@ -46,10 +46,10 @@ def ftso_cells(seeds: int, steps: int | None) -> list[dict[str, Any]]:
     found = []
     for seed in range(seeds):
         kept = [
-            topologies.kept(learner.most_probable(), learner.alpha.detach())
+            topologies.select_kept(learner.most_probable(), learner.alpha.detach())
             for _, learner in states(search, seed, 1, steps)
         ]
-        cell = str(topologies.replaced(kept[-1])).partition(": ")[2]
+        cell = str(topologies.replace_operators(kept[-1])).partition(": ")[2]
         found.append({"seed": seed, "cell": cell, "untouched": kept[0] == kept[-1]})
     return found
 
@@ -82,7 +82,7 @@ def collapse_rows(epochs: pd.DataFrame, names: Sequence[str]) -> Iterator[list[s
         row = [str(epoch)]
         for name in names:
             trials = epochs[(epochs["epoch"] == epoch) & (epochs["search"] == name)]
-            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skips'].mean():.0f}"]
+            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skip_share'].mean():.0f}"]
         yield row
 
 
@@ -101,7 +101,7 @@ def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
         trials = epochs[epochs["search"] == name]
         for _, trial in trials.groupby("seed"):
             panels[0].plot(trial["epoch"], trial["true"], color=f"C{colour}", lw=1, alpha=0.7)
-        mean = trials.groupby("epoch")["skips"].mean()
+        mean = trials.groupby("epoch")["skip_share"].mean()
         panels[1].plot(mean.index, 100 * mean, color=f"C{colour}", label=name)
     for search, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
         mean = trials.groupby("epoch")["eigenvalue"].mean()

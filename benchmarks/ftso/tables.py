@@ -27,7 +27,7 @@ from raynas.storage.run_folder import RunFolder
 from search_spaces import load
 from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import CellTopologies
-from tuners.sweep import TABLE
+from tuners.sweep import Sweep
 
 SPACE: dict[str, Any] = {"cells": 3, "channels": 8, "operations": 8, "subset": False, "cell_types": "two"}
 PARTIAL = {"space.partial": 4}
@@ -53,19 +53,21 @@ def settings() -> list[dict[str, Any]]:
     steps = [(f"{steps} steps", ftso(topology_steps=steps)) for steps in (1, 2, 5)]
     epochs = [(f"{epochs} epochs", ftso(topology_epochs=epochs)) for epochs in (2, 5, 20)]
     operators = [
-        ("topology by max pool", ftso(operators=[POOL])),
-        ("topology by sep3", ftso(operators=[SEPARABLE])),
-        ("topology by three", ftso(operators=[SKIP, POOL, SEPARABLE])),
-        ("topology by four", ftso(operators=[SKIP, POOL, SEPARABLE, "dil_conv_3x3"])),
+        ("topology by max pool", ftso(topology_operators=[POOL])),
+        ("topology by sep3", ftso(topology_operators=[SEPARABLE])),
+        ("topology by three", ftso(topology_operators=[SKIP, POOL, SEPARABLE])),
+        ("topology by four", ftso(topology_operators=[SKIP, POOL, SEPARABLE, "dil_conv_3x3"])),
     ]
-    replacements = [(f"replaced by {name}", ftso(replacement=name)) for name in ("sep_conv_5x5", "dil_conv_3x3", POOL)]
+    replacements = [
+        (f"replaced by {name}", ftso(replacement_operator=name)) for name in ("sep_conv_5x5", "dil_conv_3x3", POOL)
+    ]
     second = ("operators searched", ftso(strategy="search", operator_epochs=SEARCH_EPOCHS))
     ours = [("FTSO, 1 epoch", ftso()), *steps, *epochs, *operators, *replacements, second]
     long = {"training.epochs": SEARCH_EPOCHS}
     rivals = [
         ("DARTS, first order", {"method": {"name": "darts"}, **long}),
         ("DARTS, second order", {"method": {"name": "darts", "order": 2}, **long}),
-        ("PC-DARTS", {"method": {"name": "pc-darts", "warm_epochs": 2}, **long, **PARTIAL}),
+        ("PC-DARTS", {"method": {"name": "pc-darts", "warmup_epochs": 2}, **long, **PARTIAL}),
     ]
     return [{"name": name, "set": changes} for name, changes in (*ours, *rivals)]
 
@@ -79,7 +81,7 @@ def step_macs(name: str) -> int:
         order = setting["method"].get("order", 1)
         objective = Mixture(order=order, edges="softmax" if partial > 1 else "none")
         return step_cost(Search(name, space, objective)).step
-    topologies = CellTopologies(space, setting.get("method.operators", [SKIP]), None)
+    topologies = CellTopologies(space, setting.get("method.topology_operators", [SKIP]), None)
     return step_cost(Search(name, topologies.simplest, Mixture.model_validate(dict(topologies.learns)))).step
 
 
@@ -128,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "per cent by seed, parameters, multiply-adds.\n"
     )
     columns = ("search", "M macs a step", "search seconds", "alone, by seed", "k parameters", "M macs")
-    table(columns, rows(pd.read_csv(given.out / TABLE), given.out))
+    table(columns, rows(pd.read_csv(given.out / Sweep.table_name), given.out))
 
 
 if __name__ == "__main__":

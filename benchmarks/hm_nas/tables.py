@@ -28,7 +28,7 @@ from raynas.storage.run_folder import RunFolder
 from search_spaces import load
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
-from tuners.darts.weighted_mixture import nodes
+from tuners.darts.cells import edges_by_node
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +41,8 @@ STAGES = tuple(f"{stage}{TESTED}" for stage in ("supernet", "searched", "tuned")
 
 VARIANTS = {
     "HM-NAS": [],
-    "multi-level, by hand": ["method.rule=strongest"],
-    "single-level, by hand": ["method.rule=strongest", "method.encoding=single"],
+    "multi-level, by hand": ["method.derive_by=strongest"],
+    "single-level, by hand": ["method.derive_by=strongest", "method.encoding=single"],
 }
 """What each search changes of the recipe."""
 SIZE = ("training.epochs=12", "method.mask_epochs=12")
@@ -59,7 +59,7 @@ def random_architecture(space: CellSpace, seed: int) -> str:
     """An operation drawn for each of two drawn inputs of every node (table 6)."""
     generator = np.random.default_rng(seed)
     values = [0] * len(space.choices)
-    for edges in nodes(space):
+    for edges in edges_by_node(space):
         for edge in generator.choice(edges, size=2, replace=False):
             values[edge] = 1 << int(generator.integers(len(space.choices[edge].options)))
     return str(space.architecture(values))
@@ -99,7 +99,7 @@ def rival_rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[lis
 
 def importances(genotypes: Sequence[Genotype]) -> Iterator[list[str]]:
     """Figure 6: the mean weight of the edges into each node, and of its strongest edge in shares of an even one."""
-    for edges in nodes(genotypes[0].space):
+    for edges in edges_by_node(genotypes[0].space):
         name = genotypes[0].space.choices[edges[0]].group
         means = [np.mean([genotype.edges[edge] for edge in edges]) for genotype in genotypes]
         greatest = [max(genotype.edges[edge] for edge in edges) * len(edges) for genotype in genotypes]
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["new weights"] = [
             search(
                 given.out / f"new-seed-{seed}",
-                [*changes, f"method.searched={folder}", "method.inherit=false", longer, f"seed={seed}"],
+                [*changes, f"method.searched_run={folder}", "method.inherit=false", longer, f"seed={seed}"],
             )
             for folder, seed in zip(folders["HM-NAS"], given.seeds, strict=True)
         ]

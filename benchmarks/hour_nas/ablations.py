@@ -24,7 +24,7 @@ from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
-from tuners.hour_nas.sweep import TABLE
+from tuners.hour_nas.sweep import HourNasSweep
 
 RECIPE = "hour-nas-digits"
 PROPOSALS = (1, 2, 4, 8, 16)
@@ -58,7 +58,7 @@ def sweep(folder: Path, changes: Sequence[str], seeds: Sequence[int]) -> pd.Data
     """Table 1: the second stage for each number of proposals, over one first stage."""
     method = ["method.name=hour-nas-sweep", f"method.sweep={list(PROPOSALS)}", f"method.seeds={list(seeds)}"]
     raynas.run(RECIPE, folder, [*changes, *method, "method.fit_each=true"], reporter=Live())
-    return pd.read_csv(folder / TABLE)
+    return pd.read_csv(folder / HourNasSweep.table_name)
 
 
 def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:

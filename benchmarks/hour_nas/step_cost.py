@@ -58,7 +58,7 @@ class Searching(Engine):
             targets=mean_cost(space),
             proposals=PROPOSALS,
             sampling=sampling,
-            decay=1.0,
+            temperature_decay=1.0,
             architecture_learning_rate=_STILL,
         )
         self.learner = objective.begin(space, space.costs(), SEED)

@@ -34,7 +34,7 @@ _LEAST_ARCHITECTURES = 8
 """A search with fewer architectures has no figure of operations."""
 _LEAST_EPOCHS = 3
 """A training with fewer epochs has no figure of the learner."""
-_NO_LEARNER_STATE = {"drawn", "seed"}
+_NO_LEARNER_STATE = {"total_samples", "seed"}
 """Numeric columns of the table that are no state of a learner: a running count, and the seed."""
 
 

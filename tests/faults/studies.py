@@ -15,7 +15,7 @@ STUDIES: dict[str, tuple[str | None, list[str]]] = {
             "method.warmup_epochs=2",
             "method.joint_from=5",
             "method.architecture_learning_rate=0.3",
-            "method.samples={per_nat: 0.1}",
+            "method.sample_size={per_nat: 0.1}",
             "data.classes=4",
             "scale.train.workers=1",
         ],
@@ -23,9 +23,9 @@ STUDIES: dict[str, tuple[str | None, list[str]]] = {
     "hm-nas": (
         "hm-nas-digits",
         [
-            "method.warm_epochs=1",
+            "method.warmup_epochs=1",
             "method.mask_epochs=4",
-            "method.reach=0.007",
+            "method.max_mask_change=0.007",
             "space.channels=4",
             "space.operations=[skip_connect, sep_conv_3x3, max_pool_3x3]",
             "data.classes=4",

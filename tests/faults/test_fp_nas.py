@@ -13,7 +13,7 @@ SHORT = (
     "method.warmup_epochs=2",
     "method.joint_from=5",
     "method.architecture_learning_rate=0.3",
-    "method.samples={per_nat: 0.15}",
+    "method.sample_size={per_nat: 0.15}",
     "data.classes=4",
 )
 

@@ -22,7 +22,7 @@ def test_it_goes_on_in_either_training(command: Commands) -> None:
 
     of_step = dict(list(expected.table.groupby("step")))
     assert of_step["topology"]["iteration"].tolist() == [0, 1, 2, 3]
-    assert of_step["topology"]["skips"].tolist() == [1.0] * 4
+    assert of_step["topology"]["skip_share"].tolist() == [1.0] * 4
     assert of_step["topology-accuracy"]["accuracy_of"].tolist() == ["topology"]
     (found,) = of_step["network-test"].to_dict("records")
     assert found["accuracy_of"] == "network"

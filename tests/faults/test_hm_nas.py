@@ -7,7 +7,7 @@ from tests.faults.runs import Result
 from tests.faults.studies import STUDIES
 from tests.faults.test_kills import Commands, attempts, killed_in, training
 from tests.support.small_spaces import cells
-from tuners.hm_nas.found_network import searched_in
+from tuners.hm_nas.found_network import read_searched_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE, SHORT = STUDIES["hm-nas"]
@@ -31,7 +31,7 @@ def test_it_goes_on_in_each_training(command: Commands) -> None:
     assert supernet > searched == tuned
 
     settings = {"cells": 3, "channels": 4, "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
-    there, _ = searched_in(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
+    there, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
     assert str(there) == genotype.strip()
     with pytest.raises(UserError, match=r"searched with space\.cells = 3, not 5"):
-        searched_in(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))
+        read_searched_network(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))

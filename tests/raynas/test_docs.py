@@ -26,7 +26,7 @@ SHRUNK = {
     "pad-nas-digits": "method.epochs=[1,1,1] search.population=8 search.generations=2",
     "hour-nas-digits": "method.vital_epochs=1 method.epochs=1",
     "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train.workers=1",
-    "hm-nas-digits": "training.epochs=2 method.warm_epochs=1 method.mask_epochs=1 fit.epochs=1",
+    "hm-nas-digits": "training.epochs=2 method.warmup_epochs=1 method.mask_epochs=1 fit.epochs=1",
     "ftso-digits": "method.topology_steps=2 method.topology_epochs=1 fit.epochs=1",
 }
 """A recipe that ships takes minutes whole (tests/faults and `make demo` run them so); here it is made small."""

@@ -26,12 +26,6 @@ from tuners.search_algorithms.random_search import RandomSearch
 MACRO: dict[str, Any] = {"name": "nas-bench-macro", "width": 0.25, "resolution": 16}
 STRIDES = {"stem_stride": 1, "stage_strides": [1] * 7}
 CHAIN: dict[str, Any] = {"name": "proxylessnas", "width": 0.125, "resolution": 16, **STRIDES}
-    "name": "proxylessnas",
-    "width": 0.125,
-    "resolution": 16,
-    "stem_stride": 1,
-    "stage_strides": [1] * 7,
-}
 CELLS: dict[str, Any] = {"name": "nats-bench", "cells": 1, "channels": 4, "resolution": 16}
 DARTS: dict[str, Any] = {"name": "darts", "cells": 3, "channels": 4, "resolution": 16}
 COMMON: dict[str, Any] = {
@@ -108,12 +102,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "random": {"training": {"epochs": 1}, "space": MACRO},
     "hour-nas": {"space": CHAIN, "budget": {"macs": {"target": "900k", "tolerance": 0.1}}},
     "fp-nas": {"method": {"epochs": 3, "warmup_epochs": 1, "joint_from": 2}, "space": MACRO},
-    "parsec": {"method": {"epochs": 2, "warmup_epochs": 1, "samples": 2}, "space": MACRO},
+    "parsec": {"method": {"epochs": 2, "warmup_epochs": 1, "sample_size": 2}, "space": MACRO},
     "darts": {"training": {"epochs": 1}, "space": CELLS, "method": {"inputs": None}},
-    "pc-darts": {"training": {"epochs": 1}, "method": {"warm_epochs": 0}, "space": {**DARTS, "partial": 4}},
+    "pc-darts": {"training": {"epochs": 1}, "method": {"warmup_epochs": 0}, "space": {**DARTS, "partial": 4}},
     "hm-nas": {
         "training": {"epochs": 1},
-        "method": {"warm_epochs": 0, "mask_epochs": 1},
+        "method": {"warmup_epochs": 0, "mask_epochs": 1},
         "space": {**DARTS, "subset": True},
     },
     "ftso": {"space": DARTS},

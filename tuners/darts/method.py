@@ -1,4 +1,4 @@
-"""DARTS (Liu et al.) and PC-DARTS (Xu et al.): the cells of a network by gradients, what FTSO and HM-NAS begin from."""
+"""DARTS (Liu et al.) and PC-DARTS (Xu et al.): search cells by gradients. FTSO and HM-NAS start from these methods."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
 from raynas.study.method import Method
-from search_spaces.architecture import NOTHING
-from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
-from tuners.darts.weighted_mixture import Mixture, MixtureLearner, nodes
+from tuners.darts.checks import (
+    check_edges_can_be_removed,
+    check_no_budget,
+    check_second_order_uses_sgd,
+    check_space_has_cells,
+)
+from tuners.darts.weighted_mixture import Mixture
 
 if TYPE_CHECKING:
     from raynas.results.outcome import Outcome
-    from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
-    from search_spaces import Budget, SearchSpace
 
 
 class Darts(Method):
-    """A mixture of all operations on all edges, trained for `training.epochs`; then the strongest alone.
+    """Train a mixture of all operations on all edges for `training.epochs`; then keep the strongest operations alone.
 
     Attributes:
-        order: 2 looks at the loss after the weights' next step, at three times the multiply-adds; 1 does not.
-        inputs: how many inputs a node keeps; without it every edge takes its strongest option, as on `nats-bench`.
-        warm_epochs: the first epochs, in which only the weights move.
-        architecture_learning_rate: Adam's, of the architecture parameters.
+        order: 1 moves the architecture parameters by the loss at the present weights. 2 moves them by the loss at the
+            weights after their next training step, at three times the multiply-adds.
+        inputs: how many inputs a node keeps. If null, every edge takes its strongest option, as on `nats-bench`.
+        warmup_epochs: the first epochs, in which only the weights move.
+        architecture_learning_rate: Adam's learning rate for the architecture parameters.
     """
 
     paper: ClassVar[str] = "Liu et al., DARTS: Differentiable Architecture Search"
@@ -37,30 +39,30 @@ class Darts(Method):
 
     order: Literal[1, 2] = 1
     inputs: int | None = Field(default=2, ge=1)
-    warm_epochs: int = Field(default=0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0)
     architecture_learning_rate: float = Field(default=3e-4, gt=0)
 
     def check(self, plan: Plan) -> None:
         check_no_budget(plan.recipe.budget, plan.recipe.method["name"])
         check_space_has_cells(plan.space, plan.recipe.method["name"])
         check_edges_can_be_removed(plan.space, self.inputs)
-        if self.order == 2 and plan.recipe.training.optimizer != "sgd":
-            raise UserError("The second order looks ahead by a step of SGD: set training.optimizer=sgd, or order=1.")
+        check_second_order_uses_sgd(plan, self.order)
 
     def run(self, study: Study) -> Outcome:
         objective = self.objective()
         weights = study.train("supernet", study.space, objective, study.recipe.training, streams=STREAMS)
-        learner = restore_learner(study, objective, study.space, weights)
+        learner = objective.restore_learner(study.space, study.costs, study.learner_state(weights))
         study.evaluate("final", study.space, [learner.most_probable()], weights, learner.notes())
-        study.say(f"{100 * learner.notes()['skips']:.0f} % of the operations are skip connections")
+        study.say(f"{100 * learner.notes()['skip_share']:.0f} % of the operations are skip connections")
         return study.outcome("final", study.space, "macs", weights)
 
     def objective(self) -> Mixture:
+        """Return the objective of the supernet's training."""
         return Mixture(
             edges=self.edges,
             inputs=self.inputs,
             order=self.order,
-            warm_epochs=self.warm_epochs,
+            warmup_epochs=self.warmup_epochs,
             learning_rate=self.architecture_learning_rate,
         )
 
@@ -71,38 +73,5 @@ class PcDarts(Darts):
     paper: ClassVar[str] = "Xu et al., PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search"
     edges: ClassVar[Literal["none", "softmax"]] = "softmax"
 
-    warm_epochs: int = Field(default=15, ge=0)
+    warmup_epochs: int = Field(default=15, ge=0)
     architecture_learning_rate: float = Field(default=6e-4, gt=0)
-
-
-def restore_learner(study: Study, objective: Mixture, space: SearchSpace, weights: Weights) -> MixtureLearner:
-    """The learner at the end of the training that gave these weights."""
-    learner = objective.begin(space, study.costs, 0)
-    learner.load_state_dict(study.learner_state(weights))
-    return learner
-
-
-def check_no_budget(budget: Budget, method: str) -> None:
-    """Raises UserError if there is a budget, for a method that looks at accuracy alone."""
-    if budget.root:
-        raise UserError(f"The method {method} honours no budget in cells: leave the key budget out.")
-
-
-def check_space_has_cells(space: SearchSpace, method: str) -> None:
-    """Raises UserError if a space is not one of cells."""
-    if not isinstance(space, CellSpace):
-        raise UserError(
-            f"{space.name} has no cells with edges for the method {method} to weigh: use a space such as darts or "
-            "nats-bench."
-        )
-
-
-def check_edges_can_be_removed(space: SearchSpace, inputs: int | None) -> None:
-    """Raises UserError if a node shall keep fewer inputs than it has, and a choice cannot be nothing."""
-    for edges in nodes(space) if inputs is not None else ():
-        for choice in (space.choices[edge] for edge in edges):
-            if len(edges) > (inputs or 0) and not choice.subset and NOTHING not in choice.options:
-                raise UserError(
-                    f"{choice.name} of {space.name} cannot be left out: put {NOTHING} among its operations, or let it "
-                    "take any number of them by subset: true."
-                )

@@ -1,13 +1,13 @@
-"""The continuous search of cells: an edge is a weighted mixture of its operations, and the weights learn by gradients.
+"""The continuous search of cells: an edge is a weighted mixture of its operations, and gradients move the weights.
 
-DARTS (Liu et al.) weighs the operations of an edge, PC-DARTS (Xu et al.) and HM-NAS the edges into a node as well, and
-FTSO's topology search the edges alone.
+DARTS (Liu et al.) weighs the operations of an edge. PC-DARTS (Xu et al.) and HM-NAS also weigh the edges into a node.
+FTSO's topology search weighs the edges alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -26,32 +26,37 @@ from raynas.interfaces.objective import (
     add_gradients,
 )
 from search_spaces.architecture import NOTHING
-from search_spaces.costs import kept_options
+from tuners.darts.cells import discretise, edges_by_node, is_operation, is_surviving, strongest_operation_weights
 from tuners.darts.second_order import unrolled_gradient
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
-_SPREAD = 1e-3
+_INITIAL_DEVIATION = 1e-3
 """The standard deviation of alpha and beta at the beginning."""
 
 
 class Mixture(Objective):
-    """Architecture parameters and weights, moved in turn in each step: by Adam on the stream `search`, then on `train`.
+    """Move architecture parameters and weights in turn in each training step.
+
+    Adam moves the architecture parameters on the stream `search`; then the weights move on the stream `train`.
 
     Attributes:
-        operations: whether alpha is learnt, the weights of an edge's operations (HM-NAS equation 1); else all weigh the
-            same, and `none` nothing.
-        edges: how beta, the weights of the edges, is learnt: `softmax` over the edges that arrive at a node (HM-NAS
-            equation 2), or `none`: an edge then counts in full.
-        inputs: how many inputs a node of the discrete architecture keeps; without it every edge takes its strongest
-            option, be it `none`.
-        rank: what an input's strength is: its strongest operation's weight times its edge's, or the edge's alone.
-        order: 2 moves alpha and beta by the loss after the weights' next step (DARTS equation 7), 1 by the loss now.
-        warm_epochs: the first epochs, in which only the weights move.
-        trigger_epochs: by which epoch, counted with the warm ones, the chance that a step moves alpha and beta has
-            fallen from 1 to 0, linearly epoch by epoch (HM-NAS algorithm 1); without it every step does.
-        learning_rate, betas, weight_decay: Adam's.
+        operations: whether alpha, the weights of an edge's operations (HM-NAS equation 1), is learnt. If not, all
+            operations weigh the same, and `none` weighs nothing.
+        edges: `softmax` learns beta, the weights of the edges into a node (HM-NAS equation 2). With `none` every edge
+            counts in full.
+        inputs: how many inputs a node of the discrete architecture keeps. If null, every edge takes its strongest
+            option, which may be `none`.
+        rank_inputs_by: the strength of an input: `operations` is the weight of its strongest operation times the weight
+            of its edge, `edges` the weight of its edge alone.
+        order: 1 moves alpha and beta by the loss at the present weights, 2 by the loss after the weights' next step
+            (DARTS equation 7).
+        warmup_epochs: the first epochs, in which only the weights move.
+        trigger_epochs: the epoch, counted with the warm-up, by which the probability that a training step moves alpha
+            and beta has fallen from 1 to 0, linearly epoch by epoch (HM-NAS algorithm 1). If null, every training step
+            moves them.
+        learning_rate, betas, weight_decay: settings of Adam.
     """
 
     chooses: ClassVar[bool] = True
@@ -59,9 +64,9 @@ class Mixture(Objective):
     operations: bool = True
     edges: Literal["none", "softmax"] = "none"
     inputs: int | None = Field(default=2, ge=1)
-    rank: Literal["operations", "edges"] = "operations"
+    rank_inputs_by: Literal["operations", "edges"] = "operations"
     order: Literal[1, 2] = 1
-    warm_epochs: int = Field(default=0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0)
     trigger_epochs: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=3e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
@@ -70,21 +75,27 @@ class Mixture(Objective):
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> MixtureLearner:
         return MixtureLearner(self, space, seed)
 
-    def chance(self, epoch: int) -> float:
-        """The probability that a step of this epoch, counted from 0, moves the architecture."""
-        if epoch < self.warm_epochs:
+    def restore_learner(self, space: SearchSpace, costs: Costs, state: Mapping[str, Any]) -> MixtureLearner:
+        """Return the learner at the end of a training, from its saved state."""
+        learner = self.begin(space, costs, 0)
+        learner.load_state_dict(state)
+        return learner
+
+    def trigger_probability(self, epoch: int) -> float:
+        """Return the probability that a training step of this epoch, counted from 0, moves alpha and beta."""
+        if epoch < self.warmup_epochs:
             return 0.0
         if self.trigger_epochs is None:
             return 1.0
-        return max(0.0, (self.trigger_epochs - epoch) / max(1, self.trigger_epochs - self.warm_epochs))
+        return max(0.0, (self.trigger_epochs - epoch) / max(1, self.trigger_epochs - self.warmup_epochs))
 
 
 class MixtureLearner(Learner):
-    """What is learnt.
+    """The architecture parameters.
 
     Attributes:
-        alpha: of the operations, shape (choices, most options of a choice).
-        beta: of the edges, shape (choices,).
+        alpha: the logits of the operations, shape (choices, most options of a choice).
+        beta: the logits of the edges, shape (choices,).
     """
 
     def __init__(self, settings: Mixture, space: SearchSpace, seed: int) -> None:
@@ -92,20 +103,20 @@ class MixtureLearner(Learner):
         self._settings, self._space = settings, space
         shape = (len(space.choices), max(len(choice.options) for choice in space.choices))
         generator = torch.Generator().manual_seed(seed)
-        alpha, beta = (_SPREAD * torch.randn(size, generator=generator) for size in (shape, shape[:1]))
-        edges = settings.edges != "none"
+        alpha, beta = (_INITIAL_DEVIATION * torch.randn(size, generator=generator) for size in (shape, shape[:1]))
+        learns_edges = settings.edges != "none"
         self.alpha = nn.Parameter(alpha * settings.operations, requires_grad=settings.operations)
-        self.beta = nn.Parameter(beta * edges, requires_grad=edges)
+        self.beta = nn.Parameter(beta * learns_edges, requires_grad=learns_edges)
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         weights = Update(WEIGHTS, "train", self._move_weights)
-        chance = self._settings.chance(epoch)
-        if not chance:
+        probability = self._settings.trigger_probability(epoch)
+        if not probability:
             return [[weights]]
 
         def move_architecture(step: TrainingStep) -> Gradients:
-            taken = chance == 1 or step.generator.random() < chance
-            return self._move_architecture(step) if taken else Gradients([], {})
+            is_triggered = probability == 1 or step.generator.random() < probability
+            return self._move_architecture(step) if is_triggered else Gradients([], {})
 
         beside = "train" if self._settings.order == 2 else None
         return [[Update(ARCHITECTURE, "search", move_architecture, beside), weights]]
@@ -117,103 +128,58 @@ class MixtureLearner(Learner):
         return {ARCHITECTURE: adam}
 
     def operation_weights(self) -> Tensor:
-        """Equation 1: the softmax of alpha over each choice's surviving options, shape (choices, options)."""
-        kept = surviving(self._space) if self._settings.operations else operations(self._space)
-        return torch.softmax(self.alpha.masked_fill(~kept.to(self.alpha.device), -math.inf), dim=-1).nan_to_num(0)
+        """Return the softmax of alpha over each choice's surviving options (equation 1), shape (choices, options)."""
+        options = is_surviving(self._space) if self._settings.operations else is_operation(self._space)
+        return torch.softmax(self.alpha.masked_fill(~options.to(self.alpha.device), -math.inf), dim=-1).nan_to_num(0)
 
     def edge_weights(self) -> Tensor:
-        """Equation 2: the softmax of beta over the surviving edges into each node, shape (choices,)."""
+        """Return the softmax of beta over the surviving edges into each node (equation 2), shape (choices,)."""
         if self._settings.edges == "none":
             return torch.ones_like(self.beta)
         weights = torch.zeros_like(self.beta)
-        for edges in nodes(self._space):
+        for edges in edges_by_node(self._space):
             weights[edges] = torch.softmax(self.beta[edges], dim=0)
         return weights
 
     def weights(self) -> Tensor:
-        """What each operation's output is multiplied by, shape (choices, options)."""
+        """Return the factor of each operation's output, shape (choices, options)."""
         return self.operation_weights() * self.edge_weights()[:, None]
 
     def most_probable(self) -> Architecture:
-        """The discrete architecture: the strongest operation of each edge, and each node's strongest inputs."""
+        """Return the discrete architecture: each node's strongest inputs, each with its strongest operation."""
         weights = self.weights().detach()
-        strengths = self.edge_weights().detach() if self._settings.rank == "edges" else strongest(self._space, weights)
-        return discrete(self._space, weights, strengths, self._settings.inputs)
+        if self._settings.rank_inputs_by == "edges":
+            edge_strengths = self.edge_weights().detach()
+        else:
+            edge_strengths = strongest_operation_weights(self._space, weights)
+        return discretise(self._space, weights, edge_strengths, self._settings.inputs)
 
     def probabilities(self) -> Tensor:
-        """The weights of the mixture."""
+        """Return the weights of the mixture."""
         return self.weights().detach()
 
     def notes(self) -> dict[str, Any]:
-        """`skips`: the share of skip connections among the edges that the discrete architecture keeps."""
+        """Return `skip_share`: the share of skip connections among the edges that the discrete architecture keeps."""
         most_probable = self.most_probable()
         words = [choice.write(value) for choice, value in zip(self._space.choices, most_probable.indices, strict=True)]
-        kept = [word for word in words if word != NOTHING]
-        return {"skips": sum(word.startswith("skip") for word in kept) / max(1, len(kept))}
+        operations = [word for word in words if word != NOTHING]
+        return {"skip_share": sum(word.startswith("skip") for word in operations) / max(1, len(operations))}
 
     def _move_weights(self, step: TrainingStep) -> Gradients:
         return Gradients([], run_mixture(step, step.micro_batches, self.weights().detach()))
 
     def _move_architecture(self, step: TrainingStep) -> Gradients:
         weights = self.weights()
-        seen = weights.detach().requires_grad_()  # the network's gradient gathers here, whatever the micro-batches
+        # The micro-batches add their gradients to this leaf, so that one backward pass reaches alpha and beta.
+        leaf = weights.detach().requires_grad_()
         if self._settings.order == 1:
-            metrics = run_mixture(step, step.micro_batches, seen)
+            metrics = run_mixture(step, step.micro_batches, leaf)
         else:
-            metrics = unrolled_gradient(step, seen, run_mixture)
-        torch.autograd.backward(weights, seen.grad)
+            metrics = unrolled_gradient(step, leaf, run_mixture)
+        torch.autograd.backward(weights, leaf.grad)
         return Gradients([], metrics)
 
 
 def run_mixture(step: TrainingStep, batches: Sequence[MicroBatch], weights: Tensor) -> dict[str, Tensor]:
-    """Add the gradients of the mixture's loss on these images; returns the metrics."""
+    """Add the gradients of the mixture's loss on the micro-batches, and return the metrics."""
     return add_gradients(step, lambda images: step.supernet.mixed(images, weights), batches)
-
-
-def discrete(space: SearchSpace, weights: Tensor, strengths: Tensor, inputs: int | None) -> Architecture:
-    """The discrete architecture of a mixture.
-
-    Args:
-        weights: shape (choices, most options of a choice).
-        strengths: of the edges, shape (choices,).
-        inputs: how many inputs a node keeps, the strongest, each with its strongest operation; the other edges take
-            nothing. Without it every choice takes its strongest option, and `none` is one as any other.
-    """
-    values = []
-    for choice, row, kept in zip(space.choices, weights.tolist(), space.surviving, strict=True):
-        operations = [option for option in kept if inputs is None or choice.options[option] != NOTHING]
-        option = max(operations or kept, key=lambda option: row[option])
-        values.append(1 << option if choice.subset else option)
-    for edges in nodes(space) if inputs is not None else ():
-        for edge in sorted(edges, key=lambda edge: -float(strengths[edge]))[inputs:]:
-            choice = space.choices[edge]
-            values[edge] = 0 if choice.subset else choice.options.index(NOTHING)
-    return space.architecture(values)
-
-
-def strongest(space: SearchSpace, weights: Tensor) -> Tensor:
-    """The weight of each choice's strongest operation that is not `none`, shape (choices,)."""
-    return weights.masked_fill(~operations(space).to(weights.device), 0).amax(dim=1)
-
-
-def nodes(space: SearchSpace) -> list[list[int]]:
-    """The surviving edges into each node of the cells, by the positions of their choices."""
-    edges: dict[str, list[int]] = {}
-    for position, (choice, kept) in enumerate(zip(space.choices, space.surviving, strict=True)):
-        if any(choice.options[option] != NOTHING for option in kept):
-            edges.setdefault(choice.group, []).append(position)
-    return list(edges.values())
-
-
-def operations(space: SearchSpace) -> Tensor:
-    """Which options survive and are not `none`, bool of shape (choices, most options of a choice)."""
-    kept = surviving(space)
-    for row, choice in zip(kept, space.choices, strict=True):
-        if NOTHING in choice.options:
-            row[choice.options.index(NOTHING)] = False
-    return kept
-
-
-def surviving(space: SearchSpace) -> Tensor:
-    """Which options survive, bool of shape (choices, most options of a choice)."""
-    return kept_options(space.surviving, max(len(choice.options) for choice in space.choices))

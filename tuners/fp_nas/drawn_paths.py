@@ -1,18 +1,21 @@
-"""What FP-NAS trains: a distribution over architectures and the weights of those that it draws (equations 3 to 7).
+"""One training step of FP-NAS: draw K architectures, and move the distribution and the weights by their likelihoods.
 
-A step draws K architectures. Their likelihoods on one validation batch weigh the gradient of the distribution, their
-likelihoods on one training batch that of the weights. Networks run one after the other, so that a step holds the
-activations of one; the workers share the networks of a step, and equal ones run once.
+    equation 4: K follows from the entropy (`sample_size.AdaptiveSampling`, called in `_draw`)
+    equation 7: on a validation batch the gradient of the distribution (`_move_distribution`)
+    equation 3: on a training batch the gradient of the weights (`_move_weights`)
+
+Networks run one after the other, so that a step holds the activations of one network. The workers share the networks of
+a step. A network that was drawn several times runs once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from raynas.interfaces.objective import (
     ARCHITECTURE,
@@ -24,35 +27,30 @@ from raynas.interfaces.objective import (
     Update,
     add_gradients,
 )
-from tuners.fp_nas.distribution import Factors, Kind, factors_of, joined
-from tuners.fp_nas.importance import WeighedGradients, importance, log_likelihoods, over_target
-from tuners.fp_nas.sample_count import EntropySamples, Samples
+from tuners.fp_nas.distribution import Distribution, Schedule
+from tuners.fp_nas.importance import WeightedGradientSum, hinge_cost, importance, log_likelihoods
+from tuners.fp_nas.sample_size import AdaptiveSampling, SampleSize
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
-Schedule = Literal["joint", "factorised", "mixed"]
-_KINDS: dict[Schedule, tuple[Kind, ...]] = {
-    "joint": ("joint",),
-    "factorised": ("factorised",),
-    "mixed": ("factorised", "joint"),
-}
 
-
-class Drawing(BaseModel):
-    """How FP-NAS draws and learns (section 3): settings of the method as of its objective.
+class SamplingSettings(BaseModel):
+    """The settings of FP-NAS's sampling and learning (section 3), shared by the method and its objective.
 
     Attributes:
-        warmup_epochs: at the beginning, in which one uniformly drawn architecture a step moves the weights alone.
-        samples: how many architectures a step draws after that.
-        distribution: `mixed` is factorised before epoch `joint_from`, theta, and joint from there on.
+        warmup_epochs: the first epochs, in which each training step moves the weights of one uniformly drawn
+            architecture, and the distribution stays.
+        sample_size: K, the number of architectures that a training step draws after the warm-up.
+        distribution: the schedule; `mixed` is factorised before the epoch `joint_from`, and joint from there on.
+        joint_from: theta of section 3.3.
         cost_weight: beta of equation 6.
-        likelihood_scale: s; the likelihood of a batch is taken for exp(-s x its mean cross-entropy).
-        architecture_learning_rate: Adam's, of the distribution.
+        likelihood_scale: s. The likelihood of a batch is taken as exp(-s x its mean cross-entropy).
+        architecture_learning_rate: Adam's learning rate for the distribution.
     """
 
     warmup_epochs: int = Field(default=45, ge=0)
-    samples: Samples = EntropySamples(per_nat=0.25)
+    sample_size: SampleSize = AdaptiveSampling(per_nat=0.25)
     distribution: Schedule = "mixed"
     joint_from: int = Field(default=80, ge=0)
     cost_weight: float = Field(default=0.3, ge=0)
@@ -60,156 +58,152 @@ class Drawing(BaseModel):
     architecture_learning_rate: float = Field(default=0.016, gt=0)
 
 
-class DrawnPaths(Objective, Drawing):
-    """What FP-NAS trains.
+class DrawnPaths(Objective, SamplingSettings):
+    """The objective of FP-NAS's search.
 
     Attributes:
-        targets: TAR of equation 6 by resource; where there is none, cost does not count.
+        targets: TAR of equation 6 by resource. Without targets, cost does not count.
     """
 
     chooses: ClassVar[bool] = True
 
     targets: dict[str, float] = Field(default_factory=dict)
 
-    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Distribution:
-        return Distribution(self, space, costs)
+    def begin(self, space: SearchSpace, costs: Costs, seed: int) -> DrawnPathsLearner:
+        return DrawnPathsLearner(self, space, costs)
 
 
-class Drawn(NamedTuple):
-    """What a step has drawn: distinct architectures, as indices too, and how often each came, shape (distinct,)."""
+class Sample(NamedTuple):
+    """The architectures that a training step has drawn.
+
+    Attributes:
+        architectures: the distinct architectures.
+        indices: their option indices, shape (distinct, choices).
+        multiplicity: how often each was drawn, shape (distinct,).
+    """
 
     architectures: list[Architecture]
     indices: Tensor
-    often: Tensor
+    multiplicity: Tensor
 
 
-class Distribution(Learner):
-    """P(A | alpha). `logits` holds alpha for each kind of distribution that the schedule has; one is in use."""
+class DrawnPathsLearner(Learner):
+    """The distribution, and counts of the architectures drawn.
 
-    is_joint: Tensor
-    count: Tensor
-    drawn_in_all: Tensor
+    Attributes:
+        sample_size: K of the last training step.
+        total_samples: the number of architectures drawn since the first step.
+    """
+
+    sample_size: Tensor
+    total_samples: Tensor
 
     def __init__(self, settings: DrawnPaths, space: SearchSpace, costs: Costs) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
-        kinds = _KINDS[settings.distribution]
-        self._factors = nn.ModuleDict({kind: factors_of(space, kind) for kind in kinds})
-        self.logits = nn.ParameterDict({kind: nn.Parameter(self._factors_of(kind).uniform()) for kind in kinds})
-        self.register_buffer("is_joint", torch.tensor(kinds[0] == "joint"))
-        self.register_buffer("count", torch.ones((), dtype=torch.int64))
-        self.register_buffer("drawn_in_all", torch.zeros((), dtype=torch.int64))
+        self.distribution = Distribution(space, settings.distribution)
+        self.register_buffer("sample_size", torch.ones((), dtype=torch.int64))
+        self.register_buffer("total_samples", torch.zeros((), dtype=torch.int64))
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         if epoch < self._settings.warmup_epochs:
             return [[Update(WEIGHTS, "train", self._warm_up)]]
-        if self._settings.distribution == "mixed" and epoch >= self._settings.joint_from and not self.is_joint:
-            self._join()
+        is_joint = bool(self.distribution.is_joint)
+        if self._settings.distribution == "mixed" and epoch >= self._settings.joint_from and not is_joint:
+            self.distribution.become_joint()
         distribution = Update(ARCHITECTURE, "search", self._move_distribution, spread=True)
         return [[distribution, Update(WEIGHTS, "train", self._move_weights, spread=True)]]
 
     def groups(self) -> dict[str, torch.optim.Optimizer]:
-        return {ARCHITECTURE: torch.optim.Adam(self.logits.values(), lr=self._settings.architecture_learning_rate)}
-
-    @property
-    def kind(self) -> Kind:
-        return "joint" if self.is_joint else "factorised"
-
-    @property
-    def factors(self) -> Factors:
-        return self._factors_of(self.kind)
+        logits = self.distribution.logits.values()
+        return {ARCHITECTURE: torch.optim.Adam(logits, lr=self._settings.architecture_learning_rate)}
 
     def most_probable(self) -> Architecture:
-        """The mode of the distribution."""
-        return self._space.architecture(self.factors.mode(self.logits[self.kind]).tolist())
+        return self.distribution.most_probable()
 
     def networks(self, epoch: int) -> int | None:
-        return None if epoch < self._settings.warmup_epochs else self._settings.samples(self.entropy())
-
-    def entropy(self) -> float:
-        with torch.no_grad():
-            return float(self.factors.entropy(self.logits[self.kind]))
+        if epoch < self._settings.warmup_epochs:
+            return None
+        return self._settings.sample_size(self.distribution.entropy())
 
     def probabilities(self) -> Tensor:
-        return self.factors.marginals(self.logits[self.kind].detach())
+        return self.distribution.marginals()
 
     def notes(self) -> dict[str, Any]:
-        """After an epoch: the entropy in nats, K of the last step, the architectures drawn since the first."""
-        drawn = {"samples": int(self.count), "drawn": int(self.drawn_in_all)}
-        return {"entropy": self.entropy(), **drawn, "distribution": self.kind}
-
-    def _factors_of(self, kind: Kind) -> Factors:
-        return cast(Factors, self._factors[kind])
-
-    def _join(self) -> None:
-        """Section 3.3: from the factorised to the joint distribution, with which Adam begins anew."""
-        with torch.no_grad():
-            fine = self.logits["factorised"]
-            self.logits["joint"].copy_(joined(fine, self._factors_of("factorised"), self._factors_of("joint")))
-        self.is_joint.fill_(True)
+        """Return the entropy in nats, K of the last training step, and the number of architectures drawn so far."""
+        return {
+            "entropy": self.distribution.entropy(),
+            "sample_size": int(self.sample_size),
+            "total_samples": int(self.total_samples),
+            "distribution": self.distribution.kind,
+        }
 
     def _warm_up(self, step: TrainingStep) -> Gradients:
-        """One uniform path, of which each worker sees its share of the images."""
+        """Run one uniformly drawn path; each worker runs it on the worker's share of the images."""
         path = self._space.sample(step.generator)
-        self.drawn_in_all += 1
+        self.total_samples += 1
         return Gradients([path], _run(path, step))
 
-    def _move_distribution(self, step: TrainingStep) -> Gradients:
-        """Equation 7."""
-        self._drawn = drawn = self._draw(step)
-        with torch.no_grad():
-            losses, top1 = _share_out(drawn, step, lambda path: _run(path, step))
-        likelihoods = log_likelihoods(losses, drawn.often, self._settings.likelihood_scale).softmax(dim=0)
-        over = over_target(self._costs.total(drawn.indices.cpu()), self._settings.targets).to(losses)
-        weights = importance(likelihoods, drawn.often * over, self._settings.cost_weight)
-        log_probability = self.factors.log_probability(self.logits[self.kind], drawn.indices)
-        torch.autograd.backward(-(weights * log_probability).sum() / step.workers)
-        told = {"entropy": torch.tensor(self.entropy()), "samples": drawn.often.sum().float()}
-        return _gradients(drawn, step, losses, top1, told)
+    def _draw(self, step: TrainingStep) -> Sample:
+        """Draw K architectures, with K of equation 4."""
+        count = self._settings.sample_size(self.distribution.entropy())
+        self.sample_size.fill_(count)
+        self.total_samples += count
+        indices = self.distribution.sample(count, step.generator)
+        distinct, multiplicity = torch.unique(indices, dim=0, return_counts=True)
+        return Sample([self._space.architecture(row) for row in distinct.tolist()], distinct, multiplicity)
 
-    def _draw(self, step: TrainingStep) -> Drawn:
-        count = self._settings.samples(self.entropy())
-        self.count.fill_(count)
-        self.drawn_in_all += count
-        indices = self.factors.sample(self.logits[self.kind], count, step.generator)
-        distinct, often = torch.unique(indices, dim=0, return_counts=True)
-        return Drawn([self._space.architecture(one) for one in distinct.tolist()], distinct, often)
+    def _move_distribution(self, step: TrainingStep) -> Gradients:
+        """Add the gradient of alpha: the sum over samples of -m_k grad log P(A_k | alpha) (equation 7)."""
+        self._sample = sample = self._draw(step)
+        with torch.no_grad():
+            losses, top1 = _run_shared(sample, step, lambda path: _run(path, step))
+        likelihoods = log_likelihoods(losses, sample.multiplicity, self._settings.likelihood_scale).softmax(dim=0)
+        hinge_costs = hinge_cost(self._costs.total(sample.indices.cpu()), self._settings.targets).to(losses)
+        weights = importance(likelihoods, sample.multiplicity * hinge_costs, self._settings.cost_weight)
+        log_probability = self.distribution.log_probability(sample.indices)
+        torch.autograd.backward(-(weights * log_probability).sum() / step.workers)
+        entropy = torch.tensor(self.distribution.entropy())
+        metrics = {"entropy": entropy, "sample_size": sample.multiplicity.sum().float()}
+        return _gradients(sample, step, losses, top1, metrics)
 
     def _move_weights(self, step: TrainingStep) -> Gradients:
-        """Equation 3: the gradient of the logarithm of the mean likelihood."""
-        gathered = WeighedGradients(step.supernet.parameters())
+        """Add the gradient of the weights: the gradient of the logarithm of the mean likelihood (equation 3)."""
+        gradient_sum = WeightedGradientSum(step.supernet.parameters())
         scale = self._settings.likelihood_scale
 
         def run(path: Architecture) -> dict[str, Tensor]:
             metrics = _run(path, step)
-            often = self._drawn.often[self._drawn.architectures.index(path)]
-            gathered.add(float(log_likelihoods(metrics["loss"], often, scale)))
+            multiplicity = self._sample.multiplicity[self._sample.architectures.index(path)]
+            gradient_sum.add(float(log_likelihoods(metrics["loss"], multiplicity, scale)))
             return metrics
 
-        losses, top1 = _share_out(self._drawn, step, run)
-        gathered.finish(float(log_likelihoods(losses, self._drawn.often, scale).logsumexp(dim=0)))
-        return _gradients(self._drawn, step, losses, top1, {})
+        losses, top1 = _run_shared(self._sample, step, run)
+        gradient_sum.finish(float(log_likelihoods(losses, self._sample.multiplicity, scale).logsumexp(dim=0)))
+        return _gradients(self._sample, step, losses, top1, {})
 
 
-def _share_out(
-    drawn: Drawn, step: TrainingStep, run: Callable[[Architecture], dict[str, Tensor]]
+def _run_shared(
+    sample: Sample, step: TrainingStep, run: Callable[[Architecture], dict[str, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """Losses and top-1 accuracies of what has been drawn, each of which one worker runs."""
-    found = torch.zeros(2, len(drawn.architectures), device=step.micro_batches[0].images.device)
-    for number in range(step.rank, len(drawn.architectures), step.workers):
-        metrics = run(drawn.architectures[number])
-        found[:, number] = torch.stack([metrics["loss"], metrics["top1"]])
-    losses, top1 = step.sum_over_workers(found)
+    """Run each network of the sample on one worker, and return all losses and top-1 accuracies on every worker."""
+    measured = torch.zeros(2, len(sample.architectures), device=step.micro_batches[0].images.device)
+    for number in range(step.rank, len(sample.architectures), step.workers):
+        metrics = run(sample.architectures[number])
+        measured[:, number] = torch.stack([metrics["loss"], metrics["top1"]])
+    losses, top1 = step.sum_over_workers(measured)
     return losses, top1
 
 
 def _run(path: Architecture, step: TrainingStep) -> dict[str, Tensor]:
-    """Loss and top-1 accuracy of one network on the images that the worker was given."""
+    """Return loss and top-1 accuracy of one network on the worker's images."""
     return add_gradients(step, lambda images: step.supernet(images, path))
 
 
-def _gradients(drawn: Drawn, step: TrainingStep, losses: Tensor, top1: Tensor, told: dict[str, Tensor]) -> Gradients:
-    """Metrics that every worker knows, as this one's share of them."""
-    share = drawn.often / drawn.often.sum()
+def _gradients(
+    sample: Sample, step: TrainingStep, losses: Tensor, top1: Tensor, metrics: dict[str, Tensor]
+) -> Gradients:
+    """Return this worker's share of the metrics; every worker knows all of them."""
+    share = sample.multiplicity / sample.multiplicity.sum()
     means = {"loss": (share * losses).sum(), "top1": (share * top1).sum()}
-    return Gradients(drawn.architectures, {name: value / step.workers for name, value in {**means, **told}.items()})
+    return Gradients(sample.architectures, {name: value / step.workers for name, value in {**means, **metrics}.items()})

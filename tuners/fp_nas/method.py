@@ -1,13 +1,13 @@
 """FP-NAS: fast probabilistic neural architecture search (Yan et al.), sections 3.2 to 3.4.
 
-After a warm-up of the weights each step draws K architectures from a distribution that is learnt; K falls with the
-distribution's entropy. The distribution is factorised first, which is coarse and fast, and joint later. In the end its
-most probable architecture is taken.
+After a warm-up of the weights, each training step draws K architectures from a distribution that is learnt. K falls
+with the entropy of the distribution. The distribution is factorised first, which is coarse and fast, and joint later.
+At the end its most probable architecture is taken.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,10 @@ from raynas.interfaces.objective import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
-from tuners.fp_nas.distribution import factors_of
-from tuners.fp_nas.drawn_paths import Drawing, DrawnPaths, Schedule
-from tuners.fp_nas.most_probable import most_probable_of_factors
-from tuners.fp_nas.sample_count import FixedSamples, Samples
+from tuners.fp_nas.distribution import Schedule, partition
+from tuners.fp_nas.drawn_paths import DrawnPaths, SamplingSettings
+from tuners.fp_nas.most_probable import find_most_probable
+from tuners.fp_nas.sample_size import FixedSampling, SampleSize
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
@@ -28,17 +28,31 @@ if TYPE_CHECKING:
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget
 
-EPOCHS = "epochs.csv"
+EPOCHS_FILE = "epochs.csv"
+_EPOCH_COLUMNS = ["epoch", "loss", "top1", "entropy", "sample_size", "workers", "seconds", "worker_seconds_saved"]
 
 
-class FpNas(Method, Drawing):
-    """A distribution over architectures and the weights of a supernet, learnt together.
+class FpNas(Method, SamplingSettings):
+    """Learn a distribution over architectures and the weights of a supernet together.
 
-    The run folder's `epochs.csv` has a row an epoch: the mean loss, accuracy, entropy (nats) and K of its steps, the
-    workers, the seconds, and the worker-seconds that were given back.
+    The search of the paper has this form:
+
+        warm-up: for each training batch, move the weights of one uniformly drawn architecture
+        then, for each pair of a validation batch and a training batch:
+            from the epoch theta on, the distribution is joint (section 3.3)
+            draw K = max(1, floor(lambda H)) architectures (equation 4)
+            on the validation batch, move alpha by the importance weights m_k (equation 7)
+            on the training batch, move the weights (equation 3)
+        take the most probable architecture
+
+    `learn` carries out the loop as one training, whose updates are those of `drawn_paths.DrawnPathsLearner`.
+    `choose` takes the architecture.
+
+    The run folder's `epochs.csv` has a row for each epoch: the means over the training steps of loss, accuracy, entropy
+    (nats) and K, the workers, the seconds, and the worker-seconds that the search gave back.
 
     Attributes:
-        epochs: of the whole search, the warm-up's among them.
+        epochs: the epochs of the whole search, counted with the warm-up.
     """
 
     paper: ClassVar[str] = "Yan et al., FP-NAS: Fast Probabilistic Neural Architecture Search"
@@ -56,7 +70,7 @@ class FpNas(Method, Drawing):
                 f"and the last of {self.epochs}: a mixed distribution could not be both."
             )
         if self.distribution != "factorised":
-            factors_of(plan.space, "joint")
+            partition(plan.space, "joint")
         check_training_key_unset(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
@@ -65,54 +79,63 @@ class FpNas(Method, Drawing):
         return study.outcome("final", study.space, next(iter(study.budget.root), "macs"), weights)
 
     def learn(self, study: Study) -> Weights:
-        """Warm-up, then K architectures a step."""
+        """Warm up, then learn the distribution and the weights, and write `epochs.csv`."""
         settings = study.recipe.training.changed(epochs=self.epochs)
         weights = study.train("distribution", study.space, self.objective(study.budget), settings, streams=STREAMS)
-        table = epochs_of(weights, study.recipe.scale.train.workers)
-        study.folder.write(EPOCHS, table.to_csv(index=False).encode())
-        fewer = table[table["worker_seconds_saved"] > 0]
-        if len(fewer):
+        workers = study.recipe.scale.train.workers
+        table = epochs_table(weights, workers)
+        study.folder.write(EPOCHS_FILE, table.to_csv(index=False).encode())
+        saving = table[table["worker_seconds_saved"] > 0]
+        if len(saving):
             study.say(
-                f"from epoch {fewer['epoch'].min()} on {fewer['workers'].min()} of {study.recipe.scale.train.workers} "
+                f"from epoch {saving['epoch'].min()} on {saving['workers'].min()} of {workers} "
                 f"workers were enough, which saved {table['worker_seconds_saved'].sum():.0f} worker-seconds"
             )
         return weights
 
     def choose(self, study: Study, weights: Weights) -> Architecture:
-        """The most probable architecture within the budget; that of all is the last row of the step `distribution`."""
+        """Return the most probable architecture within the budget; its one-shot accuracy is the step `final`.
+
+        The last row of the step `distribution` holds the most probable of all architectures.
+        """
         learner = self.objective(study.budget).begin(study.space, study.costs, study.recipe.seed)
         learner.load_state_dict(study.learner_state(weights))
-        logits = learner.logits[learner.kind]
-        found, exact = most_probable_of_factors(learner.factors, logits, study.costs, study.budget)
-        if found is not None:
-            chosen = study.space.architecture(found.tolist())
+        distribution = learner.distribution
+        indices, is_exact = find_most_probable(distribution.factors, distribution.alpha, study.costs, study.budget)
+        if indices is not None:
+            architecture = study.space.architecture(indices.tolist())
         else:
             example = study.budget.example(study.space, study.costs, np.random.default_rng(study.recipe.seed))
             assert example is not None, "the budget was met by an architecture before the search began"
-            chosen = example
-        study.evaluate("final", study.space, [chosen], weights, learner.notes())
-        if chosen == learner.most_probable():
+            architecture = example
+        study.evaluate("final", study.space, [architecture], weights, learner.notes())
+        if architecture == learner.most_probable():
             study.say("the most probable architecture meets the budget")
+        elif is_exact:
+            study.say("the most probable architecture does not meet the budget: the most probable within it is taken")
         else:
-            proven = "the most probable one within it" if exact else "the most probable one within it that was found"
-            study.say(f"the most probable architecture does not meet the budget; {proven} is taken")
-        return chosen
+            study.say(
+                "the most probable architecture does not meet the budget: a probable architecture within it is taken, "
+                "found step by step"
+            )
+        return architecture
 
     def objective(self, budget: Budget) -> DrawnPaths:
-        return DrawnPaths(targets=targets_of(budget), **self.model_dump(include=set(Drawing.model_fields)))
+        """Return the objective of the search."""
+        return DrawnPaths(targets=targets_of(budget), **self.model_dump(include=set(SamplingSettings.model_fields)))
 
 
 class Parsec(FpNas):
-    """The same with a fixed number of samples and a joint distribution throughout."""
+    """FP-NAS with a fixed sample size and a joint distribution throughout."""
 
     paper: ClassVar[str] = "Casale et al., Probabilistic Neural Architecture Search"
 
-    samples: Samples = FixedSamples(count=16)
+    sample_size: SampleSize = FixedSampling(fixed=16)
     distribution: Schedule = "joint"
 
 
 def targets_of(budget: Budget) -> dict[str, float]:
-    """TAR of equation 6 by resource: what an architecture may cost before cost counts.
+    """Return TAR of equation 6 by resource: the cost above which an architecture is penalised.
 
     Raises:
         UserError: if a limit has no upper end.
@@ -128,10 +151,13 @@ def targets_of(budget: Budget) -> dict[str, float]:
     return targets
 
 
-def epochs_of(weights: Weights, asked: int) -> pd.DataFrame:
-    """One row an epoch, from the training's history; `asked` is how many workers the run may take."""
-    names = {"architecture_entropy": "entropy", "architecture_samples": "samples"}
+def epochs_table(weights: Weights, workers: int) -> pd.DataFrame:
+    """Return one row for each epoch from the training's history.
+
+    Args:
+        workers: the number of workers that the run may take.
+    """
+    names = {"architecture_entropy": "entropy", "architecture_sample_size": "sample_size"}
     table = pd.DataFrame(weights.history).rename(columns=names)
-    table["worker_seconds_saved"] = (asked - table["workers"]) * table["seconds"]
-    told: list[Any] = ["epoch", "loss", "top1", "entropy", "samples", "workers", "seconds", "worker_seconds_saved"]
-    return table.reindex(columns=told)
+    table["worker_seconds_saved"] = (workers - table["workers"]) * table["seconds"]
+    return table.reindex(columns=_EPOCH_COLUMNS)

@@ -1,4 +1,4 @@
-"""The most probable architecture of a distribution with factors, within a budget."""
+"""Find the most probable architecture within a budget, under a distribution with factors."""
 
 from __future__ import annotations
 
@@ -14,72 +14,77 @@ if TYPE_CHECKING:
     from search_spaces import Budget, Costs
     from tuners.fp_nas.distribution import Factors
 
-
-LISTED = 20_000
-"""Architectures that are looked at from the most probable one down, before one is sought from the mode by steps."""
-
-
-_AT_ONCE = 2_000
-
-
-_LEAST_LOSS = 1e-3
-"""Of log-probability, so that a change that loses none is not worth infinitely much."""
+MAX_LISTED = 20_000
+"""The number of architectures, from the most probable downwards, that are checked before the stepwise search."""
+_BATCH = 2_000
+_MIN_LOSS = 1e-3
+"""The least loss of log-probability, so that a change without loss does not have an infinite gain."""
 
 
-def most_probable_of_factors(
-    factors: Factors, logits: Tensor, costs: Costs, budget: Budget, listed: int = LISTED
+def find_most_probable(
+    factors: Factors, logits: Tensor, costs: Costs, budget: Budget, max_listed: int = MAX_LISTED
 ) -> tuple[Tensor | None, bool]:
-    """Option indices, shape (choices,), and whether nothing more probable meets the budget; None if nothing is found.
+    """Find the most probable architecture within a budget.
 
-    Exact where one of the `listed` most probable architectures meets it. Else one factor after another is changed,
-    beginning with the mode, by what brings the costs nearest for the probability that is lost.
+    The result is exact if one of the `max_listed` most probable architectures meets the budget. Otherwise the search
+    starts at the mode and changes one factor after another. Each time it makes the change that removes the most excess
+    cost for the log-probability that it loses.
+
+    Returns:
+        Option indices, shape (choices,), or None if no architecture was found; and whether the result is exact.
     """
     log_probabilities = factors.log_probabilities(logits.detach().double())
-    in_turn = in_order(log_probabilities)
-    for _ in range(listed // _AT_ONCE):
-        some = list(islice(in_turn, _AT_ONCE))
-        if not some:
+    combinations = iterate_by_probability(log_probabilities)
+    for _ in range(max_listed // _BATCH):
+        batch = list(islice(combinations, _BATCH))
+        if not batch:
             return None, True
-        indices = factors.indices(torch.tensor(some))
-        met = budget.met(costs.total(indices))
-        if met.any():
-            return indices[met.int().argmax()], True
-    return _stepwise(factors, log_probabilities, costs, budget), False
+        indices = factors.indices(torch.tensor(batch))
+        is_feasible = budget.met(costs.total(indices))
+        if is_feasible.any():
+            return indices[is_feasible.int().argmax()], True
+    return _search_stepwise(factors, log_probabilities, costs, budget), False
 
 
-def in_order(log_probabilities: Tensor) -> Iterator[list[int]]:
-    """All combinations of one row each, the most probable first, shape (rows, options) given; -inf is passed over.
+def iterate_by_probability(log_probabilities: Tensor) -> Iterator[list[int]]:
+    """Yield all combinations of one option for each row, the most probable first; options of -inf are left out.
 
-    Each is reached from the one that differs by the row changed last: lists of the rows' options by probability, and a
-    heap of those that come next.
+    Each row's options are sorted by probability. A heap holds the next candidates. Every combination has one
+    predecessor: the combination whose last changed row has the next more probable option.
+
+    Args:
+        log_probabilities: shape (rows, options).
     """
     order = log_probabilities.argsort(dim=1, descending=True, stable=True)
     ranked = log_probabilities.gather(1, order)
-    lost = (ranked[:, :1] - ranked).tolist()
-    names = order.tolist()
-    heap: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, (0,) * len(names))]
+    losses = (ranked[:, :1] - ranked).tolist()
+    options = order.tolist()
+    heap: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, (0,) * len(options))]
     while heap:
-        loss, last, ranks = heapq.heappop(heap)
-        yield [row[rank] for row, rank in zip(names, ranks, strict=True)]
-        for row in range(last, len(names)):
+        loss, last_row, ranks = heapq.heappop(heap)
+        yield [row[rank] for row, rank in zip(options, ranks, strict=True)]
+        for row in range(last_row, len(options)):
             rank = ranks[row] + 1
-            if rank < len(lost[row]) and lost[row][rank] < float("inf"):
-                more = loss - lost[row][rank - 1] + lost[row][rank]
-                heapq.heappush(heap, (more, row, (*ranks[:row], rank, *ranks[row + 1 :])))
+            if rank < len(losses[row]) and losses[row][rank] < float("inf"):
+                next_loss = loss - losses[row][rank - 1] + losses[row][rank]
+                heapq.heappush(heap, (next_loss, row, (*ranks[:row], rank, *ranks[row + 1 :])))
 
 
-def _stepwise(factors: Factors, log_probabilities: Tensor, costs: Costs, budget: Budget) -> Tensor | None:
-    """Change one factor at a time until the budget is met, then while that makes it more probable within the budget."""
-    taken = log_probabilities.argmax(dim=1)
+def _search_stepwise(factors: Factors, log_probabilities: Tensor, costs: Costs, budget: Budget) -> Tensor | None:
+    """Change one factor at a time until the budget is met, then while a change within the budget is more probable."""
+    current = log_probabilities.argmax(dim=1)
     rows, options = log_probabilities.isfinite().nonzero(as_tuple=True)
-    excess = float(budget.excess(costs.total(factors.indices(taken[None]))))
+    excess = float(budget.excess(costs.total(factors.indices(current[None]))))
     while True:
-        changed = taken.repeat(len(rows), 1)
-        changed[torch.arange(len(rows)), rows] = options
-        there = budget.excess(costs.total(factors.indices(changed)))
-        lost = log_probabilities[rows, taken[rows]] - log_probabilities[rows, options]
-        gain = (excess - there) / lost.clamp(min=_LEAST_LOSS) if excess > 0 else torch.where(there > 0, -1.0, -lost)
-        best = int(gain.argmax())
-        if gain[best] <= 0:
-            return factors.indices(taken[None])[0] if excess == 0 else None
-        taken, excess = changed[best], float(there[best])
+        neighbours = current.repeat(len(rows), 1)
+        neighbours[torch.arange(len(rows)), rows] = options
+        excesses = budget.excess(costs.total(factors.indices(neighbours)))
+        losses = log_probabilities[rows, current[rows]] - log_probabilities[rows, options]
+        if excess > 0:
+            gains = (excess - excesses) / losses.clamp(min=_MIN_LOSS)
+        else:
+            gains = torch.where(excesses > 0, -1.0, -losses)
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            return factors.indices(current[None])[0] if excess == 0 else None
+        current, excess = neighbours[best], float(excesses[best])

@@ -1,4 +1,4 @@
-"""How many samples, of which distribution? FP-NAS's search for several schedules as one Ray Tune run (figures 3, 4)."""
+"""A sweep over sample sizes and distributions: FP-NAS's search for several schedules and seeds (figures 3 and 4)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from raynas.results.evaluation_table import EvaluationTable
 from raynas.study.trainable import SweepTrial, Trainable
 from raynas.training.early_stop import EarlyStop
 from search_spaces import Budget
-from tuners.fp_nas.drawn_paths import Schedule
-from tuners.fp_nas.method import FpNas, epochs_of
-from tuners.fp_nas.sample_count import EntropySamples, FixedSamples, Samples
+from tuners.fp_nas.distribution import Schedule
+from tuners.fp_nas.method import FpNas, epochs_table
+from tuners.fp_nas.sample_size import AdaptiveSampling, FixedSampling, SampleSize
 from tuners.sweep import SweepMethod
 
 if TYPE_CHECKING:
@@ -22,48 +22,48 @@ if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
 
-ENTROPIES = "entropies.csv"
+ENTROPIES_FILE = "entropies.csv"
 
 
-class Setting(BaseModel):
-    """What a trial changes: settings of the method and the budget of the recipe; what is left out stays as it is."""
+class ScheduleSetting(BaseModel):
+    """The changes of a trial: settings of the method, and the budget of the recipe. Absent keys change nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
-    samples: Samples | None = None
+    sample_size: SampleSize | None = None
     distribution: Schedule | None = None
     joint_from: int | None = Field(default=None, ge=0)
     budget: Budget | None = None
 
 
-PAPER = (
-    Setting(name="FS K=14", samples=FixedSamples(count=14), distribution="joint"),
-    Setting(name="FS K=4", samples=FixedSamples(count=4), distribution="joint"),
-    Setting(name="AS 1/4, joint", samples=EntropySamples(per_nat=0.25), distribution="joint"),
-    Setting(name="AS 1/4, mixed", samples=EntropySamples(per_nat=0.25), distribution="mixed"),
+PAPER_SCHEDULES = (
+    ScheduleSetting(name="FS K=14", sample_size=FixedSampling(fixed=14), distribution="joint"),
+    ScheduleSetting(name="FS K=4", sample_size=FixedSampling(fixed=4), distribution="joint"),
+    ScheduleSetting(name="AS 1/4, joint", sample_size=AdaptiveSampling(per_nat=0.25), distribution="joint"),
+    ScheduleSetting(name="AS 1/4, mixed", sample_size=AdaptiveSampling(per_nat=0.25), distribution="mixed"),
 )
-"""Figures 3 and 4."""
+"""The schedules of figures 3 and 4: fixed sampling (FS) and adaptive sampling (AS)."""
 
 
 class FpNasSweep(SweepMethod, FpNas):
-    """One trial for each schedule and seed. A search ends early once its entropy is low enough.
+    """Run one trial for each schedule and seed. A search ends early once its distribution has converged.
 
     `schedules.csv` in the run folder has a row for each trial: architectures drawn, epochs, seconds of training,
-    worker-seconds used and saved, last entropy (nats), and the one-shot accuracy and costs of the chosen architecture.
+    worker-seconds used and saved, last entropy (nats), and the one-shot accuracy and costs of the found architecture.
     `entropies.csv` has a row for each epoch of each trial.
 
     Attributes:
-        sweep: the schedules; by default the paper's.
+        sweep: the schedules. By default, the schedules of the paper.
         seeds: the seeds of every schedule.
-        converged_nats: a distribution with at most this entropy has converged.
+        converged_nats: the entropy at which a distribution has converged.
         fit_each: also train the architecture of each trial stand-alone.
     """
 
     sweep_step: ClassVar[str] = "schedules"
     table_name: ClassVar[str] = "schedules.csv"
 
-    sweep: tuple[Setting, ...] = Field(default=PAPER, min_length=1)
+    sweep: tuple[ScheduleSetting, ...] = Field(default=PAPER_SCHEDULES, min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     converged_nats: float = Field(default=0.1, ge=0)
     fit_each: bool = False
@@ -74,7 +74,7 @@ class FpNasSweep(SweepMethod, FpNas):
             budget.check(plan.costs)
             self.method_of(setting).check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
 
-    def method_of(self, setting: Setting) -> FpNas:
+    def method_of(self, setting: ScheduleSetting) -> FpNas:
         """Return the search of one setting."""
         changes = setting.model_dump(exclude={"name", "budget"}, exclude_none=True)
         return FpNas.model_validate({**self.model_dump(include=set(FpNas.model_fields)), **changes})
@@ -106,21 +106,22 @@ class FpNasSweep(SweepMethod, FpNas):
             for trial in trials
             for row in trial.result["epochs"]
         ]
-        study.folder.write(ENTROPIES, pd.DataFrame(epochs).to_csv(index=False).encode())
+        study.folder.write(ENTROPIES_FILE, pd.DataFrame(epochs).to_csv(index=False).encode())
 
 
 class ScheduledSearch(Trainable):
-    """A trial: one search with its schedule."""
+    """A trial that carries out one search with its schedule."""
 
     def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
         method = FpNas.model_validate(setting["method"])
         weights = method.learn(study)
-        chosen = method.choose(study, weights)
-        epochs = epochs_of(weights, study.recipe.scale.train.workers)
+        architecture = method.choose(study, weights)
+        epochs = epochs_table(weights, study.recipe.scale.train.workers)
         (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
-        figures = {key: row[key] for key in ("architecture", "top1", "loss", "macs", "params", "drawn", "entropy")}
+        columns = ("architecture", "top1", "loss", "macs", "params", "total_samples", "entropy")
+        figures = {key: row[key] for key in columns}
         if setting["fit_each"]:
-            figures["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
+            figures["standalone_top1"] = study.fit("fit", architecture, study.recipe.fit).top1
         return {
             "schedule": setting["name"],
             "seed": study.recipe.seed,
@@ -135,7 +136,7 @@ class ScheduledSearch(Trainable):
 
 
 class ConvergedEntropy(EarlyStop):
-    """A training may stop once the entropy of its distribution, in nats, has fallen to `converged_nats`."""
+    """Stops a training once the entropy of its distribution, in nats, has fallen to `converged_nats`."""
 
     converged_nats: float
 

@@ -1,8 +1,8 @@
 """FTSO: effective NAS via first topology, second operator (ICLR 2021 submission), algorithms 1 and 2.
 
-The topology is searched with the simplest operator alone, the skip connection, which has nothing to learn: only the
-edges' weights beta are. Each node keeps its two strongest inputs. Then every kept edge is given one powerful operator,
-or the operators are searched by gradients on the few edges that are left.
+The topology is searched with the simplest operator alone, the skip connection. It has no weights, so that only beta,
+the weights of the edges, is learnt. Each node keeps its two strongest inputs. Then every kept edge gets one powerful
+operator, or the operators of the few kept edges are searched by gradients.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_fit_batch_size, check_training_key_unset
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from tuners.darts.method import check_edges_can_be_removed, check_no_budget, restore_learner
+from tuners.darts.checks import check_edges_can_be_removed, check_no_budget
 from tuners.darts.weighted_mixture import Mixture
-from tuners.ftso.topologies import SIMPLEST, CellTopologies, LayerTopologies, Topologies
+from tuners.ftso.topologies import SIMPLEST_OPERATOR, CellTopologies, LayerTopologies, Topologies
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
@@ -29,31 +29,35 @@ if TYPE_CHECKING:
 
 
 class Ftso(Method):
-    """First the topology, for an epoch or a few steps; second the operators.
+    """Search the topology first, for an epoch or a few training steps, and the operators second.
 
-    The evaluation table's column `accuracy_of` says what an accuracy is that of: the `topology` with its simplest
-    operators, the `supernet` of the operators, or, where they are replaced and nothing has trained them, the
-    `network`, trained alone by the recipe's `fit` and measured on the test images.
+    The evaluation table's column `accuracy_of` names the measured network:
+
+    - `topology`: the one-shot accuracy of the topology with its simplest operators;
+    - `supernet`: the one-shot accuracy of the searched operators;
+    - `network`: the stand-alone accuracy of the replaced operators on the test images. The recipe's `fit` trains them,
+      because no supernet has.
 
     Attributes:
-        operators: of the topology search (table 3); several compete with each other and with `none`. Layer-by-layer
-            spaces have their layers' cheapest operators there.
-        strategy: give all kept places one operator (`replace`), or search the operators (`search`).
-        replacement: that operator: in cells a 3x3 separable convolution, on `nats-bench` nor_conv_3x3; in layers each
-            one's costliest.
+        topology_operators: the operators of the topology search (table 3). Several operators compete with each other
+            and with `none`. Layer-by-layer spaces always use each layer's cheapest operator.
+        strategy: `replace` gives one operator to all kept edges or layers; `search` searches their operators.
+        replacement_operator: the operator of `replace`. By default, a 3x3 separable convolution in cells,
+            nor_conv_3x3 on `nats-bench`, and each layer's costliest operator in layer-by-layer spaces.
         inputs: how many inputs a node of a cell keeps.
-        topology_epochs: of the topology search.
-        topology_steps: how many steps its epochs have at most: 1 for the paper's search of one iteration.
-        operator_epochs: of the operator search.
-        architecture_learning_rate: Adam's, of the architecture parameters (table 4).
+        topology_epochs: the epochs of the topology search.
+        topology_steps: the most training steps of an epoch of the topology search: 1 for the paper's search of one
+            iteration.
+        operator_epochs: the epochs of the operator search.
+        architecture_learning_rate: Adam's learning rate for the architecture parameters (table 4).
     """
 
     paper: ClassVar[str] = "FTSO: Effective NAS via First Topology Second Operator (under review, ICLR 2021)"
     spaces: ClassVar[str] = "spaces of cells, and layer-by-layer spaces with skip"
 
-    operators: tuple[str, ...] = Field(default=(SIMPLEST,), min_length=1)
+    topology_operators: tuple[str, ...] = Field(default=(SIMPLEST_OPERATOR,), min_length=1)
     strategy: Literal["replace", "search"] = "replace"
-    replacement: str | None = None
+    replacement_operator: str | None = None
     inputs: int = Field(default=2, ge=1)
     topology_epochs: int = Field(default=1, ge=1)
     topology_steps: int | None = Field(default=None, ge=1)
@@ -71,60 +75,72 @@ class Ftso(Method):
 
     def run(self, study: Study) -> Outcome:
         topologies = self.topologies(study.space, study.costs, study.budget)
-        kept, weights, untouched = self.search_topology(study, topologies)
+        kept, weights, is_unchanged = self.search_topology(study, topologies)
         if self.strategy == "replace":
-            return self.replace_operators(study, topologies.simplest, topologies.replaced(kept), weights, untouched)
-        return self.search_operators(study, topologies, topologies.remaining(kept))
+            architecture = topologies.replace_operators(kept)
+            return self.replace_operators(study, topologies.simplest, architecture, weights, is_unchanged)
+        return self.search_operators(study, topologies, topologies.restrict_to_kept(kept))
 
     def search_topology(self, study: Study, topologies: Topologies) -> tuple[frozenset[int], Weights, bool]:
-        """Algorithm 1, and whether the topology is still that of the initial weights.
+        """Search the topology (algorithm 1); the pruned topology's one-shot accuracy is the step `topology-accuracy`.
 
-        The pruned topology's one-shot accuracy is the step `topology-accuracy`.
+        Returns:
+            The kept edges or layers, the supernet's weights, and whether the topology is the topology of the initial
+            weights.
         """
         space, objective = topologies.simplest, self.objective(topologies.learns)
         changes = {"epochs": self.topology_epochs, "steps": self.topology_steps}
         settings = study.recipe.training.changed(**changes)
         weights = study.train("topology", space, objective, settings, streams=STREAMS)
-        learner = restore_learner(study, objective, space, weights)
-        kept = topologies.kept(learner.most_probable(), learner.alpha.detach())
-        drawn = objective.begin(space, study.costs, study.seed_of("topology"))
-        untouched = kept == topologies.kept(drawn.most_probable(), drawn.alpha.detach())
-        if untouched:
-            study.say("the topology is that of the initial weights, which the search has not changed")
-        notes = {"accuracy_of": "topology", "untouched": untouched}
-        study.evaluate("topology-accuracy", space, [topologies.pruned(kept, learner.most_probable())], weights, notes)
-        return kept, weights, untouched
+        learner = objective.restore_learner(space, study.costs, study.learner_state(weights))
+        kept = topologies.select_kept(learner.most_probable(), learner.alpha.detach())
+        initial = objective.begin(space, study.costs, study.seed_of("topology"))
+        is_unchanged = kept == topologies.select_kept(initial.most_probable(), initial.alpha.detach())
+        if is_unchanged:
+            study.say("the search has not changed the topology of the initial weights")
+        notes = {"accuracy_of": "topology", "topology_unchanged": is_unchanged}
+        pruned = topologies.prune(kept, learner.most_probable())
+        study.evaluate("topology-accuracy", space, [pruned], weights, notes)
+        return kept, weights, is_unchanged
 
     def replace_operators(
-        self, study: Study, space: SearchSpace, found: Architecture, weights: Weights, untouched: bool
+        self, study: Study, space: SearchSpace, architecture: Architecture, weights: Weights, is_unchanged: bool
     ) -> Outcome:
-        """Algorithm 2, line 2."""
-        columns = {"accuracy_of": "network", "untouched": untouched}
-        network = study.fit("network", found, study.recipe.fit, columns=columns)
-        study.say(f"{found}: {network.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs alone")
+        """Train the network of the replaced operators stand-alone (algorithm 2, line 2)."""
+        columns = {"accuracy_of": "network", "topology_unchanged": is_unchanged}
+        network = study.fit("network", architecture, study.recipe.fit, columns=columns)
+        study.say(
+            f"{architecture}: {network.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs of "
+            "stand-alone training"
+        )
         return study.outcome("network-test", space, "macs", weights, network.weights)
 
     def search_operators(self, study: Study, topologies: Topologies, space: SearchSpace) -> Outcome:
-        """Algorithm 2, lines 4 to 10."""
-        objective = self.objective({**topologies.learns, "operations": True, "rank": "operations"})
+        """Search the operators of the kept edges or layers by gradients (algorithm 2, lines 4 to 10)."""
+        objective = self.objective({**topologies.learns, "operations": True, "rank_inputs_by": "operations"})
         settings = study.recipe.training.changed(epochs=self.operator_epochs)
         weights = study.train("operators", space, objective, settings, streams=STREAMS)
-        learner = restore_learner(study, objective, space, weights)
-        found = topologies.chosen(space, learner.most_probable(), learner.alpha.detach())
-        study.evaluate("final", space, [found], weights, {"accuracy_of": "supernet"})
+        learner = objective.restore_learner(space, study.costs, study.learner_state(weights))
+        architecture = topologies.choose_operators(space, learner.most_probable(), learner.alpha.detach())
+        study.evaluate("final", space, [architecture], weights, {"accuracy_of": "supernet"})
         return study.outcome("final", space, "macs", weights)
 
     def objective(self, learns: Mapping[str, Any]) -> Mixture:
+        """Return the objective of a search, with settings of `Mixture` that say what it learns."""
         settings = {"inputs": self.inputs, **learns}
         return Mixture(learning_rate=self.architecture_learning_rate, **settings)
 
     def topologies(self, space: SearchSpace, costs: Costs, budget: Budget) -> Topologies:
-        """The two searches of a space; raises UserError if it has none, or the budget cannot be met."""
+        """Return the two searches of a space.
+
+        Raises:
+            UserError: if the space has no topology to search, or no topology can meet the budget.
+        """
         if isinstance(space, CellSpace):
-            return CellTopologies(space, self.operators, self.replacement)
-        if self.operators != (SIMPLEST,):
+            return CellTopologies(space, self.topology_operators, self.replacement_operator)
+        if self.topology_operators != (SIMPLEST_OPERATOR,):
             raise UserError(
-                f"The topology of {space.name} is searched with each layer's cheapest operator: leave method.operators "
-                "out."
+                f"The topology of {space.name} is searched with each layer's cheapest operator: leave "
+                "method.topology_operators out."
             )
-        return LayerTopologies(space, costs, budget, self.replacement, search=self.strategy == "search")
+        return LayerTopologies(space, costs, budget, self.replacement_operator, search=self.strategy == "search")

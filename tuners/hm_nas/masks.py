@@ -1,7 +1,7 @@
-"""HM-NAS's hierarchical masks (section 3.3): what of a trained supernet's operations, edges and weights is needed.
+"""HM-NAS's hierarchical masks (section 3.3): they learn which operations, edges and weights of a supernet are needed.
 
-A mask is a real number for each operation, edge and weight; where it is at least the threshold (equation 4) what it
-masks stays, else it is multiplied by 0. The masks alone learn (equation 3), by the gradients of their binary values.
+Each operation, edge and weight has a real-valued mask. If the mask is at least the threshold (equation 4), the masked
+value stays; otherwise it is multiplied by 0. Only the masks learn (equation 3), by gradients of their binary values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.supernet import Mixed
-from tuners.darts.weighted_mixture import nodes, operations, run_mixture
+from tuners.darts.cells import edges_by_node, is_operation
+from tuners.darts.weighted_mixture import run_mixture
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
@@ -27,29 +28,30 @@ if TYPE_CHECKING:
 Level = Literal["operations", "edges", "weights"]
 LEVELS: tuple[Level, ...] = ("operations", "edges", "weights")
 MASKS = "masks"
-"""The group of parameters that an update of the masks moves."""
+"""The name of the masks' group of parameters."""
 
 
 class Masking(Objective):
-    """The masks learn on the stream `train`; everything else stands still but batch norm's running statistics.
+    """Train the masks on the stream `train`; besides them, only batch norm's running statistics move.
 
     Attributes:
         operations: alpha* after its softmax, shape (choices, options) (equation 1).
         edges: beta* after its softmax, shape (choices,) (equation 2).
-        levels: whose masks learn; the others stay.
-        initial: what all masks begin with.
+        levels: the levels whose masks learn; the other masks stay.
+        initial_mask: the first value of all masks.
         threshold: tau of equation 4.
-        rate, weight_rate: Adam's, of the operations' and edges' masks, and of the weights'.
-        decay_epoch: from which epoch on, counted from 0, the rates are a tenth.
+        learning_rate: Adam's learning rate for the masks of operations and edges.
+        weight_mask_learning_rate: Adam's learning rate for the masks of weights.
+        decay_epoch: the epoch, counted from 0, from which on both learning rates are a tenth.
     """
 
     operations: tuple[tuple[float, ...], ...]
     edges: tuple[float, ...]
     levels: tuple[Level, ...] = LEVELS
-    initial: float = 1e-2
+    initial_mask: float = 1e-2
     threshold: float = 5e-3
-    rate: float = Field(default=1e-5, gt=0)
-    weight_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    weight_mask_learning_rate: float = Field(default=1e-4, gt=0)
     decay_epoch: int = Field(default=10, ge=1)
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> MaskingLearner:
@@ -57,12 +59,12 @@ class Masking(Objective):
 
 
 class MaskingLearner(Learner):
-    """The masks.
+    """The real-valued masks M^r.
 
     Attributes:
-        operations: shape (choices, options).
-        edges: shape (choices,).
-        weights: of each tensor of weights in its shape, by its name with `/` for `.`.
+        operations: M_alpha^r, shape (choices, options).
+        edges: M_beta^r, shape (choices,).
+        weights: M_w^r: a mask for each tensor of weights, of the tensor's shape, by the tensor's name with `/` for `.`.
     """
 
     def __init__(self, settings: Masking, space: SearchSpace) -> None:
@@ -72,18 +74,20 @@ class MaskingLearner(Learner):
         self.register_buffer("beta", torch.tensor(settings.edges), persistent=False)
         with torch.device("meta"):
             supernet = space.supernet()
-        shapes = {key.replace(".", "/"): tensor.shape for key, tensor in supernet.named_parameters() if masked(tensor)}
+        shapes = {
+            key.replace(".", "/"): tensor.shape for key, tensor in supernet.named_parameters() if has_mask(tensor)
+        }
         self.operations = self._mask("operations", self.get_buffer("alpha").shape)
         self.edges = self._mask("edges", self.get_buffer("beta").shape)
         self.weights = nn.ParameterDict({key: self._mask("weights", shape) for key, shape in shapes.items()})
-        of_level = {"operations": [self.operations], "edges": [self.edges], "weights": list(self.weights.values())}
-        rates = {"operations": settings.rate, "edges": settings.rate, "weights": settings.weight_rate}
+        masks = {"operations": [self.operations], "edges": [self.edges], "weights": list(self.weights.values())}
+        rates = dict.fromkeys(masks, settings.learning_rate) | {"weights": settings.weight_mask_learning_rate}
         self._adam = torch.optim.Adam(
-            [{"params": of_level[level], "lr": rates[level], "initial_lr": rates[level]} for level in settings.levels]
+            [{"params": masks[level], "lr": rates[level], "initial_lr": rates[level]} for level in settings.levels]
         )
 
     def _mask(self, level: Level, shape: Sequence[int]) -> nn.Parameter:
-        return nn.Parameter(torch.full(tuple(shape), self._settings.initial), level in self._settings.levels)
+        return nn.Parameter(torch.full(tuple(shape), self._settings.initial_mask), level in self._settings.levels)
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         for group in self._adam.param_groups:
@@ -94,22 +98,25 @@ class MaskingLearner(Learner):
         return {MASKS: self._adam}
 
     def mixture(self) -> Tensor:
-        """What each operation's output is multiplied by, masked, shape (choices, options)."""
+        """Return the masked factor of each operation's output, shape (choices, options)."""
         operations, edges = self.masked_mixture()
         return operations * edges[:, None]
 
     def masked_mixture(self) -> tuple[Tensor, Tensor]:
-        """P(alpha*) and P(beta*) of equation 3: not normalised again, so that what is masked takes from no other."""
-        kept = self._kept(self.operations), self._kept(self.edges)
-        return self.get_buffer("alpha") * kept[0], self.get_buffer("beta") * kept[1]
+        """Return P(alpha*) and P(beta*) of equation 3.
+
+        They are not normalised again, so that a mask changes nothing but the masked value.
+        """
+        alpha, beta = self.get_buffer("alpha"), self.get_buffer("beta")
+        return alpha * self._binary(self.operations), beta * self._binary(self.edges)
 
     def masked_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """P(w*) of equation 3: those of the weights that have masks, by their names."""
+        """Return P(w*) of equation 3: the masked values of all weights that have masks, by their names."""
         masks = {key.replace("/", "."): mask for key, mask in self.weights.items()}
-        return {key: weights[key] * self._kept(mask) for key, mask in masks.items() if key in weights}
+        return {key: weights[key] * self._binary(mask) for key, mask in masks.items() if key in weights}
 
-    def _kept(self, mask: Tensor) -> Tensor:
-        return binary(mask, self._settings.threshold)
+    def _binary(self, mask: Tensor) -> Tensor:
+        return binarise(mask, self._settings.threshold)
 
     def _move_masks(self, step: TrainingStep) -> Gradients:
         mixed, weights = Mixed(step.supernet), dict(step.supernet.named_parameters())
@@ -122,10 +129,10 @@ class MaskingLearner(Learner):
 
 
 class Tuning(Objective):
-    """The weights of a masked mixture learn; those that a mask has set to 0 stay 0 (algorithm 1, fine-tuning).
+    """Train the unmasked weights of the searched network; masked weights stay 0 (algorithm 1, fine-tuning).
 
     Attributes:
-        mixture: what each operation's output is multiplied by, shape (choices, options).
+        mixture: the factor of each operation's output, shape (choices, options).
     """
 
     mixture: tuple[tuple[float, ...], ...]
@@ -145,12 +152,13 @@ class _TuningLearner(Learner):
     def _move_weights(self, step: TrainingStep) -> Gradients:
         metrics = run_mixture(step, step.micro_batches, self.get_buffer("mixture"))
         for weight in step.supernet.parameters():
-            if weight.grad is not None and masked(weight):
-                weight.grad *= weight.detach() != 0  # neither momentum nor decay moves a 0 without it
+            if weight.grad is not None and has_mask(weight):
+                # A weight of 0 has neither decay nor, without gradients, momentum: it stays 0.
+                weight.grad *= weight.detach() != 0
         return Gradients([], metrics)
 
 
-class _Binary(torch.autograd.Function):
+class _Binariser(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mask: Tensor, threshold: float) -> Tensor:
         return (mask >= threshold).to(mask.dtype)
@@ -160,33 +168,41 @@ class _Binary(torch.autograd.Function):
         return gradients[0], None
 
 
-def binary(mask: Tensor, threshold: float) -> Tensor:
-    """Equation 4: H(mask - threshold), with H(0) = 1; its gradient goes to the mask as it is (straight-through)."""
-    return cast(Tensor, _Binary.apply(mask, threshold))
+def binarise(mask: Tensor, threshold: float) -> Tensor:
+    """Return H(mask - threshold) (equation 4), with H(0) = 1.
+
+    The gradient of the binary mask goes to the real-valued mask unchanged (straight-through).
+    """
+    return cast(Tensor, _Binariser.apply(mask, threshold))
 
 
-def masked(weights: Tensor) -> bool:
-    """Whether these weights have masks: those of convolutions and the classifier, not biases and batch norm."""
+def has_mask(weights: Tensor) -> bool:
+    """Return whether a tensor of weights has masks: convolutions and the classifier, but no biases or batch norm."""
     return weights.dim() > 1
 
 
-def genotype_of(space: CellSpace, learner: MaskingLearner) -> Genotype:
-    """What the masks leave of operations and edges.
+def derive_genotype(space: CellSpace, learner: MaskingLearner) -> Genotype:
+    """Return the cell with the operations and edges that the masks leave, and their weights.
 
     Raises:
         UserError: if every node of the cells has lost all its inputs.
     """
     with torch.no_grad():
         alpha, beta = learner.masked_mixture()
-    genotype = Genotype.of(space, (alpha * operations(space)).tolist(), beta.tolist())
-    lost = lost_nodes(space, genotype.architecture)
-    if len(lost) == len(nodes(space)):
+    genotype = Genotype.of(space, (alpha * is_operation(space)).tolist(), beta.tolist())
+    without_inputs = nodes_without_inputs(space, genotype.architecture)
+    if len(without_inputs) == len(edges_by_node(space)):
         raise UserError(
-            f"The masks have left nothing: {', '.join(lost)} lost all inputs. Lower method.threshold or method.reach."
+            f"The masks have left nothing: {', '.join(without_inputs)} lost all inputs. Lower method.threshold or "
+            "method.max_mask_change."
         )
     return genotype
 
 
-def lost_nodes(space: SearchSpace, architecture: Architecture) -> list[str]:
-    """The nodes of the cells at which nothing arrives."""
-    return [space.choices[edges[0]].group for edges in nodes(space) if not any(architecture.indices[e] for e in edges)]
+def nodes_without_inputs(space: SearchSpace, architecture: Architecture) -> list[str]:
+    """Return the names of the cells' nodes without inputs."""
+    return [
+        space.choices[edges[0]].group
+        for edges in edges_by_node(space)
+        if not any(architecture.indices[edge] for edge in edges)
+    ]

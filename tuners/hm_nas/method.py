@@ -1,8 +1,8 @@
 """HM-NAS: efficient NAS via hierarchical masking (Yan et al.), algorithm 1.
 
-A supernet of cells is trained with a weight for each operation and each edge; masks then learn which operations, edges
-and network weights are needed; and the weights that are left are tuned. Nothing is trained from scratch, and no rule
-says how many operations an edge or how many edges a node keeps.
+A supernet of cells is trained with a weight for each operation and each edge. Masks then learn which operations, edges
+and network weights are needed. At last the remaining weights are tuned. No network is trained from scratch, and no rule
+fixes the number of operations on an edge or the number of inputs of a node.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from raynas.study.method import Method, check_fit_batch_size
 from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from tuners.darts.method import check_no_budget, check_space_has_cells, restore_learner
+from tuners.darts.checks import check_no_budget, check_second_order_uses_sgd, check_space_has_cells
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
-from tuners.hm_nas.found_network import fitting_weights, kept, searched_in, searched_weights
-from tuners.hm_nas.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, genotype_of, lost_nodes
+from tuners.hm_nas.found_network import (
+    count_kept,
+    derive_searched_weights,
+    read_searched_network,
+    select_fitting_weights,
+)
+from tuners.hm_nas.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, derive_genotype, nodes_without_inputs
 
 if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
@@ -32,32 +37,38 @@ if TYPE_CHECKING:
 
 
 class HmNas(Method):
-    """Supernet, masks, tuning. The steps `supernet-test`, `searched-test` and `tuned-test` measure mixtures on the test
-    images.
+    """Train a supernet, learn masks, and tune the searched network.
 
-    The evaluation table's column `accuracy_of` says of what: the `supernet`, the `searched` network as the masks leave
-    it, or the `tuned` one. `kept_params` are the weights that no mask has set to 0; multiply-adds are counted as if
-    all weights of the operations that are left were there. The run folder's `genotype.txt` is the searched cell.
-    `training` are the supernet's settings, and its batch size the masks'; `fit` are the tuning's.
+    The steps `supernet-test`, `searched-test` and `tuned-test` measure mixtures on the test images. The evaluation
+    table's column `accuracy_of` names the mixture: the `supernet`, the `searched` network as the masks leave it, or the
+    `tuned` network. `kept_params` counts the weights that no mask has set to 0. Multiply-adds are counted as if all
+    weights of the remaining operations were there. The run folder's `genotype.txt` holds the searched cell.
+
+    `training` holds the settings of the supernet's training, `fit` those of the tuning. The masks' training takes the
+    batch size of `training`.
 
     Attributes:
-        encoding: `multi` for weights of operations and edges (equations 1 and 2), `single` for operations' alone.
-        order: 2 moves them by the loss after the weights' next step, at three times the multiply-adds; 1 does not.
-        warm_epochs: the first epochs, in which only the weights move.
-        trigger: whether the chance that a step moves alpha and beta falls from 1 to 0 over the epochs after those.
-        architecture_learning_rate: Adam's, of alpha and beta.
-        rule: what derives the network: `masks`, or `strongest`, by hand: each node's two strongest inputs, each with
-            its strongest operation (table 5).
-        mask_epochs: of the masks' training, in the second half of which their rates are a tenth.
-        levels: whose masks learn.
-        initial: what all masks begin with.
+        encoding: `multi` learns weights of operations and edges (equations 1 and 2), `single` of operations alone.
+        order: 1 moves alpha and beta by the loss at the present weights. 2 moves them by the loss at the weights after
+            their next training step, at three times the multiply-adds.
+        warmup_epochs: the first epochs, in which only the weights move.
+        stochastic_trigger: whether the probability that a training step moves alpha and beta falls from 1 to 0 over the
+            epochs after the warm-up. If not, every training step moves them.
+        architecture_learning_rate: Adam's learning rate for alpha and beta.
+        derive_by: `masks` derives the network by masks. `strongest` derives it by the hand-designed rule: each node's
+            two strongest inputs, each with its strongest operation (table 5).
+        mask_epochs: the epochs of the masks' training; in the second half the learning rates are a tenth.
+        levels: the levels whose masks learn.
+        initial_mask: the first value of all masks.
         threshold: tau of equation 4.
-        reach, weight_reach: the sum of Adam's rates over the masks' steps, which is how far a mask can go: that of
-            operations and edges, and of weights. The rates follow from it: for the paper's 20 epochs of 390 steps
-            1e-5 and 1e-4. A reach below `initial - threshold` could mask nothing.
-        inherit: tune the searched network from the supernet's weights; otherwise from new ones (table 6).
-        searched: the folder of a run whose searched network is tuned here, on other images, and nothing is searched;
-            what does not fit them, a classifier of other classes, begins anew and unmasked (table 4).
+        max_mask_change: how far a mask of an operation or edge can move: the sum of Adam's learning rates over all
+            training steps of the masks. The learning rate follows from it. The paper's 1e-5 over 20 epochs of 390
+            training steps is 0.043. A change below `initial_mask - threshold` could mask nothing.
+        max_weight_mask_change: the like for masks of weights. The paper's 1e-4 is 0.43.
+        inherit: tune the searched network from the supernet's weights; otherwise from new weights (table 6).
+        searched_run: the folder of another run. Its searched network is tuned on this run's images, and nothing is
+            searched. Weights that do not fit, such as the classifier's for other classes, begin new and unmasked
+            (table 4).
     """
 
     paper: ClassVar[str] = "Yan et al., HM-NAS: Efficient Neural Architecture Search via Hierarchical Masking"
@@ -65,18 +76,18 @@ class HmNas(Method):
 
     encoding: Literal["multi", "single"] = "multi"
     order: Literal[1, 2] = 1
-    warm_epochs: int = Field(default=10, ge=0)
-    trigger: bool = True
+    warmup_epochs: int = Field(default=10, ge=0)
+    stochastic_trigger: bool = True
     architecture_learning_rate: float = Field(default=3e-4, gt=0)
-    rule: Literal["masks", "strongest"] = "masks"
+    derive_by: Literal["masks", "strongest"] = "masks"
     mask_epochs: int = Field(default=20, ge=1)
     levels: tuple[Level, ...] = Field(default=LEVELS, min_length=1)
-    initial: float = Field(default=1e-2, gt=0)
+    initial_mask: float = Field(default=1e-2, gt=0)
     threshold: float = Field(default=5e-3, gt=0)
-    reach: float = Field(default=0.043, gt=0)
-    weight_reach: float = Field(default=0.43, gt=0)
+    max_mask_change: float = Field(default=0.043, gt=0)
+    max_weight_mask_change: float = Field(default=0.43, gt=0)
     inherit: bool = True
-    searched: str | None = None
+    searched_run: str | None = None
 
     def check(self, plan: Plan) -> None:
         name = plan.recipe.method["name"]
@@ -85,157 +96,157 @@ class HmNas(Method):
         check_edges_take_subsets(_cells(plan.space))
         if plan.space.settings.get("partial", 1) != 1:
             raise UserError(f"The method {name} keeps the supernet's weights: leave space.partial out.")
-        if self.order == 2 and plan.recipe.training.optimizer != "sgd":
-            raise UserError("The second order looks ahead by a step of SGD: set training.optimizer=sgd, or order=1.")
-        if self.threshold > self.initial:
+        check_second_order_uses_sgd(plan, self.order)
+        if self.threshold > self.initial_mask:
             node = plan.space.choices[0].group
             raise UserError(
-                f"method.threshold = {self.threshold} masks everything from the first step on, as masks begin with "
-                f"{self.initial}: {node} and all other nodes would lose all inputs."
+                f"method.threshold is {self.threshold}, but all masks begin with method.initial_mask = "
+                f"{self.initial_mask}: {node} and all other nodes would lose all inputs. Lower method.threshold."
             )
         if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
             raise UserError("HM-NAS tunes without them: leave fit.auxiliary_weight and fit.drop_path out.")
         check_fit_batch_size(plan)
-        if self.searched is not None:
-            searched_in(self.searched, _cells(plan.space))
-        elif self.warm_epochs >= plan.recipe.training.epochs:
+        if self.searched_run is not None:
+            read_searched_network(self.searched_run, _cells(plan.space))
+        elif self.warmup_epochs >= plan.recipe.training.epochs:
             raise UserError(
-                f"Of {plan.recipe.training.epochs} epochs {self.warm_epochs} cannot be warm-up: none would be left."
+                f"Of {plan.recipe.training.epochs} epochs {self.warmup_epochs} cannot be warm-up: none would be left."
             )
 
     def run(self, study: Study) -> Outcome:
         space = _cells(study.space)
-        if self.searched is not None:
-            genotype, searched = self.take_over(study, space, self.searched)
-            tuned = self.tune(study, genotype, searched)
-            return study.outcome("tuned-test", space, "params", tuned, tuned.file)
-        weights, mixture = self.train_supernet(study, space)
-        if self.rule == "masks":
-            genotype, searched = self.learn_masks(study, space, weights, mixture)
+        if self.searched_run is not None:
+            genotype, searched = self.import_searched(study, space, self.searched_run)
         else:
-            genotype, searched = self.take_strongest(study, space, weights, mixture)
+            weights, mixture = self.train_supernet(study, space)
+            derive = self.learn_masks if self.derive_by == "masks" else self.derive_strongest
+            genotype, searched = derive(study, space, weights, mixture)
         tuned = self.tune(study, genotype, searched)
         return study.outcome("tuned-test", space, "params", tuned, tuned.file)
 
     def train_supernet(self, study: Study, space: CellSpace) -> tuple[Weights, MixtureLearner]:
-        """Algorithm 1, lines 1 to 6: weights on the training images, alpha and beta on the validation images."""
+        """Train weights on the training images, alpha and beta on the validation images (lines 1 to 6)."""
         objective = self.objective(study.recipe.training.epochs)
         weights = study.train("supernet", space, objective, study.recipe.training, streams=STREAMS)
-        learner = restore_learner(study, objective, space, weights)
-        _test(study, space, _whole(space, learner), weights, "supernet")
+        learner = objective.restore_learner(space, study.costs, study.learner_state(weights))
+        _test_mixture(study, space, _genotype_of_supernet(space, learner), weights, "supernet")
         return weights, learner
 
     def learn_masks(
         self, study: Study, space: CellSpace, weights: Weights, mixture: MixtureLearner
     ) -> tuple[Genotype, Weights]:
-        """Algorithm 1, lines 7 to 11: the masks on all training images, everything else frozen."""
-        supernet = _whole(space, mixture)
+        """Train the masks on all training images, with everything else frozen (lines 7 to 11)."""
         settings = study.recipe.training.changed(epochs=self.mask_epochs)
         batches = (study.data.counts["train"] + study.data.counts["validation"]) // settings.batch_size
-        objective = self.masking(supernet, min(batches, settings.steps or batches))
+        objective = self.masking(_genotype_of_supernet(space, mixture), min(batches, settings.steps or batches))
         trained = study.train("masks", space, objective, settings, weights, {"train": "all-training"})
         learner = objective.begin(space, study.costs, 0)
         learner.load_state_dict(study.learner_state(trained))
-        genotype = genotype_of(space, learner)
-        _tell(study, genotype)
-        return genotype, self._keep(study, genotype, trained, learner)
+        genotype = derive_genotype(space, learner)
+        _report_removed(study, genotype)
+        return genotype, self._store_searched(study, genotype, trained, learner)
 
-    def take_strongest(
+    def derive_strongest(
         self, study: Study, space: CellSpace, weights: Weights, mixture: MixtureLearner
     ) -> tuple[Genotype, Weights]:
-        """The hand-designed rule of DARTS instead, after which all that is kept counts in full."""
-        taken = mixture.most_probable()
-        options = [choice.taken(value) for choice, value in zip(space.choices, taken.indices, strict=True)]
+        """Derive the network by DARTS's hand-designed rule; the kept operations and edges then count in full."""
+        strongest = mixture.most_probable()
+        options = [choice.taken(value) for choice, value in zip(space.choices, strongest.indices, strict=True)]
         rows = [
             [float(option in kept) for option in range(len(choice.options))]
             for choice, kept in zip(space.choices, options, strict=True)
         ]
         genotype = Genotype.of(space, rows, [1.0] * len(rows))
-        return genotype, self._keep(study, genotype, weights, None)
+        return genotype, self._store_searched(study, genotype, weights, None)
 
-    def take_over(self, study: Study, space: CellSpace, run: str) -> tuple[Genotype, Weights]:
-        """The network that another run has searched, with what of its weights fits these classes."""
-        genotype, weights = searched_in(run, space)
+    def import_searched(self, study: Study, space: CellSpace, run: str) -> tuple[Genotype, Weights]:
+        """Take the searched network of another run, with the weights that fit this run's classes."""
+        genotype, weights = read_searched_network(run, space)
         seed = self._seed_of_new_weights(study)
-        change = partial(fitting_weights, genotype, seed)
+        change = partial(select_fitting_weights, genotype, seed)
         identity = {"genotype": str(genotype), "seed": seed}
         searched = study.derive_weights("searched", weights, RunFolder(run), change, identity)
         study.folder.write(FILE, f"{genotype}\n".encode())
         return genotype, searched
 
     def tune(self, study: Study, genotype: Genotype, searched: Weights) -> Weights:
-        """Algorithm 1, lines 12 to 15: the weights that are left, on all training images."""
+        """Train the unmasked weights on all training images (lines 12 to 15)."""
         fixed = genotype.space.only(genotype.architecture)
         objective = Tuning(mixture=tuple(map(tuple, genotype.weights.tolist())))
         weights = study.train("tuned", fixed, objective, study.recipe.fit, searched, {"train": "all-training"})
-        _test(study, fixed, genotype, weights, "tuned")
+        _test_mixture(study, fixed, genotype, weights, "tuned")
         return weights
 
     def objective(self, epochs: int) -> Mixture:
+        """Return the objective of the supernet's training."""
         return Mixture(
             edges="softmax" if self.encoding == "multi" else "none",
             order=self.order,
-            warm_epochs=self.warm_epochs,
-            trigger_epochs=epochs if self.trigger else None,
+            warmup_epochs=self.warmup_epochs,
+            trigger_epochs=epochs if self.stochastic_trigger else None,
             learning_rate=self.architecture_learning_rate,
         )
 
     def masking(self, supernet: Genotype, steps: int) -> Masking:
-        """The masks' objective, for epochs of so many steps."""
-        fast = (self.mask_epochs + 1) // 2
-        distance = steps * (fast + 0.1 * (self.mask_epochs - fast))
+        """Return the objective of the masks' training.
+
+        Args:
+            steps: the number of training steps of an epoch.
+        """
+        decay_epoch = (self.mask_epochs + 1) // 2
+        full_rate_steps = steps * (decay_epoch + 0.1 * (self.mask_epochs - decay_epoch))
         return Masking(
             operations=supernet.operations,
             edges=supernet.edges,
             levels=self.levels,
-            initial=self.initial,
+            initial_mask=self.initial_mask,
             threshold=self.threshold,
-            rate=self.reach / distance,
-            weight_rate=self.weight_reach / distance,
-            decay_epoch=fast,
+            learning_rate=self.max_mask_change / full_rate_steps,
+            weight_mask_learning_rate=self.max_weight_mask_change / full_rate_steps,
+            decay_epoch=decay_epoch,
         )
 
     def _seed_of_new_weights(self, study: Study) -> int | None:
         return None if self.inherit else study.seed_of("searched")
 
-    def _keep(self, study: Study, genotype: Genotype, weights: Weights, masks: MaskingLearner | None) -> Weights:
-        """The searched network's weights, masked; the rest of the supernet is left behind."""
+    def _store_searched(
+        self, study: Study, genotype: Genotype, weights: Weights, masks: MaskingLearner | None
+    ) -> Weights:
+        """Store the searched network's masked weights without the rest of the supernet, and test the network."""
         seed = self._seed_of_new_weights(study)
-        change = partial(searched_weights, genotype, masks, seed)
+        change = partial(derive_searched_weights, genotype, masks, seed)
         identity = {"genotype": str(genotype), "seed": seed}
         searched = study.derive_weights("searched", weights, change=change, identity=identity)
         study.folder.write(FILE, f"{genotype}\n".encode())
-        _test(study, genotype.space.only(genotype.architecture), genotype, searched, "searched")
+        _test_mixture(study, genotype.space.only(genotype.architecture), genotype, searched, "searched")
         return searched
 
 
-def _whole(space: CellSpace, learner: MixtureLearner) -> Genotype:
-    """The supernet itself."""
+def _genotype_of_supernet(space: CellSpace, learner: MixtureLearner) -> Genotype:
+    """Return the supernet as a genotype: all operations and edges, with their weights."""
     with torch.no_grad():
         return Genotype.of(space, learner.operation_weights().tolist(), learner.edge_weights().tolist())
 
 
-def _test(study: Study, space: CellSpace, genotype: Genotype, weights: Weights, stage: str) -> None:
-    """The mixture's accuracy on the test images, as a row of the evaluation table."""
+def _test_mixture(study: Study, space: CellSpace, genotype: Genotype, weights: Weights, name: str) -> None:
+    """Measure a mixture on the test images, as a row of the evaluation table."""
     tensors, _ = study.folder.read_tensors(weights.file)
-    notes = {"accuracy_of": stage, **kept(study, genotype, tensors)}
-    found = study.evaluate(
-        f"{stage}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights
-    ).table.iloc[0]
+    notes = {"accuracy_of": name, **count_kept(study, genotype, tensors)}
+    result = study.evaluate(f"{name}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights)
     study.say(
-        f"{stage}: {found['top1']:.2f} % of the test images with {notes['kept_params']:,} parameters, "
+        f"{name}: {result.table.iloc[0]['top1']:.2f} % of the test images with {notes['kept_params']:,} parameters, "
         f"{notes['operations']} operations on {notes['edges']} edges"
     )
 
 
-def _tell(study: Study, genotype: Genotype) -> None:
-    """Say what would surprise."""
-    everything = [len(options) for options in genotype.space.surviving]
-    left = [value.bit_count() for value in genotype.architecture.indices]
-    if left == everything:
+def _report_removed(study: Study, genotype: Genotype) -> None:
+    """Report masks that removed nothing, and nodes that lost all inputs."""
+    surviving = [len(options) for options in genotype.space.surviving]
+    kept = [value.bit_count() for value in genotype.architecture.indices]
+    if kept == surviving:
         study.say("the masks have removed no operation and no edge")
-    for node in lost_nodes(genotype.space, genotype.architecture):
-        study.say(f"{node} has lost all inputs: it gives zeros")
+    for node in nodes_without_inputs(genotype.space, genotype.architecture):
+        study.say(f"{node} has lost all inputs: its output is zero")
 
 
 def _cells(space: object) -> CellSpace:

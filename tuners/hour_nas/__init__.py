@@ -1,1 +1,1 @@
-"""HourNAS (Yang et al.): search the vital blocks first, then the rest inside space proposals."""
+"""HourNAS (Yang et al.): search the vital blocks first, then the non-vital blocks inside space proposals."""

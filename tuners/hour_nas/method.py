@@ -1,8 +1,8 @@
 """HourNAS: extremely fast neural architecture search through an hourglass lens (Yang et al.), algorithm 1.
 
-The few vital blocks, which no path through the network avoids, are searched first, in the smallest supernet that has
-them all. Then the space is fixed to their best operations, m proposals are fitted that meet the resource targets from
-the start, and the other blocks are searched inside the proposals.
+The few vital blocks lie on every path through the network. They are searched first, in the minimal supernet that has
+them all. Then they are fixed to their best operations, and m space proposals are fitted to the resource targets. At
+last the non-vital blocks are searched inside the proposals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
 
 from raynas.interfaces.objective import STREAMS
@@ -18,27 +17,42 @@ from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
 from tuners.hour_nas.sampled_path import PathSampling, SampledPath
+from tuners.hour_nas.vital_space import fix_vital_blocks, fixed_operations, remove_vital_skips, restrict_to_vital
 from tuners.most_probable import most_probable_within
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from raynas.recipe.settings import TrainingSettings
     from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget, Costs, SearchSpace
 
-_SKIP = "skip"
-
 
 class HourNas(Method, PathSampling):
-    """Two stages: the vital blocks without regard to cost, then the others within targets.
+    """Search the vital blocks without regard to cost, then the non-vital blocks within the targets.
+
+    Algorithm 1 of the paper has two searches of one form. Each epoch of a search makes two passes:
+
+        lines 1 to 10: search_vital_blocks
+            line 2: restrict_to_vital gives the minimal supernet; theta_vital begins uniform
+            lines 3 to 10: for each of E_vital epochs
+                lines 4 to 6: a pass over training batches; sample a network and update the weights
+                lines 7 to 9: a pass over validation batches; sample a network and update theta_vital
+        line 11: form_vital_layers
+        lines 12 to 22: search_non_vital_blocks
+            line 13: proposals.fit trains the m proposals Theta; the proposal sampler pi begins uniform
+            lines 14 to 21: for each of E_n-vital epochs
+                lines 15 to 17: a pass over training batches; sample a network and update the weights
+                lines 18 to 20: a pass over validation batches; sample a network and update pi and Theta
+            line 22: take the most probable proposal and, within the targets, its most probable operations
+
+    One call of `study.train` carries out a search. Its passes (lines 4 to 9, or 14 to 21) stand in
+    `sampled_path.ProposalsLearner.passes`. Their updates are `_move_weights` and `_move_architecture`.
 
     Attributes:
         proposals: m, the number of space proposals.
-        vital_epochs, epochs: of the first stage and of the second.
-        vital_first: whether there is a first stage; without it all blocks are searched at once (table 4).
+        vital_epochs: E_vital, the epochs of the first search.
+        epochs: E_n-vital, the epochs of the second search.
+        vital_first: whether the first search takes place. Without it all blocks are searched at once (table 4).
     """
 
     paper: ClassVar[str] = "Yang et al., HourNAS: Extremely Fast Neural Architecture Search"
@@ -51,62 +65,64 @@ class HourNas(Method, PathSampling):
 
     def check(self, plan: Plan) -> None:
         targets_of(plan.recipe.budget)
-        without_skip = vital_without_skip(plan.space)
-        plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skip.surviving))
+        without_skips = remove_vital_skips(plan.space)
+        plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skips.surviving))
         check_training_key_unset(plan.recipe, "epochs", "method.vital_epochs and method.epochs")
 
     def run(self, study: Study) -> Outcome:
         space, weights = study.space, None
         if self.vital_first:
-            weights = self.search_vital(study)
-            space = self.fix_vital(study, weights, study.budget)
-        chosen, weights = self.search_others(study, space, weights)
-        study.say(distances(study.costs, study.budget, chosen))
-        return study.outcome("final", space, _front_cost(study.budget), weights)
+            weights = self.search_vital_blocks(study)
+            space = self.form_vital_layers(study, weights, study.budget)
+        architecture, weights = self.search_non_vital_blocks(study, space, weights)
+        study.say(describe_distances(study.costs, study.budget, architecture))
+        return study.outcome("final", space, next(iter(study.budget.root)), weights)
 
-    def search_vital(self, study: Study) -> Weights:
-        """Lines 1 to 10 of algorithm 1."""
-        settings = self.training(study, self.vital_epochs)
-        return study.train("vital", minimal(study.space), self.objective({}), settings, streams=STREAMS)
+    def search_vital_blocks(self, study: Study) -> Weights:
+        """Train the minimal supernet and theta_vital (lines 1 to 10)."""
+        objective = self.objective({})
+        settings = study.recipe.training.changed(epochs=self.vital_epochs)
+        return study.train("vital", restrict_to_vital(study.space), objective, settings, streams=STREAMS)
 
-    def fix_vital(self, study: Study, weights: Weights, budget: Budget) -> SearchSpace:
-        """Line 11 of algorithm 1."""
-        space = fix_vital(study.space, study.costs, budget, study.learner_state(weights)["theta"][0])
-        study.say(f"vital blocks: {', '.join(f'{name} {option}' for name, option in _only_options(space).items())}")
+    def form_vital_layers(self, study: Study, weights: Weights, budget: Budget) -> SearchSpace:
+        """Return the space with each vital block fixed to its most probable operation (line 11)."""
+        (theta,) = study.learner_state(weights)["theta"]
+        space = fix_vital_blocks(study.space, study.costs, budget, theta)
+        study.say(f"vital blocks: {', '.join(f'{name} {option}' for name, option in fixed_operations(space).items())}")
         return space
 
-    def search_others(self, study: Study, space: SearchSpace, start: Weights | None) -> tuple[Architecture, Weights]:
-        """Lines 12 to 22 of algorithm 1; the architecture's one-shot accuracy is the step `final`."""
+    def search_non_vital_blocks(
+        self, study: Study, space: SearchSpace, start: Weights | None
+    ) -> tuple[Architecture, Weights]:
+        """Search inside the proposals, and return the architecture and the supernet's weights (lines 12 to 22).
+
+        The architecture's one-shot accuracy is the step `final`.
+        """
         objective = self.objective(targets_of(study.budget))
-        weights = study.train("non-vital", space, objective, self.training(study, self.epochs), start, STREAMS)
-        learnt = study.learner_state(weights)
-        proposal = int(learnt["pi"].argmax())
-        chosen = most_probable_within(space, study.costs, study.budget, learnt["theta"][proposal])
-        notes = {
-            "proposal": proposal,
-            "temperature": 0.0,
-        }  # the most probable operations: the limit of falling temperature
-        study.evaluate("final", space, [chosen], weights, notes)
-        return chosen, weights
+        settings = study.recipe.training.changed(epochs=self.epochs)
+        weights = study.train("non-vital", space, objective, settings, start, STREAMS)
+        state = study.learner_state(weights)
+        proposal = int(state["pi"].argmax())
+        architecture = most_probable_within(space, study.costs, study.budget, state["theta"][proposal])
+        # The most probable operations are the limit of falling temperature.
+        notes = {"proposal": proposal, "temperature": 0.0}
+        study.evaluate("final", space, [architecture], weights, notes)
+        return architecture, weights
 
     def objective(self, targets: dict[str, float]) -> SampledPath:
-        """What a stage trains; without targets the stage of the vital blocks."""
+        """Return the objective of a search. The search of the vital blocks has no targets."""
         return SampledPath(
             targets=targets,
             proposals=self.proposals if targets else 1,
             **self.model_dump(include=set(PathSampling.model_fields)),
         )
 
-    def training(self, study: Study, epochs: int) -> TrainingSettings:
-        """The recipe's settings for a stage of so many epochs."""
-        return study.recipe.training.changed(epochs=epochs)
-
 
 def targets_of(budget: Budget) -> dict[str, float]:
-    """T_i: what an architecture shall cost, by resource.
+    """Return the targets T_i of a budget by resource.
 
     Raises:
-        UserError: if the budget holds anything else than targets, or nothing.
+        UserError: if the budget is empty, or holds other limits than targets.
     """
     targets = {resource: limit.target for resource, limit in budget.root.items() if limit.target is not None}
     if not targets or len(targets) < len(budget.root):
@@ -117,66 +133,10 @@ def targets_of(budget: Budget) -> dict[str, float]:
     return targets
 
 
-def minimal(space: SearchSpace) -> SearchSpace:
-    """The space of the smallest supernet with all vital blocks: these without skip, all others with nothing else.
-
-    Raises:
-        UserError: if there is no vital block, or no other, or a block can neither be left out nor avoided.
-    """
-    vital = {choice.name for choice in space.vital()}
-    others = [choice for choice in space.choices if choice.name not in vital]
-    if not vital or not others:
-        lacking = "no vital block" if not vital else "no block that is not vital"
-        raise UserError(f"{space.name} has {lacking}: HourNAS searches the one and then the other.")
-    kept = {}
-    for choice, surviving in zip(space.choices, space.surviving, strict=True):
-        options = [choice.options[option] for option in surviving]
-        kept[choice.name] = [one for one in options if (one == _SKIP) != (choice.name in vital)]
-        if not kept[choice.name]:
-            role = "vital and only" if choice.name in vital else "not vital and cannot"
-            raise UserError(f"{choice.name} of {space.name} is {role} skip: HourNAS cannot part its blocks.")
-    return space.restrict(kept)
-
-
-def vital_without_skip(space: SearchSpace) -> SearchSpace:
-    """The space whose vital blocks all do something; raises as `minimal`."""
-    vital = {choice.name for choice in space.vital()}
-    return space.restrict({name: options for name, options in _options(minimal(space)).items() if name in vital})
-
-
-def fix_vital(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> SearchSpace:
-    """Algorithm 1, line 11: the vital blocks' most probable operations, among those that leave the targets in reach.
-
-    Args:
-        theta: what the first stage has learnt, shape (choices, options).
-    """
-    vital = {choice.name for choice in space.vital()}
-    matters = torch.tensor([choice.name in vital for choice in space.choices])
-    chosen = most_probable_within(vital_without_skip(space), costs, budget, theta * matters[:, None])
-    taken = {choice.name: [choice.options[index]] for choice, index in zip(space.choices, chosen.indices, strict=True)}
-    return space.restrict({name: taken[name] for name in vital})
-
-
-def distances(costs: Costs, budget: Budget, architecture: Architecture) -> str:
-    """How far an architecture is from each target, in per cent."""
+def describe_distances(costs: Costs, budget: Budget, architecture: Architecture) -> str:
+    """Return a sentence with the distance of an architecture from each target, in per cent."""
     exact = costs.cost([architecture])
     return ", ".join(
         f"{resource} {100 * (exact[resource].item() / target - 1):+.2f} % from its target"
         for resource, target in targets_of(budget).items()
     )
-
-
-def _options(space: SearchSpace) -> dict[str, list[str]]:
-    return {
-        choice.name: [choice.options[option] for option in surviving]
-        for choice, surviving in zip(space.choices, space.surviving, strict=True)
-    }
-
-
-def _only_options(space: SearchSpace) -> dict[str, str]:
-    """What each choice is that can be one thing alone."""
-    return {name: options[0] for name, options in _options(space).items() if len(options) == 1}
-
-
-def _front_cost(budget: Budget) -> str:
-    return next(iter(budget.root))

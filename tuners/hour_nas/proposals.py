@@ -1,8 +1,8 @@
 """Space proposals: distributions over architectures that meet resource targets from the start (HourNAS section 3.3).
 
-A proposal is theta, shape (choices, most options of a choice), of which softmax(theta / temperature) gives each
-choice's probabilities; m of them are one tensor of shape (m, choices, options). Everything here is a function of theta
-and of a cost table, whatever the space and however many resources have targets.
+A proposal is theta, shape (choices, most options of a choice). softmax(theta / temperature) is the probability of each
+option of a choice. m proposals are one tensor of shape (m, choices, options). The functions of this file depend on
+theta and a cost table alone, so that they fit every space and any number of targets.
 """
 
 from __future__ import annotations
@@ -16,36 +16,45 @@ from torch.nn import functional
 
 from search_spaces.costs import TableCosts
 
-_FIRST, _LAST = 5.0, 0.1
-"""The temperature at which fitting begins and ends: figure 3's range."""
-_STEPS, _RATE, _START = 500, 0.05, 0.5
-_FALLING = 0.6
-"""The share of the steps over which the temperature falls."""
-_FLOOR_NATS, _FLOOR_WEIGHT = 7.2, 0.02
+_FIRST_TEMPERATURE, _LAST_TEMPERATURE = 5.0, 0.1
+"""The temperatures at which fitting begins and ends: the range of figure 3."""
+_COOLING_SHARE = 0.6
+"""The share of the iterations over which the temperature falls; the rest are at the last temperature."""
+_ITERATIONS = 500
+"""I_sp of algorithm 1. The paper prints no number; eight proposals take 2 to 3 s on one thread."""
+_LEARNING_RATE = 0.05
+"""Adam's learning rate. It lets theta move by up to 25 over the iterations, far beyond its initial values."""
+_INITIAL_DEVIATION = 0.5
+"""The standard deviation of theta at the start: random starts differ, but favour no option strongly."""
+_CANDIDATES_PER_PROPOSAL = 2
+"""More candidates are fitted than kept, because some random starts end far from the targets."""
+_MIN_ENTROPY_NATS = 7.2
 """The entropy that a proposal keeps at the last temperature: exp(7.2) is 1,300 equally likely architectures."""
-_FLOOR_SHARE = 0.3
-"""The entropy that it keeps of a small space's."""
-_RESOLUTION = 1e-9
+_MIN_ENTROPY_SHARE = 0.3
+"""The share of its greatest entropy that a proposal keeps, if that is less: in small spaces."""
+_ENTROPY_WEIGHT = 0.02
+"""The weight of the missing entropy, in nats, beside the distance from the targets."""
+_VARIANCE_EPSILON = 1e-9
 """Added to variances, as a share of the greatest cost squared, so that the root has a gradient at zero."""
 
 Targets = Mapping[str, float]
-"""For each resource (`macs`, `params`, `latency_ms`) what an architecture shall cost."""
+"""The target cost of an architecture for each resource (`macs`, `params`, `latency_ms`)."""
 
 
-def probabilities(theta: Tensor, temperature: float, kept: Tensor) -> Tensor:
-    """Each choice's probabilities, the softmax of equation 4, at a temperature; pruned options have none.
+def probabilities(theta: Tensor, temperature: float, surviving: Tensor) -> Tensor:
+    """Return each choice's probabilities at a temperature (the softmax of equation 4); pruned options have 0.
 
     Args:
         theta: shape (..., choices, options).
-        kept: which options survive, bool of shape (choices, options).
+        surviving: which options survive, bool of shape (choices, options).
     """
-    return torch.softmax((theta / temperature).masked_fill(~kept, -math.inf), dim=-1)
+    return torch.softmax((theta / temperature).masked_fill(~surviving, -math.inf), dim=-1)
 
 
 def target_distance(costs: TableCosts, distribution: Tensor, targets: Targets) -> Tensor:
-    """Equations 5 and 6: sum over resources of |R_i - T_i| / M_i, where R_i is the expected cost.
+    """Return the sum over resources of |R_i - T_i| / M_i (equations 5 and 6).
 
-    M_i is the greatest cost of an architecture of the space.
+    R_i is the expected cost. M_i is the greatest cost of an architecture of the space.
 
     Args:
         distribution: each choice's probabilities, or one-hot rows for an architecture, shape (..., choices, options).
@@ -54,29 +63,30 @@ def target_distance(costs: TableCosts, distribution: Tensor, targets: Targets) -
         Shape (...).
     """
     expected, bounds = costs.expected(distribution), costs.bounds()
-    parts = [(expected[name] - target).abs() / bounds[name][1] for name, target in targets.items()]
-    return torch.stack(parts).sum(dim=0)
+    distances = [(expected[name] - target).abs() / bounds[name][1] for name, target in targets.items()]
+    return torch.stack(distances).sum(dim=0)
 
 
-def overlap(theta: Tensor, kept: Tensor) -> Tensor:
-    """The last term of equation 7: the entrywise sum of |Theta Theta^T - I| over m proposals.
+def overlap(theta: Tensor, surviving: Tensor) -> Tensor:
+    """Return the last term of equation 7: the entrywise sum of |Theta Theta^T - I| over m proposals.
 
-    Each choice's theta is centred over its options, as the softmax does not see a constant, and each proposal is then
-    one vector of length 1.
+    Each choice's theta is centred over its options, because the softmax does not see a constant. Each proposal then
+    becomes one vector of length 1.
 
     Args:
         theta: shape (m, choices, options).
+        surviving: which options survive, bool of shape (choices, options).
     """
-    centred = torch.where(kept, theta - _mean(theta, kept), 0)
+    centred = torch.where(surviving, theta - _mean(theta, surviving), 0)
     rows = functional.normalize(centred.flatten(1), dim=1)
     return (rows @ rows.T - torch.eye(len(rows)).to(rows)).abs().sum()
 
 
 def mix(weights: Tensor, distributions: Tensor) -> Tensor:
-    """Equation 9: the sum over proposals of pi_i A(Theta_i).
+    """Return the sum over proposals of pi_i A(Theta_i) (equation 9).
 
     Args:
-        weights: pi of equation 8, shape (m,), summing to 1.
+        weights: pi of equation 8, shape (m,), with sum 1.
         distributions: shape (m, choices, options).
 
     Returns:
@@ -86,66 +96,78 @@ def mix(weights: Tensor, distributions: Tensor) -> Tensor:
 
 
 def entropy(distribution: Tensor) -> Tensor:
-    """In nats, of architectures drawn choice by choice: shape (..., choices, options) to (...)."""
+    """Return the entropy, in nats, of architectures drawn choice by choice: shape (..., choices, options) to (...)."""
     return -torch.xlogy(distribution, distribution.clamp(min=1e-30)).sum(dim=(-2, -1))
 
 
-def spread(costs: TableCosts, distribution: Tensor) -> dict[str, Tensor]:
-    """The standard deviation of each resource's cost when every choice is drawn on its own, each of shape (...)."""
-    kept = costs.kept
-    spreads = {}
+def cost_deviation(costs: TableCosts, distribution: Tensor) -> dict[str, Tensor]:
+    """Return the standard deviation of each resource's cost, shape (...), if every choice is drawn on its own."""
+    deviations = {}
     for name, table in costs.table.items():
-        cost = table.where(kept, 0).to(distribution)
+        cost = table.where(costs.kept, 0).to(distribution)
         mean = (distribution * cost).sum(dim=-1)
         variance = (distribution * cost**2).sum(dim=-1) - mean**2
-        spreads[name] = variance.clamp(min=0).sum(dim=-1).add(_RESOLUTION * costs.bounds()[name][1] ** 2).sqrt()
-    return spreads
+        floor = _VARIANCE_EPSILON * costs.bounds()[name][1] ** 2
+        deviations[name] = variance.clamp(min=0).sum(dim=-1).add(floor).sqrt()
+    return deviations
 
 
 def drawn_distance(costs: TableCosts, distribution: Tensor, targets: Targets) -> Tensor:
-    """Equation 6 on drawn architectures: the mean of |R_i(A) - T_i| / M_i, summed over resources, shape (...).
+    """Return equation 6 for drawn architectures: the mean of |R_i(A) - T_i| / M_i, summed over resources, shape (...).
 
-    The cost of an architecture is a sum over many choices and so nearly normal; the mean of its distance from the
-    target is then that of a folded normal. Unlike the distance of the mean it falls only when the draws themselves
-    gather at the target.
+    The cost of an architecture is a sum over many choices, and so nearly normal. The mean of its distance from the
+    target is therefore the mean of a folded normal distribution. Unlike the distance of the expected cost, this mean
+    falls only if the drawn architectures themselves gather at the target.
     """
-    expected, spreads, bounds = costs.expected(distribution), spread(costs, distribution), costs.bounds()
-    parts = []
+    expected, deviations, bounds = costs.expected(distribution), cost_deviation(costs, distribution), costs.bounds()
+    distances = []
     for name, target in targets.items():
-        off, sd = expected[name] - target, spreads[name]
+        off, sd = expected[name] - target, deviations[name]
         folded = sd * math.sqrt(2 / math.pi) * torch.exp(-((off / sd) ** 2) / 2) + off * torch.erf(off / sd / 2**0.5)
-        parts.append(folded / bounds[name][1])
-    return torch.stack(parts).sum(dim=0)
+        distances.append(folded / bounds[name][1])
+    return torch.stack(distances).sum(dim=0)
 
 
 def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
-    """`number` proposals that meet the targets when they are sharpened: equation 7, minimised by Adam.
+    """Return `number` proposals that meet the targets once the temperature is low (line 13 of algorithm 1).
 
-    R_i(A) is read as the cost of drawn architectures (`drawn_distance`), at a temperature that falls from 5 to 0.1
-    while the proposals are fitted, as it will in the search. A proposal that would end as a single architecture is held
-    back by a floor under its entropy at 0.1. Twice as many are fitted from random starts, and the nearer half is kept.
+    Adam minimises equation 7. Its R_i(A) is read as the cost of drawn architectures (`drawn_distance`). The temperature
+    falls from 5 to 0.1 during fitting, as it falls in the search. A floor under the entropy at 0.1 keeps a proposal
+    from ending as a single architecture. Of all candidates, the nearest to the targets are kept.
 
     Returns:
         theta, float64 of shape (number, choices, most options of a choice).
     """
-    kept = costs.kept
-    floor_nats = min(_FLOOR_NATS, _FLOOR_SHARE * float(kept.sum(dim=-1).double().log().sum()))
-    candidates = 2 * number
-    start = torch.randn(candidates, *kept.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    theta = (_START * start).requires_grad_()
-    adam = torch.optim.Adam([theta], lr=_RATE)
-    for step in range(_STEPS):
-        temperature = max(_LAST, _FIRST * (_LAST / _FIRST) ** (step / (_STEPS * _FALLING)))
-        distance = drawn_distance(costs, probabilities(theta, temperature, kept), targets).sum()
-        lack = torch.relu(floor_nats - entropy(probabilities(theta, _LAST, kept))).sum()
-        loss = distance + overlap(theta, kept) / candidates**2 + _FLOOR_WEIGHT * lack
+    surviving = costs.kept
+    greatest_nats = float(surviving.sum(dim=-1).double().log().sum())
+    min_entropy = min(_MIN_ENTROPY_NATS, _MIN_ENTROPY_SHARE * greatest_nats)
+    candidates = _CANDIDATES_PER_PROPOSAL * number
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(candidates, *surviving.shape, generator=generator, dtype=torch.float64)
+    theta = (_INITIAL_DEVIATION * start).requires_grad_()
+    adam = torch.optim.Adam([theta], lr=_LEARNING_RATE)
+    for iteration in range(_ITERATIONS):
+        distribution = probabilities(theta, _fitting_temperature(iteration), surviving)
+        distance = drawn_distance(costs, distribution, targets).sum()
+        sharpest = probabilities(theta, _LAST_TEMPERATURE, surviving)
+        missing_entropy = torch.relu(min_entropy - entropy(sharpest)).sum()
+        loss = distance + overlap(theta, surviving) / candidates**2 + _ENTROPY_WEIGHT * missing_entropy
         adam.zero_grad()
         torch.autograd.backward(loss)
         adam.step()
     fitted = theta.detach()
-    nearest = drawn_distance(costs, probabilities(fitted, _LAST, kept), targets).argsort()[:number]
+    distances = drawn_distance(costs, probabilities(fitted, _LAST_TEMPERATURE, surviving), targets)
+    nearest = distances.argsort()[:number]
     return fitted[nearest.sort().values]
 
 
-def _mean(theta: Tensor, kept: Tensor) -> Tensor:
-    return torch.where(kept, theta, 0).sum(dim=-1, keepdim=True) / kept.sum(dim=-1, keepdim=True)
+def _fitting_temperature(iteration: int) -> float:
+    """Return the temperature of an iteration of `fit`: it falls exponentially, and then stays at the last value."""
+    ratio = _LAST_TEMPERATURE / _FIRST_TEMPERATURE
+    falling: float = _FIRST_TEMPERATURE * ratio ** (iteration / (_ITERATIONS * _COOLING_SHARE))
+    return max(_LAST_TEMPERATURE, falling)
+
+
+def _mean(theta: Tensor, surviving: Tensor) -> Tensor:
+    """Return the mean of theta over each choice's surviving options."""
+    return torch.where(surviving, theta, 0).sum(dim=-1, keepdim=True) / surviving.sum(dim=-1, keepdim=True)

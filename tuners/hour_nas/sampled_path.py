@@ -1,4 +1,7 @@
-"""Weights and architecture parameters trained in turn, one sampled network a step: HourNAS algorithm 1, both stages."""
+"""The updates of both searches of HourNAS's algorithm 1: each samples a network A and moves parameters by its loss.
+
+`ProposalsLearner.passes` holds lines 4 to 9 (vital blocks) and lines 14 to 21 (non-vital blocks) of the algorithm.
+"""
 
 from __future__ import annotations
 
@@ -30,32 +33,33 @@ Sampling = Literal["gumbel-max", "gumbel-softmax", "softmax"]
 
 
 class PathSampling(BaseModel):
-    """How HourNAS samples and learns: settings of the method as of its objective.
+    """The settings of HourNAS's sampling and learning, shared by the method and its objective.
 
     Attributes:
-        sampling: A of equation 4.
-        temperature, decay: the temperature of the first update, and what it is multiplied by after each.
+        sampling: how equation 4 samples a network A.
+        temperature: the temperature of the first update.
+        temperature_decay: the factor of the temperature after each update.
         slope: alpha of equation 10, the weight of the distance from the targets.
-        architecture_learning_rate: Adam's, of the architecture parameters.
-        alternate: move the weights over all training images and then the architecture parameters over all search
-            images (`epoch`, as algorithm 1 does), or both in each step (`batch`).
+        architecture_learning_rate: Adam's learning rate for the architecture parameters.
+        alternate: `epoch` moves the weights over all training images and then the architecture parameters over all
+            validation images, as algorithm 1 does. `batch` moves both in each training step.
     """
 
     sampling: Sampling = "gumbel-max"
     temperature: float = Field(default=5.0, gt=0)
-    decay: float = Field(default=0.9999, gt=0, le=1)
+    temperature_decay: float = Field(default=0.9999, gt=0, le=1)
     slope: float = Field(default=1.0, ge=0)
     architecture_learning_rate: float = Field(default=0.01, gt=0)
     alternate: Literal["epoch", "batch"] = "epoch"
 
 
 class SampledPath(Objective, PathSampling):
-    """What HourNAS trains in a stage.
+    """The objective of one search.
 
     Attributes:
-        targets: what an architecture shall cost, by resource; empty where cost does not matter (the vital blocks).
-        proposals: how many distributions are learnt side by side; where there are targets they begin as proposals that
-            meet them, else they begin uniform.
+        targets: T_i by resource; empty in the search of the vital blocks, where cost does not matter.
+        proposals: m, the number of distributions that are learnt side by side. With targets they begin as proposals
+            that meet the targets, without targets they begin uniform.
     """
 
     chooses: ClassVar[bool] = True
@@ -64,28 +68,29 @@ class SampledPath(Objective, PathSampling):
     proposals: int = Field(default=1, ge=1)
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        return Proposals(self, space, costs.as_table(), seed)
+        return ProposalsLearner(self, space, costs.as_table(), seed)
 
 
-class Proposals(Learner):
-    """m distributions over architectures, Theta, and one over the proposals, Pi (equations 8 and 9)."""
+class ProposalsLearner(Learner):
+    """Theta, m distributions over architectures, and pi, one distribution over the m proposals (equations 8 and 9)."""
 
     iterations: Tensor
 
     def __init__(self, settings: SampledPath, space: SearchSpace, costs: TableCosts, seed: int) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
-        self._kept = costs.kept
+        self._surviving = costs.kept
         start = (
             fit(costs, settings.targets, settings.proposals, seed)
             if settings.targets
-            else torch.zeros(settings.proposals, *self._kept.shape)
+            else torch.zeros(settings.proposals, *self._surviving.shape)
         )
         self.theta = nn.Parameter(start.float())
         self.pi = nn.Parameter(torch.zeros(settings.proposals))
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
+        """Return the passes of lines 4 to 9, or of lines 14 to 21: over training batches, then validation batches."""
         weights = Update(WEIGHTS, "train", self._move_weights)
         architecture = Update(ARCHITECTURE, "search", self._move_architecture)
         if self._settings.alternate == "batch":
@@ -97,59 +102,61 @@ class Proposals(Learner):
 
     @property
     def temperature(self) -> float:
-        return self._settings.temperature * self._settings.decay ** int(self.iterations)
+        return self._settings.temperature * self._settings.temperature_decay ** int(self.iterations)
 
     def most_probable(self) -> Architecture:
-        """The most probable operations of the most probable proposal."""
-        return self._architecture(
-            self.theta[self.pi.argmax()].masked_fill(~self._kept.to(self.theta.device), -torch.inf)
-        )
+        """Return the most probable operations of the most probable proposal (line 22)."""
+        return self._architecture(self._most_probable_logits())
 
     def probabilities(self) -> Tensor:
-        """Of the operations of the most probable proposal."""
-        kept = self._kept.to(self.theta.device)
-        return self.theta[self.pi.argmax()].detach().masked_fill(~kept, -torch.inf).softmax(dim=1)
+        """Return the probabilities of operations in the most probable proposal."""
+        return self._most_probable_logits().detach().softmax(dim=1)
 
     def notes(self) -> dict[str, Any]:
         return {"proposal": int(self.pi.argmax()), "temperature": self.temperature}
 
-    def _sampled(self, step: TrainingStep) -> Tensor:
-        """A of equation 9, shape (choices, options): rows of one proposal's operations, or of a mixture."""
-        how, kept = self._settings.sampling, self._kept.to(self.theta.device)
-        every = torch.ones(1, len(self.pi), dtype=torch.bool, device=self.pi.device)
-        pi = sample_relaxed(self.pi[None], self.temperature, every, how, step.generator)[0]
-        sampled = mix(pi, sample_relaxed(self.theta, self.temperature, kept, how, step.generator))
+    def _most_probable_logits(self) -> Tensor:
+        """Return theta of the most probable proposal, with -inf at pruned options."""
+        return self.theta[self.pi.argmax()].masked_fill(~self._surviving.to(self.theta.device), -torch.inf)
+
+    def _sample(self, step: TrainingStep) -> Tensor:
+        """Return A of equation 9, shape (choices, options): rows of one proposal's operations, or of a mixture."""
+        sampling, surviving = self._settings.sampling, self._surviving.to(self.theta.device)
+        all_proposals = torch.ones(1, len(self.pi), dtype=torch.bool, device=self.pi.device)
+        pi = sample_relaxed(self.pi[None], self.temperature, all_proposals, sampling, step.generator)[0]
+        sampled = mix(pi, sample_relaxed(self.theta, self.temperature, surviving, sampling, step.generator))
         self.iterations += 1
         return sampled
 
     def _move_weights(self, step: TrainingStep) -> Gradients:
-        """Algorithm 1, lines 5 and 16."""
-        return self._gradients(step, self._sampled(step).detach())
+        """Sample a network and add the gradients of the weights (lines 5 and 16)."""
+        return self._gradients(step, self._sample(step).detach())
 
     def _move_architecture(self, step: TrainingStep) -> Gradients:
-        """Algorithm 1, lines 8 and 19; the loss is equation 10's."""
-        sampled = self._sampled(step)
-        seen = sampled.detach().requires_grad_()  # the network's gradient gathers here, whatever the micro-batches
-        gradients = self._gradients(step, seen)
+        """Sample a network and add the gradients of pi and Theta by the loss of equation 10 (lines 8 and 19)."""
+        sampled = self._sample(step)
+        # The micro-batches add their gradients to this leaf, so that one backward pass reaches pi and Theta.
+        leaf = sampled.detach().requires_grad_()
+        gradients = self._gradients(step, leaf)
         if self._settings.targets:
             share = sum(batch.share for batch in step.micro_batches)
             distance = self._settings.slope * target_distance(self._costs, sampled, self._settings.targets)
             torch.autograd.backward(distance * share, retain_graph=True)
             gradients.metrics["distance"] = distance.detach() * share
-        torch.autograd.backward(sampled, seen.grad)
+        torch.autograd.backward(sampled, leaf.grad)
         return gradients
 
     def _gradients(self, step: TrainingStep, sampled: Tensor) -> Gradients:
         path = self._architecture(sampled)
 
-        def one_path(images: Tensor) -> Tensor:
+        def run_path(images: Tensor) -> Tensor:
             rows = torch.arange(len(sampled), device=sampled.device)
-            taken = torch.tensor(path.indices, device=sampled.device)
-            logits: Tensor = step.supernet(images, path, sampled[rows, taken] if sampled.requires_grad else None)
+            options = torch.tensor(path.indices, device=sampled.device)
+            logits: Tensor = step.supernet(images, path, sampled[rows, options] if sampled.requires_grad else None)
             return logits
 
-        hard = self._settings.sampling == "gumbel-max"
-        logits_of = one_path if hard else lambda images: step.supernet.mixed(images, sampled)
+        is_one_hot = self._settings.sampling == "gumbel-max"
+        logits_of = run_path if is_one_hot else lambda images: step.supernet.mixed(images, sampled)
         return Gradients([path], add_gradients(step, logits_of))
 
     def _architecture(self, rows: Tensor) -> Architecture:
@@ -157,26 +164,26 @@ class Proposals(Learner):
 
 
 def sample_relaxed(
-    theta: Tensor, temperature: float, kept: Tensor, how: Sampling, generator: np.random.Generator
+    theta: Tensor, temperature: float, surviving: Tensor, sampling: Sampling, generator: np.random.Generator
 ) -> Tensor:
-    """Rows that sum to 1, from which a gradient flows back to theta.
+    """Return rows that sum to 1, from which a gradient flows back to theta.
 
-    Gumbel-Max gives one-hot rows, drawn with the probabilities softmax(theta / temperature); their gradient is that of
-    the Gumbel-softmax with the same noise (straight-through). Softmax draws nothing.
+    Gumbel-Max returns one-hot rows, drawn with the probabilities softmax(theta / temperature). Their gradient is the
+    gradient of the Gumbel-softmax with equal noise (straight-through). Softmax draws nothing.
 
     Args:
         theta: shape (..., choices, options).
-        kept: which options survive, bool of shape (choices, options).
-        generator: the same on every worker, so that all draw the same.
+        surviving: which options survive, bool of shape (choices, options).
+        generator: in the same state on every worker, so that all workers draw equal noise.
 
     Returns:
-        theta's shape.
+        A tensor of theta's shape.
     """
-    if how == "softmax":
-        return probabilities(theta, temperature, kept)
+    if sampling == "softmax":
+        return probabilities(theta, temperature, surviving)
     noise = torch.from_numpy(generator.gumbel(size=tuple(theta.shape))).to(theta)
-    soft = probabilities(theta + temperature * noise, temperature, kept)
-    if how == "gumbel-softmax":
+    soft = probabilities(theta + temperature * noise, temperature, surviving)
+    if sampling == "gumbel-softmax":
         return soft
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return hard + soft - soft.detach()

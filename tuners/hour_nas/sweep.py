@@ -1,4 +1,4 @@
-"""How many proposals? HourNAS's second stage for several m and seeds, over one search of the vital blocks (table 1)."""
+"""A sweep over the number of proposals m: HourNAS's second search for several m, targets and seeds (table 1)."""
 
 from __future__ import annotations
 
@@ -26,22 +26,26 @@ if TYPE_CHECKING:
     from search_spaces.costs import TableCosts
 
 TEMPERATURES = (5.0, 1.0, 0.5, 0.1)
-"""Figure 3's."""
-_DRAWN = 10_000
+"""The temperatures of figure 3."""
+_DRAWS = 10_000
+"""The number of drawn architectures of figure 3."""
 
 
 class HourNasSweep(SweepMethod, HourNas):
-    """The first stage once, then the second stage as one Ray Tune run over targets, m and seeds.
+    """Search the vital blocks once; then run the second search as one Ray Tune run over targets, m and seeds.
 
-    `proposals.csv` in the run folder has a row for each trial: its targets, m and seed; the one-shot accuracy and costs
-    of the chosen architecture, with `fit_each` also its stand-alone accuracy on the test images; and for each
-    temperature of figure 3 the share of 10,000 architectures drawn from its proposal that meet every target, and their
-    mean distance from each target.
+    `proposals.csv` in the run folder has a row for each trial:
+
+    - the targets, m and the seed;
+    - the one-shot accuracy and costs of the found architecture, and with `fit_each` its stand-alone accuracy on the
+      test images;
+    - for each temperature of figure 3, statistics of 10,000 architectures drawn from the found proposal: the share
+      that meets every target (`met_5.0`), and the mean distance from each target (`macs_off_5.0`).
 
     Attributes:
         sweep: the numbers of proposals m.
-        seeds: the seeds of the second stage.
-        budgets: budgets of targets; by default the recipe's budget alone.
+        seeds: the seeds of the second search.
+        budgets: budgets of targets. By default, the recipe's budget alone.
         fit_each: also train the architecture of each trial stand-alone.
     """
 
@@ -58,12 +62,12 @@ class HourNasSweep(SweepMethod, HourNas):
             super().check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
 
     def trainable(self) -> Trainable:
-        return SecondStage()
+        return NonVitalSearch()
 
     def trial_settings(self, study: Study) -> list[dict[str, Any]]:
-        weights = self.search_vital(study)
+        weights = self.search_vital_blocks(study)
         budgets = self.budgets or (study.budget,)
-        spaces = [self.fix_vital(study, weights, budget) for budget in budgets]
+        spaces = [self.form_vital_layers(study, weights, budget) for budget in budgets]
         method = self.model_dump(mode="json", include=set(HourNas.model_fields) - {"proposals"})
         return [
             {
@@ -77,43 +81,43 @@ class HourNasSweep(SweepMethod, HourNas):
         ]
 
 
-class SecondStage(Trainable):
-    """A trial: the search of the non-vital blocks, inside m proposals."""
+class NonVitalSearch(Trainable):
+    """A trial that searches the non-vital blocks inside m proposals."""
 
     def run(self, study: Study, setting: dict[str, Any], parent: RunFolder) -> dict[str, Any]:
         method = HourNas.model_validate(setting["method"])
         space = from_specification(setting["space"])
         start = study.derive_weights("vital", Weights(**setting["start"]), parent)
-        chosen, weights = method.search_others(study, space, start)
+        architecture, weights = method.search_non_vital_blocks(study, space, start)
         (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
         columns = ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")
         figures = {key: row[key] for key in columns}
         if setting["fit_each"]:
-            figures["standalone_top1"] = study.fit("fit", chosen, study.recipe.fit).top1
+            figures["standalone_top1"] = study.fit("fit", architecture, study.recipe.fit).top1
         state = study.learner_state(weights)
         theta = state["theta"][int(state["pi"].argmax())]
-        drawn = drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, study.recipe.seed)
+        drawn = measure_drawn_costs(study.costs.as_table(), space.surviving, theta, study.budget, study.recipe.seed)
         targets = {f"{resource}_target": target for resource, target in targets_of(study.budget).items()}
         trial = {**targets, "m": method.proposals, "seed": study.recipe.seed}
         return {**trial, **figures, **drawn, "weights_file": weights.file}
 
 
-def drawn_costs(
+def measure_drawn_costs(
     costs: TableCosts, surviving: tuple[tuple[int, ...], ...], theta: Tensor, budget: Budget, seed: int
 ) -> dict[str, float]:
-    """How near architectures drawn from a proposal come to the targets, at each temperature of figure 3.
+    """Measure how near architectures drawn from a proposal come to the targets, at each temperature of figure 3.
 
     Returns:
-        `met_5.0`, ..., the share within every tolerance, and `macs_off_5.0`, ..., the mean of |R_i(A) - T_i| / T_i.
+        `met_5.0`, ...: the share within every tolerance; `macs_off_5.0`, ...: the mean of |R_i(A) - T_i| / T_i.
     """
     table = replace(costs, surviving=surviving)
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    measures = {}
     for temperature in TEMPERATURES:
         distribution = probabilities(theta.double(), temperature, table.kept)
-        indices = torch.multinomial(distribution, _DRAWN, replacement=True, generator=generator).T
+        indices = torch.multinomial(distribution, _DRAWS, replacement=True, generator=generator).T
         cost = table.total(indices)
-        found[f"met_{temperature}"] = float(budget.met(cost).double().mean())
+        measures[f"met_{temperature}"] = float(budget.met(cost).double().mean())
         for resource, target in targets_of(budget).items():
-            found[f"{resource}_off_{temperature}"] = float((cost[resource] / target - 1).abs().mean())
-    return found
+            measures[f"{resource}_off_{temperature}"] = float((cost[resource] / target - 1).abs().mean())
+    return measures

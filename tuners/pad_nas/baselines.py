@@ -1,4 +1,4 @@
-"""What PAD-NAS is measured against, on the same engine and with the same number of training epochs."""
+"""The baselines of PAD-NAS, on one engine and with equal numbers of training epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ISupernet(PadNas):
-    """PAD-NAS with M = 2: the initial supernet, trained once and searched once; nothing is pruned (section 4.1)."""
+    """PAD-NAS with M = 2: the initial supernet is trained once and searched once, without pruning (section 4.1)."""
 
     stages: int = Field(default=2, ge=2, le=2)
     epochs: tuple[int, ...] = (240,)
@@ -36,7 +36,7 @@ class PSupernet(PadNas):
 
 
 class TrainThenSearch(Method):
-    """A supernet trained by uniform paths for `training.epochs`, then searched once."""
+    """Train a supernet by uniform paths for `training.epochs`, then search once."""
 
     spaces: ClassVar[str] = "layer-by-layer spaces"
 
@@ -52,7 +52,7 @@ class TrainThenSearch(Method):
 
 
 class Spos(TrainThenSearch):
-    """Single-path one-shot NAS: searched by evolution, for accuracy alone."""
+    """Single-path one-shot NAS: search by evolution, for accuracy alone."""
 
     paper: ClassVar[str] = "Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling"
 
@@ -60,7 +60,7 @@ class Spos(TrainThenSearch):
 
 
 class Random(TrainThenSearch):
-    """The same supernet, and as many architectures drawn at random within the budget."""
+    """Random search: train the supernet of SPOS, and evaluate architectures drawn at random within the budget."""
 
     paper: ClassVar[str] = "Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search"
 

@@ -1,8 +1,8 @@
 """PAD-NAS: progressive automatic design of the search space for one-shot NAS (Xia et al.), algorithm 1.
 
-A single-path supernet is trained and searched by constrained NSGA-II; operations that the first nine non-dominated
-fronts hardly use are pruned layer by layer; the smaller supernet goes on training from the weights that it inherits.
-After M - 2 such stages the last supernet is searched, and the most accurate architectures are returned.
+A single-path supernet is trained, and searched by constrained NSGA-II. Operations that the first nine non-dominated
+fronts hardly use are pruned layer by layer. The pruned supernet inherits its weights and is fine-tuned. After M - 2
+such stages the last supernet is searched, and the most accurate architectures are returned.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 
-_SET_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
+_KEYS_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
+"""For each key of `training` that every stage sets anew, the key of the method."""
 
 
 class PadNas(Method):
-    """M stages: train, then M - 2 times search, prune and fine-tune, then search (PAD-NAS section 4.1).
+    """Train, then M - 2 times search, prune and fine-tune, then search (algorithm 1, with M stages).
 
     Attributes:
         stages: M.
-        epochs: of the initial training and of each fine-tuning, M - 1 in all.
-        learning_rates: likewise.
-        prune_below: P_th: an operation goes if its share of the searched architectures is this or less.
-        below_rank: only architectures whose non-domination rank is less than this are counted.
+        epochs: the epochs of the initial training and of each fine-tuning, M - 1 in all.
+        learning_rates: the learning rates of these trainings.
+        prune_below: P_th. An operation is pruned if its share of the searched architectures is at most P_th.
+        below_rank: only architectures with a non-domination rank below this number are counted.
     """
 
     paper: ClassVar[str] = "Xia et al., Progressive Automatic Design of Search Space for One-Shot NAS"
@@ -53,7 +54,7 @@ class PadNas(Method):
     search: ConstrainedNsga2 = ConstrainedNsga2()
 
     @model_validator(mode="after")
-    def _one_training_a_stage(self) -> Self:
+    def _check_lengths(self) -> Self:
         if not len(self.epochs) == len(self.learning_rates) == self.stages - 1:
             raise ValueError(
                 f"{self.stages} stages need {self.stages - 1} epochs and learning_rates, "
@@ -63,7 +64,7 @@ class PadNas(Method):
 
     def check(self, plan: Plan) -> None:
         self.search.check(plan.costs)
-        for key, plural in _SET_BY_STAGE.items():
+        for key, plural in _KEYS_BY_STAGE.items():
             if getattr(plan.recipe.training, key) != type(plan.recipe.training).model_fields[key].default:
                 raise UserError(f"Each stage has its own {key}: set method.{plural}, not training.{key}.")
 
@@ -71,23 +72,24 @@ class PadNas(Method):
         space = study.space
         weights = study.train("supernet", space, UniformPath(), self._training(study, 1))
         for stage in range(2, self.stages):
-            found = study.search(f"search-{stage}", space, weights, self.search)
-            space = self._pruned(study, space, found)
+            result = study.search(f"search-{stage}", space, weights, self.search)
+            space = self._prune_operations(study, space, result)
             weights = study.train(f"supernet-{stage}", space, UniformPath(), self._training(study, stage), weights)
-        found = study.search("final", space, weights, self.search)
+        result = study.search("final", space, weights, self.search)
         study.say(
-            f"best one-shot accuracy {found.table['top1'].max():.2f} % among 10^{magnitude(space):.1f} architectures"
+            f"best one-shot accuracy {result.table['top1'].max():.2f} % among 10^{log10_size(space):.1f} architectures"
         )
         return study.outcome("final", space, self.search.cost, weights)
 
     def _training(self, study: Study, stage: int) -> TrainingSettings:
+        """Return the settings of a stage's training; stages are counted from 1."""
         changes = {"epochs": self.epochs[stage - 1], "learning_rate": self.learning_rates[stage - 1]}
         return study.recipe.training.changed(**changes)
 
-    def _pruned(self, study: Study, space: SearchSpace, found: SearchResult) -> SearchSpace:
-        """Lines 4 to 7 of algorithm 1."""
-        ranks = non_domination_ranks(found.table["top1"], found.table[self.search.cost])
-        frequencies = operation_frequencies(space, found.architectures, ranks, self.below_rank)
+    def _prune_operations(self, study: Study, space: SearchSpace, result: SearchResult) -> SearchSpace:
+        """Return the space without operations that the searched architectures hardly use (lines 4 to 7)."""
+        ranks = non_domination_ranks(result.table["top1"], result.table[self.search.cost])
+        frequencies = operation_frequencies(space, result.architectures, ranks, self.below_rank)
         pruned = prune(space, frequencies, self.prune_below)
         try:
             study.budget.check(study.costs_within(pruned))
@@ -97,18 +99,18 @@ class PadNas(Method):
                 "lower method.prune_below, or widen the budget."
             ) from error
         study.say(
-            f"best one-shot accuracy {found.table['top1'].max():.2f} %; "
-            f"pruned {operations(space) - operations(pruned)} of {operations(space)} operations: "
-            f"10^{magnitude(space):.1f} architectures became 10^{magnitude(pruned):.1f}"
+            f"best one-shot accuracy {result.table['top1'].max():.2f} %; "
+            f"pruned {count_operations(space) - count_operations(pruned)} of {count_operations(space)} operations: "
+            f"10^{log10_size(space):.1f} architectures became 10^{log10_size(pruned):.1f}"
         )
         return pruned
 
 
-def operations(space: SearchSpace) -> int:
-    """How many operations the choices of a space may still take, in all."""
+def count_operations(space: SearchSpace) -> int:
+    """Count the surviving operations of all choices."""
     return sum(len(options) for options in space.surviving)
 
 
-def magnitude(space: SearchSpace) -> float:
-    """The decimal logarithm of a space's size."""
+def log10_size(space: SearchSpace) -> float:
+    """Return the decimal logarithm of the number of architectures in a space."""
     return math.log10(space.size())

@@ -1,4 +1,4 @@
-"""Operation pruning: PAD-NAS section 3.2 and lines 4 to 7 of its algorithm 1."""
+"""Operation pruning: lines 4 to 7 of PAD-NAS's algorithm 1, described in section 3.2."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 def operation_frequencies(
     space: SearchSpace, architectures: Sequence[Architecture], ranks: Iterable[int], below_rank: int = 10
 ) -> NDArray[np.float64]:
-    """How often each choice takes each option among the distinct architectures whose rank is below `below_rank`.
+    """Return how often each choice takes each option, among distinct architectures with a rank below `below_rank`.
 
     Returns:
-        p^{i,j} of PAD-NAS algorithm 1, shape (choices, options); the row of a choice of one option sums to 1, that of a
-        subset to how many options are taken on average. Rows are as long as the longest list of options, and 0 where a
-        choice has no such option.
+        p^{i,j} of algorithm 1, shape (choices, most options of a choice), with 0 beyond a choice's options. The row of
+        a choice of one option has the sum 1. The row of a subset has as sum the mean number of options taken.
 
     Raises:
         ValueError: if no architecture has such a rank.
@@ -36,9 +35,9 @@ def operation_frequencies(
 
 
 def prune(space: SearchSpace, frequencies: NDArray[np.float64], threshold: float = 0.01) -> SearchSpace:
-    """The space without the options whose frequency is at or below `threshold` (P_th in the paper).
+    """Return the space without the options whose frequency is at most `threshold` (P_th in the paper).
 
-    A choice's most frequent option stays, whatever its frequency; a subset without any option left keeps none.
+    A choice's most frequent option always stays. A subset that has lost all its options before stays empty.
     """
     kept = {}
     for choice, surviving, row in zip(space.choices, space.surviving, frequencies, strict=True):

@@ -1,6 +1,7 @@
 """Single-objective evolution as SPOS searches its supernet (Guo et al., Single Path One-Shot, algorithm 1).
 
-Only accuracy counts; the budget is a wall. Its operation frequencies are what PAD-NAS figure 7 sets NSGA-II's against.
+Only accuracy counts, and architectures outside the budget are never evaluated. PAD-NAS figure 7 compares the operation
+frequencies of this search with those of NSGA-II.
 """
 
 from __future__ import annotations
@@ -8,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene, Genes
+from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome, Genomes
 from tuners.search_algorithms.generational import GenerationalSearch, GenerationalSearcher
 
 
 class SposEvolution(GenerationalSearcher):
-    """SPOS's settings: 50 architectures a generation, 20 generations, drawn from the 10 best of all seen.
+    """Evolution with SPOS's settings: 20 generations of 50 architectures; the parents are the 10 best evaluated so far.
 
-    Half of a generation comes from uniform crossover of two of the best, half from mutation of one of them, in which
-    each gene is drawn anew with `mutation_probability`. What crossover cannot find once the best resemble each other,
-    mutation does, and what neither can is drawn uniformly.
+    Half of a generation comes from uniform crossover of two parents. The other half comes from mutation of one parent,
+    which draws each gene anew with `mutation_probability`. Once the parents resemble each other, crossover may find too
+    few new architectures. Mutation then fills the gap. If mutation finds too few, uniform draws fill the rest.
     """
 
     population: int = Field(50, ge=2)
@@ -25,7 +26,7 @@ class SposEvolution(GenerationalSearcher):
     top_k: int = Field(10, ge=1)
     mutation_probability: float = Field(0.1, gt=0, le=1)
 
-    def over(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
+    def begin_in(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
         return _SposEvolution(self, feasible, seed)
 
 
@@ -35,24 +36,24 @@ class _SposEvolution(GenerationalSearch):
         self.top_k = settings.top_k
         self.mutation_probability = settings.mutation_probability
 
-    def children(self) -> list[Gene]:
-        best = sorted(self.known, key=lambda gene: -self.known[gene].top1)[: self.top_k]
+    def create_offspring(self) -> list[Genome]:
+        best = sorted(self.evaluated, key=lambda genome: -self.evaluated[genome].top1)[: self.top_k]
         parents = np.array(best, dtype=np.int64)
         half = self.population // 2
-        crossed, _ = self.feasible.draw(lambda count: self._cross(parents, count), half, self.known)
-        known = self.known.keys() | set(crossed)
+        crossed, _ = self.feasible.draw(lambda count: self._cross(parents, count), half, self.evaluated)
+        known = self.evaluated.keys() | set(crossed)
         rest = self.population - len(crossed)
         mutated, _ = self.feasible.draw(lambda count: self._mutate(parents, count), rest, known)
-        children = crossed + mutated
-        return children + self.uniform(self.population - len(children), besides=children)
+        offspring = crossed + mutated
+        return offspring + self.draw_uniform(self.population - len(offspring), exclude=offspring)
 
-    def _cross(self, parents: Genes, count: int) -> Genes:
+    def _cross(self, parents: Genomes, count: int) -> Genomes:
         first, second = parents[self.random.integers(len(parents), size=(2, count))]
-        crossed: Genes = np.where(self.random.random(first.shape) < 0.5, first, second)
+        crossed: Genomes = np.where(self.random.random(first.shape) < 0.5, first, second)
         return crossed
 
-    def _mutate(self, parents: Genes, count: int) -> Genes:
-        drawn = parents[self.random.integers(len(parents), size=count)]
-        redrawn = self.random.random(drawn.shape) < self.mutation_probability
-        mutated: Genes = np.where(redrawn, self.feasible.uniform(count, self.random), drawn)
+    def _mutate(self, parents: Genomes, count: int) -> Genomes:
+        chosen = parents[self.random.integers(len(parents), size=count)]
+        is_redrawn = self.random.random(chosen.shape) < self.mutation_probability
+        mutated: Genomes = np.where(is_redrawn, self.feasible.propose_uniform(count, self.random), chosen)
         return mutated

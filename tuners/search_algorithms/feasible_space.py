@@ -1,7 +1,7 @@
-"""Drawing architectures that meet a budget and have not been seen: what every sampling search here rests on.
+"""Draw new architectures within a budget: the base of every search algorithm of this package.
 
-Architectures are drawn as genes: one number a choice, the position in the list of what it can still be. A pruned choice
-so has fewer genes to draw from, and a choice with one survivor none.
+An architecture is drawn as a genome with one gene for each choice. A gene is a position in the list of the choice's
+surviving values. So a pruned choice has fewer genes to draw from, and a choice with one survivor has a fixed gene.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
 
-Gene = tuple[int, ...]
-"""One architecture: a position a choice."""
+Genome = tuple[int, ...]
+"""One architecture: one gene for each choice."""
 
-Genes = NDArray[np.int64]
+Genomes = NDArray[np.int64]
 """Many architectures, shape (architectures, choices)."""
 
-PATIENCE = 1000
-"""Draws in a row without a new feasible architecture after which drawing stops."""
+MAX_FRUITLESS_DRAWS = 1000
+"""Drawing stops after this many proposals in a row without a new feasible architecture."""
 
-EXAMPLES = 20
-"""Integer programmes in a row without a new architecture after which solving them stops."""
+MAX_FRUITLESS_PROGRAMS = 20
+"""Solving integer programmes stops after this many programmes in a row without a new architecture."""
 
 
 class FeasibleSpace:
-    """A space, what its architectures cost, and the budget, for genes.
+    """A search space with its costs and its budget, for genomes.
 
     Attributes:
-        sizes: how many values each choice can have, shape (choices,).
+        sizes: the number of values of each choice, shape (choices,).
     """
 
     def __init__(self, space: SearchSpace, costs: Costs, budget: Budget) -> None:
@@ -43,66 +43,73 @@ class FeasibleSpace:
         self.budget = budget
         self._values = space.values()
         self.sizes = np.array([len(values) for values in self._values])
-        self._options = np.zeros((len(self.sizes), self.sizes.max()), dtype=np.int64)
-        for choice, options in enumerate(self._values):
-            self._options[choice, : len(options)] = options
+        self._padded_values = np.zeros((len(self.sizes), self.sizes.max()), dtype=np.int64)
+        for choice, values in enumerate(self._values):
+            self._padded_values[choice, : len(values)] = values
 
-    def architecture(self, gene: Gene) -> Architecture:
-        return self.space.architecture([int(row[position]) for row, position in zip(self._options, gene, strict=True)])
+    def architecture(self, genome: Genome) -> Architecture:
+        """Return the architecture of a genome."""
+        genes = zip(self._padded_values, genome, strict=True)
+        return self.space.architecture([int(values[gene]) for values, gene in genes])
 
-    def meets(self, genes: Genes) -> NDArray[np.bool_]:
-        """Which of these meet the budget, shape (architectures,)."""
-        options = self._options[np.arange(len(self.sizes)), genes]
-        met: NDArray[np.bool_] = self.budget.met(self.costs.total(torch.from_numpy(options))).numpy()
-        return met
+    def is_feasible(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Return which genomes meet the budget, shape (architectures,)."""
+        indices = self._padded_values[np.arange(len(self.sizes)), genomes]
+        feasible: NDArray[np.bool_] = self.budget.met(self.costs.total(torch.from_numpy(indices))).numpy()
+        return feasible
 
-    def uniform(self, count: int, generator: np.random.Generator) -> Genes:
-        """Architectures with every choice uniform over its survivors, whatever they cost."""
+    def propose_uniform(self, count: int, generator: np.random.Generator) -> Genomes:
+        """Return genomes with every gene uniform over the choice's survivors, without regard to the budget."""
         return generator.integers(0, self.sizes, size=(count, len(self.sizes)))
 
     def draw(
-        self, propose: Callable[[int], Genes], count: int, known: Container[Gene]
-    ) -> tuple[list[Gene], list[Gene]]:
-        """Up to `count` distinct new architectures that meet the budget, and the known ones met on the way.
+        self, propose: Callable[[int], Genomes], count: int, known: Container[Genome]
+    ) -> tuple[list[Genome], list[Genome]]:
+        """Return up to `count` distinct new architectures within the budget, and known proposals.
 
-        Proposals are drawn until there are enough, or until `PATIENCE` of them in a row have brought nothing new.
+        Proposals are drawn until there are enough new architectures, or until `MAX_FRUITLESS_DRAWS` proposals in a row
+        have brought no new architecture.
+
+        Args:
+            propose: returns a number of genomes, which is its argument.
+            known: architectures that do not count as new.
         """
-        new: dict[Gene, None] = {}
-        repeated: dict[Gene, None] = {}
+        new: dict[Genome, None] = {}
+        repeated: dict[Genome, None] = {}
         drawn = fruitless = 0
-        while len(new) < count and fruitless < PATIENCE:
+        while len(new) < count and fruitless < MAX_FRUITLESS_DRAWS:
             still_needed = math.ceil((count - len(new)) * (drawn + 1) / (len(new) + 1))
-            genes = propose(min(still_needed, PATIENCE))
-            drawn += len(genes)
-            fruitless += len(genes)
-            proposed = dict.fromkeys(map(tuple, genes.tolist()))
-            unseen = [gene for gene in proposed if gene not in known and gene not in new]
-            repeated.update((gene, None) for gene in proposed if gene in known)
-            met = self.meets(np.array(unseen)) if unseen else ()
-            found = [gene for gene, meets in zip(unseen, met, strict=True) if meets][: count - len(new)]
-            new.update(dict.fromkeys(found))
-            if found:
+            genomes = propose(min(still_needed, MAX_FRUITLESS_DRAWS))
+            drawn += len(genomes)
+            fruitless += len(genomes)
+            proposed = dict.fromkeys(map(tuple, genomes.tolist()))
+            unseen = [genome for genome in proposed if genome not in known and genome not in new]
+            repeated.update((genome, None) for genome in proposed if genome in known)
+            feasible = self.is_feasible(np.array(unseen)) if unseen else ()
+            accepted = [genome for genome, meets in zip(unseen, feasible, strict=True) if meets][: count - len(new)]
+            new.update(dict.fromkeys(accepted))
+            if accepted:
                 fruitless = 0
         return list(new), list(repeated)
 
-    def draw_uniform(self, count: int, known: Container[Gene], generator: np.random.Generator) -> list[Gene]:
-        """Up to `count` distinct new architectures that meet the budget, uniform among those that do.
+    def draw_uniform(self, count: int, known: Container[Genome], generator: np.random.Generator) -> list[Genome]:
+        """Return up to `count` distinct new architectures within the budget, uniform among all of these.
 
-        Where rejection finds no more, integer programmes with random objectives do; fewer than `count` come back where
-        these, too, answer with what is known.
+        Where rejection finds no more architectures, integer programmes with random objectives search for the rest. The
+        list is shorter than `count` if the programmes, too, return only known architectures.
         """
-        new, _ = self.draw(lambda number: self.uniform(number, generator), count, known)
-        found = dict.fromkeys(new)
+        accepted, _ = self.draw(lambda number: self.propose_uniform(number, generator), count, known)
+        new = dict.fromkeys(accepted)
         fruitless = 0
-        while len(found) < count and fruitless < EXAMPLES:
+        while len(new) < count and fruitless < MAX_FRUITLESS_PROGRAMS:
             example = self.budget.example(self.space, self.costs, generator)
             if example is None:
                 break
-            gene = self._gene(example)
-            fruitless = fruitless + 1 if gene in known or gene in found else 0
+            genome = self._genome(example)
+            fruitless = fruitless + 1 if genome in known or genome in new else 0
             if not fruitless:
-                found[gene] = None
-        return list(found)
+                new[genome] = None
+        return list(new)
 
-    def _gene(self, architecture: Architecture) -> Gene:
-        return tuple(options.index(index) for options, index in zip(self._values, architecture.indices, strict=True))
+    def _genome(self, architecture: Architecture) -> Genome:
+        return tuple(values.index(index) for values, index in zip(self._values, architecture.indices, strict=True))

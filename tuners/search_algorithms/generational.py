@@ -1,4 +1,4 @@
-"""A search by generations: each asks for architectures that meet the budget and that it has never asked for before."""
+"""The base of searches by generations. No architecture is evaluated twice, and all of them meet the budget."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pydantic import Field
 
 from raynas.interfaces.searcher import Evaluation, Search, Searcher
 from search_spaces.errors import UserError
-from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene
+from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
 
 
 class GenerationalSearcher(Searcher):
-    """What every such search is set by.
+    """The settings that all searches by generations share.
 
     Attributes:
-        population: the architectures that a generation evaluates.
-        generations: how many there are, the first, which is drawn uniformly, among them.
-        cost: what accuracy is weighed against: `macs`, `params` or, with a latency table, `latency_ms`.
+        population: the number of architectures that a generation evaluates.
+        generations: the number of generations, counted with the first, which is drawn uniformly.
+        cost: the cost that is weighed against accuracy: `macs`, `params` or, with a latency table, `latency_ms`.
     """
 
     population: int = Field(64, ge=2)
@@ -31,11 +31,7 @@ class GenerationalSearcher(Searcher):
     cost: str = "macs"
 
     def check(self, costs: Costs) -> None:
-        """See that the costs hold what this search weighs.
-
-        Raises:
-            UserError: if they do not.
-        """
+        """Raise UserError if the costs do not hold the resource that this search weighs."""
         if self.cost not in costs.resources:
             raise UserError(
                 f"The search cannot weigh {self.cost!r}, but {', '.join(costs.resources)}: set search.cost"
@@ -43,29 +39,28 @@ class GenerationalSearcher(Searcher):
             )
 
     def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
-        """As `Searcher.begin`; raises as `check`."""
         self.check(costs)
-        return self.over(FeasibleSpace(space, costs, budget), seed)
+        return self.begin_in(FeasibleSpace(space, costs, budget), seed)
 
     @abstractmethod
-    def over(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
-        """A search of these architectures at its beginning."""
+    def begin_in(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
+        """Return a search of the feasible architectures at its beginning."""
 
 
 class Objectives(NamedTuple):
-    """What an architecture was found to be worth: top-1 in per cent, and the cost that it is weighed against."""
+    """The objectives of an evaluated architecture: top-1 in per cent, and the cost that is weighed against it."""
 
     top1: float
     cost: float
 
 
 class GenerationalSearch(Search):
-    """Remembers every architecture evaluated, and ends where a generation can find no new one.
+    """A search that remembers every evaluated architecture, and ends if a generation finds no new architecture.
 
     Attributes:
-        generation: how many generations have been evaluated.
-        known: every architecture evaluated, in the order asked.
-        random: where every draw comes from.
+        generation: the number of generations that have been evaluated.
+        evaluated: the objectives of all evaluated architectures, in the order of evaluation.
+        random: the generator of all draws.
     """
 
     def __init__(self, settings: GenerationalSearcher, feasible: FeasibleSpace, seed: int) -> None:
@@ -74,49 +69,49 @@ class GenerationalSearch(Search):
         self.cost = settings.cost
         self.feasible = feasible
         self.generation = 0
-        self.known: dict[Gene, Objectives] = {}
+        self.evaluated: dict[Genome, Objectives] = {}
         self.random = np.random.default_rng(seed)
-        self._asked: list[Gene] = []
+        self._offspring: list[Genome] = []
 
     @abstractmethod
-    def children(self) -> list[Gene]:
-        """The new architectures of a generation after the first."""
+    def create_offspring(self) -> list[Genome]:
+        """Return the new architectures of a generation after the first."""
 
-    def select(self, children: Sequence[Gene]) -> None:
-        """Take the children, whose worth is now known, into what the next generation is drawn from."""
+    def select_survivors(self, offspring: Sequence[Genome]) -> None:
+        """Let evaluated offspring compete for the places among the parents of the next generation."""
 
-    def uniform(self, count: int, besides: Collection[Gene] = ()) -> list[Gene]:
-        """Up to `count` new architectures, drawn uniformly."""
-        return self.feasible.draw_uniform(count, self.known.keys() | set(besides), self.random)
+    def draw_uniform(self, count: int, exclude: Collection[Genome] = ()) -> list[Genome]:
+        """Return up to `count` new architectures, drawn uniformly."""
+        return self.feasible.draw_uniform(count, self.evaluated.keys() | set(exclude), self.random)
 
     def ask(self) -> list[Architecture]:
         if self.generation == self.generations:
             return []
-        self._asked = self.children() if self.generation else self.uniform(self.population)
-        if not self._asked:
+        self._offspring = self.create_offspring() if self.generation else self.draw_uniform(self.population)
+        if not self._offspring:
             self.note = (
                 f"The search ended after {self.generation} of {self.generations} generations: "
-                f"it found no architecture within the budget besides the {len(self.known)} evaluated."
+                f"it found no architecture within the budget besides the {len(self.evaluated)} evaluated."
             )
-        return [self.feasible.architecture(gene) for gene in self._asked]
+        return [self.feasible.architecture(genome) for genome in self._offspring]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        for gene, evaluation in zip(self._asked, evaluations, strict=True):
-            self.known[gene] = Objectives(evaluation.top1, float(evaluation.costs[self.cost]))
+        for genome, evaluation in zip(self._offspring, evaluations, strict=True):
+            self.evaluated[genome] = Objectives(evaluation.top1, float(evaluation.costs[self.cost]))
         self.generation += 1
-        self.select(self._asked)
+        self.select_survivors(self._offspring)
 
     def state(self) -> dict[str, Any]:
         return {
             "generation": self.generation,
-            "known": [list(gene) for gene in self.known],
-            "top1": [worth.top1 for worth in self.known.values()],
-            "cost": [worth.cost for worth in self.known.values()],
+            "evaluated": [list(genome) for genome in self.evaluated],
+            "top1": [objectives.top1 for objectives in self.evaluated.values()],
+            "cost": [objectives.cost for objectives in self.evaluated.values()],
             "random": self.random.bit_generator.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.generation = state["generation"]
-        worths = map(Objectives, state["top1"], state["cost"])
-        self.known = {tuple(gene): worth for gene, worth in zip(state["known"], worths, strict=True)}
+        objectives = map(Objectives, state["top1"], state["cost"])
+        self.evaluated = dict(zip(map(tuple, state["evaluated"]), objectives, strict=True))
         self.random.bit_generator.state = state["random"]

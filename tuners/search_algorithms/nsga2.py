@@ -1,7 +1,7 @@
 """Constrained evolutionary search: NSGA-II (Deb et al.) as PAD-NAS section 3.2 uses it.
 
-Accuracy is raised and one cost is lowered at once. A child outside the budget is discarded and drawn again, and nothing
-that was evaluated is thrown away: it is only sorted. Selection, crossover and survival are pymoo's.
+The two objectives are accuracy and one cost. Offspring outside the budget are discarded and drawn again. Evaluated
+architectures are never discarded, only sorted. Selection, crossover and survival are pymoo's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from raynas.results.pareto import non_domination_ranks
-from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene, Genes
+from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome, Genomes
 from tuners.search_algorithms.generational import GenerationalSearch, GenerationalSearcher
 from tuners.search_algorithms.mutation import PolynomialMutation
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class ConstrainedNsga2(GenerationalSearcher):
-    """PAD-NAS's settings: 64 architectures a generation, 40 generations, two-point crossover, polynomial mutation.
+    """NSGA-II with PAD-NAS's settings: 40 generations of 64, two-point crossover, polynomial mutation.
 
     Attributes:
         mutation_eta: the distribution index of the mutation; the paper prints none.
-        mutation_probability: how likely a gene mutates; one over the number of choices where it is not given.
+        mutation_probability: the probability that a gene mutates. If null, one over the number of choices.
     """
 
     mutation_eta: float = Field(3.0, gt=0)
     mutation_probability: float | None = Field(None, gt=0, le=1)
 
-    def over(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
+    def begin_in(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
         return _ConstrainedNsga2(self, feasible, seed)
 
 
@@ -50,7 +50,7 @@ class _ConstrainedNsga2(GenerationalSearch):
         super().__init__(settings, feasible, seed)
         choices = len(feasible.sizes)
         self.parents = Population.new()
-        self.returned: list[Gene] = []
+        self.reproposed: list[Genome] = []
         self.mutation = PolynomialMutation(
             feasible.sizes, settings.mutation_eta, settings.mutation_probability or 1 / choices
         )
@@ -58,45 +58,48 @@ class _ConstrainedNsga2(GenerationalSearch):
         self.selection = TournamentSelection(func_comp=binary_tournament)
         self.survival = RankAndCrowding()
         self.problem = Problem(n_var=choices, n_obj=2)
-        self.comparison = SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=self.random)
+        self.tournament = SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=self.random)
 
-    def children(self) -> list[Gene]:
-        """New children; where drawing dries up, known architectures that it met come back to compete once more."""
-        new, repeated = self.feasible.draw(self._mate, self.population, self.known)
-        self.returned = repeated[: self.population - len(new)]
+    def create_offspring(self) -> list[Genome]:
+        """Return new offspring. Where drawing dries up, known architectures among the proposals compete again."""
+        new, repeated = self.feasible.draw(self._mate, self.population, self.evaluated)
+        self.reproposed = repeated[: self.population - len(new)]
         return new
 
-    def _mate(self, count: int) -> Genes:
+    def _mate(self, count: int) -> Genomes:
         pairs = self.selection.do(
             self.problem,
             self.parents,
             math.ceil(count / 2),
             2,
             to_pop=False,
-            algorithm=self.comparison,
+            algorithm=self.tournament,
             random_state=self.random,
         )
         crossed = self.crossover.do(self.problem, self.parents, pairs, random_state=self.random)
         return self.mutation(crossed.get("X")[:count], self.random)
 
-    def _competitors(self) -> list[Gene]:
-        """The architectures that the children compete with: the parents, and the known ones that came back."""
-        return list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *self.returned]))
+    def _competitors(self) -> list[Genome]:
+        """Return the evaluated architectures that compete with the offspring: the parents, and known proposals."""
+        return list(dict.fromkeys([*map(tuple, self.parents.get("X").tolist()), *self.reproposed]))
 
-    def select(self, children: Sequence[Gene]) -> None:
-        """Keep the best of parents and children, by rank and then by crowding distance."""
-        candidates = list(dict.fromkeys([*self._competitors(), *children]))
-        worths = np.array([self.known[gene] for gene in candidates])
-        merged = Population.new(X=np.array(candidates), F=worths * [-1.0, 1.0])
+    def select_survivors(self, offspring: Sequence[Genome]) -> None:
+        """Keep the best of parents and offspring, by rank and then by crowding distance."""
+        candidates = list(dict.fromkeys([*self._competitors(), *offspring]))
+        objectives = np.array([self.evaluated[genome] for genome in candidates])
+        merged = Population.new(X=np.array(candidates), F=objectives * [-1.0, 1.0])
         self.parents = self.survival.do(self.problem, merged, n_survive=self.population, random_state=self.random)
 
     def cannot_survive(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
-        """Those that even at their best are behind as many parents and other children as survive."""
-        known = [self.known[gene] for gene in self._competitors() if gene in self.known]
-        exact = np.array([worth.top1 for worth in known])
-        costs = [*(worth.cost for worth in known), *(one.costs[self.cost] for one in evaluations)]
-        lowest, highest = (np.concatenate([exact, bound]) for bound in (least, most))
-        return lost(np.array(costs, dtype=float), lowest, highest, self.population)[len(known) :]
+        """Return which offspring rank, even at their best, behind as many architectures as survive."""
+        competitors = [self.evaluated[genome] for genome in self._competitors() if genome in self.evaluated]
+        top1 = np.array([objectives.top1 for objectives in competitors])
+        costs = [
+            *(objectives.cost for objectives in competitors),
+            *(evaluation.costs[self.cost] for evaluation in evaluations),
+        ]
+        lowest, highest = (np.concatenate([top1, bound]) for bound in (least, most))
+        return ranks_behind(np.array(costs, dtype=float), lowest, highest, self.population)[len(competitors) :]
 
     def state(self) -> dict[str, Any]:
         crowding = [None if math.isinf(distance) else float(distance) for distance in self.parents.get("crowding")]
@@ -121,11 +124,11 @@ class _ConstrainedNsga2(GenerationalSearch):
 Floats = NDArray[np.float64]
 
 
-def lost(cost: Floats, least: Floats, most: Floats, survivors: int) -> NDArray[np.bool_]:
-    """Which architectures are behind at least `survivors` others; shape (n,).
+def ranks_behind(cost: Floats, least: Floats, most: Floats, survivors: int) -> NDArray[np.bool_]:
+    """Return which architectures rank behind at least `survivors` others even at their best, shape (n,).
 
     Args:
-        cost: what accuracy is weighed against, exactly; shape (n,).
+        cost: the exact cost that is weighed against accuracy, shape (n,).
         least, most: the bounds of each accuracy, shape (n,) each.
     """
     behind = np.zeros(len(cost), dtype=np.bool_)

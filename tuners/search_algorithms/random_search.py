@@ -1,18 +1,18 @@
-"""Random search: distinct architectures that meet the budget, each drawn uniformly. The baseline of every search."""
+"""Random search: distinct architectures within the budget, each drawn uniformly. It is the baseline of every search."""
 
 from __future__ import annotations
 
-from tuners.search_algorithms.feasible_space import FeasibleSpace, Gene
+from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome
 from tuners.search_algorithms.generational import GenerationalSearch, GenerationalSearcher
 
 
 class RandomSearch(GenerationalSearcher):
-    """As many architectures as an evolution of as many generations evaluates."""
+    """Evaluates as many architectures as an evolution with equal `population` and `generations`."""
 
-    def over(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
+    def begin_in(self, feasible: FeasibleSpace, seed: int) -> GenerationalSearch:
         return _RandomSearch(self, feasible, seed)
 
 
 class _RandomSearch(GenerationalSearch):
-    def children(self) -> list[Gene]:
-        return self.uniform(self.population)
+    def create_offspring(self) -> list[Genome]:
+        return self.draw_uniform(self.population)

@@ -1,1 +1,1 @@
-"""A search space and a method for raynas, found through their entry points."""
+"""A search space and a method for raynas, which finds both by their entry points."""

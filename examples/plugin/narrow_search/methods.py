@@ -1,4 +1,4 @@
-"""A method: train one supernet, then ask fewer and fewer architectures, on more and more of its training."""
+"""A method that trains one supernet in rounds, and keeps the better half of its architectures after each round."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Halving(Method):
-    """Architectures drawn within the budget; after each round of training the better half goes on.
+    """Draw architectures within the budget, and after each round of training keep the better half.
 
     Attributes:
-        architectures: how many are drawn.
-        rounds: of training; each halves the architectures.
+        architectures: the number of architectures in the first round.
+        rounds: the number of rounds; each round trains the supernet for the epochs of `training`.
     """
 
     paper: ClassVar[str] = "an example of a plug-in"
@@ -33,16 +33,17 @@ class Halving(Method):
     def run(self, study: Study) -> Outcome:
         generator = np.random.default_rng(study.seed_of("draw"))
         drawn = list(dict.fromkeys(study.space.sample(generator) for _ in range(100 * self.architectures)))
-        within = study.budget.met(study.costs.cost(drawn)).tolist()
-        left = [one for one, meets in zip(drawn, within, strict=True) if meets][: self.architectures]
-        if not left:
-            raise UserError("None of the architectures that were drawn meets the budget: widen it.")
+        feasible = study.budget.met(study.costs.cost(drawn)).tolist()
+        remaining = [architecture for architecture, meets in zip(drawn, feasible, strict=True) if meets]
+        remaining = remaining[: self.architectures]
+        if not remaining:
+            raise UserError(f"None of {len(drawn)} drawn architectures meets the budget: widen the budget.")
         weights = None
-        for round_number in range(1, self.rounds + 1):
-            weights = study.train(f"round-{round_number}", study.space, UniformPath(), study.recipe.training, weights)
-            found = study.evaluate(f"asked-{round_number}", study.space, left, weights)
-            order = found.table["top1"].to_numpy().argsort(kind="stable")[::-1]
-            left = [left[place] for place in order[: max(1, len(left) // 2)]]
-            study.say(f"{len(left)} of {self.architectures} architectures are left")
+        for number in range(1, self.rounds + 1):
+            weights = study.train(f"round-{number}", study.space, UniformPath(), study.recipe.training, weights)
+            result = study.evaluate(f"asked-{number}", study.space, remaining, weights)
+            by_accuracy = result.table["top1"].to_numpy().argsort(kind="stable")[::-1]
+            remaining = [remaining[place] for place in by_accuracy[: max(1, len(remaining) // 2)]]
+            study.say(f"{len(remaining)} of {self.architectures} architectures remain")
         assert weights is not None
         return study.outcome(f"asked-{self.rounds}", study.space, "macs", weights)

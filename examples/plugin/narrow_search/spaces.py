@@ -1,4 +1,4 @@
-"""A space of narrow layers: a table of stages is all that a layer-by-layer space needs."""
+"""A space of narrow layers. A layer-by-layer space needs no more than a table of its stages."""
 
 from search_spaces.chain.space import ChainFamily, Stage
 

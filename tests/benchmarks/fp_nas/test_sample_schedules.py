@@ -8,7 +8,7 @@ import pytest
 from benchmarks.fp_nas.sample_schedules import FIRST, recipe, rows, schedules
 from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
-from tuners.fp_nas.sample_count import FixedSamples
+from tuners.fp_nas.sample_size import FixedSampling
 from tuners.fp_nas.sweep import FpNasSweep
 
 
@@ -20,7 +20,7 @@ def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str, req
     method = method_of_recipe(asked)
     assert isinstance(method, FpNasSweep)
     nats = math.log(plan(asked).space.size())
-    first = {setting.name: setting.samples(nats) for setting in method.sweep if setting.samples}
+    first = {setting.name: setting.sample_size(nats) for setting in method.sweep if setting.sample_size}
     assert first == {
         "FS K=14": FIRST,
         "FS K=4": 4,
@@ -40,7 +40,7 @@ def test_a_short_table_has_four_schedules_and_compares_them_with_the_first() -> 
     found = pd.DataFrame(
         {
             "schedule": [name for name in names for _ in range(2)],
-            "drawn": [100, 100, 50, 50, 40, 40, 30, 50],
+            "total_samples": [100, 100, 50, 50, 40, 40, 30, 50],
             "seconds": [10.0, 10, 5, 5, 5, 5, 4, 4],
             "entropy": 1.0,
             "macs": 2e6,
@@ -51,4 +51,4 @@ def test_a_short_table_has_four_schedules_and_compares_them_with_the_first() -> 
     cells = list(rows(found))
     assert cells[0] == ["FS K=14", "100 (+0 %)", "10 (1.00x)", "1.0", "2.00", "55.00 ± 5.00", "91.00 ± 1.00"]
     assert cells[3][1:3] == ["40 (-60 %)", "4 (2.50x)"]
-    assert FixedSamples(count=FIRST)(0.0) == FIRST
+    assert FixedSampling(fixed=FIRST)(0.0) == FIRST

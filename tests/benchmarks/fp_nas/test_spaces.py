@@ -21,7 +21,7 @@ def test_only_the_space_and_the_samples_differ() -> None:
         search, planned = method_of_recipe(one), plan(one)
         assert isinstance(search, FpNas)
         search.check(planned)
-        first[setting.name] = search.samples(math.log(planned.space.size()))
+        first[setting.name] = search.sample_size(math.log(planned.space.size()))
     assert first == {
         "fbnetv2-f, FS K=14": 14,
         "fbnetv2-f, AS 1/4": 14,

@@ -72,7 +72,7 @@ def test_darts_is_followed_epoch_by_epoch() -> None:
     torch.set_num_threads(1)
     rows = pd.DataFrame(nats.followed("DARTS, second order", 0, 1, nats.truth()))
     assert rows["epoch"].tolist() == [0, 1]
-    assert rows["skips"].between(0, 1).all()
+    assert rows["skip_share"].between(0, 1).all()
     assert len(list(nats.collapse_rows(rows, ["DARTS, second order"]))) == 2
 
 

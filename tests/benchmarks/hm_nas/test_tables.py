@@ -17,7 +17,7 @@ def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> Non
     for changes in VARIANTS.values():
         method = method_of_recipe(Recipe.read(RECIPE, changes))
         assert isinstance(method, HmNas)
-        assert (method.rule == "strongest") == bool(changes)
+        assert (method.derive_by == "strongest") == bool(changes)
 
 
 def test_a_random_architecture_has_two_inputs_a_node_and_an_operation_each() -> None:

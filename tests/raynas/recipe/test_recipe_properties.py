@@ -69,7 +69,7 @@ VALID: list[dict[str, Any]] = [
         "track": ["mlflow"],
     },
     {
-        "method": {"name": "fp-nas", "samples": {"per_nat": 0.25}},
+        "method": {"name": "fp-nas", "sample_size": {"per_nat": 0.25}},
         "space": {"name": "fbnetv2-f", "width": 0.25, "resolution": 32, "repeats": [1] * 10, "head_channels": 16},
         "budget": {"macs": {"max": "20M"}},
         "training": {"schedule": "steps", "milestones": [1, 2]},

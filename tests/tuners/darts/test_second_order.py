@@ -12,6 +12,7 @@ from torch.nn import functional
 import search_spaces
 from raynas.interfaces.objective import MicroBatch, TrainingStep
 from search_spaces.supernet import Mixed, Supernet
+from tests.support.micro_batches import split_batch
 from tuners.darts.second_order import unrolled_gradient
 from tuners.darts.weighted_mixture import run_mixture
 
@@ -20,7 +21,7 @@ SPACE = search_spaces.load("nats-bench", cells=1, channels=2, resolution=4, num_
 
 
 @pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
+def use_double_precision() -> Iterator[None]:
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     yield
@@ -31,14 +32,9 @@ def batch(count: int) -> MicroBatch:
     return MicroBatch(torch.randn(count, 3, 4, 4), torch.arange(count) % 3, 1.0)
 
 
-def halves(whole: MicroBatch) -> list[MicroBatch]:
-    half = len(whole.labels) // 2
-    return [MicroBatch(whole.images[part], whole.labels[part], 0.5) for part in (slice(half), slice(half, None))]
-
-
 @pytest.fixture
 def supernet() -> Supernet:
-    """Smooth, with weights that nothing runs through, and batch norm as a fixed scale and shift."""
+    """A smooth supernet with unused weights; in evaluation mode batch norm is a fixed scale and shift."""
     supernet = SPACE.supernet().eval()
     for module in list(supernet.modules()):
         for name in [name for name, child in module.named_children() if isinstance(child, nn.ReLU)]:
@@ -47,31 +43,36 @@ def supernet() -> Supernet:
     return supernet
 
 
-def exact(supernet: Supernet, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch) -> Tensor:
-    """Equation 7 without approximation: the step is differentiated through."""
+def exact_gradient(
+    supernet: Supernet, sgd: torch.optim.SGD, mixture: Tensor, train: MicroBatch, search: MicroBatch
+) -> Tensor:
+    """Return the gradient of equation 7 without approximation, by autograd through the training step."""
     model = Mixed(supernet)
-    own = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
-    weights: dict[str, Tensor] = {name: weight.detach().clone().requires_grad_() for name, weight in own.items()}
+    parameters = {name: weight for name, weight in model.named_parameters() if "unused" not in name}
+    weights: dict[str, Tensor] = {name: weight.detach().clone().requires_grad_() for name, weight in parameters.items()}
     alpha = mixture.detach().clone().requires_grad_()
     loss = functional.cross_entropy(functional_call(model, weights, (train.images, alpha)), train.labels)
     gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-    there = {}
+    next_weights = {}
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-        buffer = sgd.state[own[name]].get("momentum_buffer", torch.zeros(()))
-        there[name] = weight - RATE * (gradient + DECAY * weight + MOMENTUM * buffer)
-    outer = functional.cross_entropy(functional_call(model, there, (search.images, alpha)), search.labels)
+        buffer = sgd.state[parameters[name]].get("momentum_buffer", torch.zeros(()))
+        next_weights[name] = weight - RATE * (gradient + DECAY * weight + MOMENTUM * buffer)
+    outer = functional.cross_entropy(functional_call(model, next_weights, (search.images, alpha)), search.labels)
     (gradient,) = torch.autograd.grad(outer, alpha)
     return gradient
 
 
 @pytest.mark.parametrize("steps_before", [0, 2])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_before: int, parts: int) -> None:
+def test_the_gradient_is_the_gradient_through_the_unrolled_step(
+    supernet: Supernet, steps_before: int, parts: int
+) -> None:
     sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     mixture = torch.softmax(torch.randn(6, 5), dim=1)
     train, search = batch(6), batch(4)
-    micro, beside = ([train], [search]) if parts == 1 else (halves(train), halves(search))
-    step = TrainingStep(SPACE, supernet, beside, np.random.default_rng(0), functional.cross_entropy, micro, sgd)
+    train_batches, search_batches = (split_batch(whole.images, whole.labels, parts) for whole in (train, search))
+    generator = np.random.default_rng(0)
+    step = TrainingStep(SPACE, supernet, search_batches, generator, functional.cross_entropy, train_batches, sgd)
     for _ in range(steps_before):
         run_mixture(step, step.beside, mixture)
         sgd.step()
@@ -79,7 +80,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_
     for weight in supernet.parameters():
         weight.requires_grad_(False)
     before = [weight.clone() for weight in supernet.parameters()]
-    expected = exact(supernet, sgd, mixture, train, search)
+    expected = exact_gradient(supernet, sgd, mixture, train, search)
 
     for distance, tolerance in ((0.01, 1e-4), (1e-4, 1e-8)):
         leaf = mixture.clone().requires_grad_()
@@ -92,7 +93,7 @@ def test_it_is_the_gradient_through_the_unrolled_step(supernet: Supernet, steps_
     run_mixture(step, [search], first_order)
     assert first_order.grad is not None
     assert (first_order.grad - expected).abs().max() > 0.05 * expected.abs().max()
-    for weight, was in zip(supernet.parameters(), before, strict=True):
-        assert torch.equal(weight, was)
+    for weight, old in zip(supernet.parameters(), before, strict=True):
+        assert torch.equal(weight, old)
         assert weight.grad is None
         assert not weight.requires_grad

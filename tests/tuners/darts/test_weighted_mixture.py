@@ -1,4 +1,4 @@
-"""Continuous cell search: HM-NAS's equations 1 and 2, what each step moves, and the discrete architecture."""
+"""The continuous search of cells: HM-NAS's equations 1 and 2, the two updates, and the discrete architecture."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, Train
 from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from tests.support import two_workers
-from tuners.darts.weighted_mixture import Mixture, MixtureLearner, discrete, nodes, strongest
+from tests.support.micro_batches import split_batch
+from tuners.darts.cells import edges_by_node
+from tuners.darts.weighted_mixture import Mixture, MixtureLearner
 
 SKIP, CONV = 1, 3
-"""Of the options none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3."""
+"""Positions among the options none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3."""
 
 
 @pytest.fixture
@@ -28,25 +30,26 @@ def space() -> SearchSpace:
     return nats_bench()
 
 
-def _only(part: int | None) -> slice:
-    return slice(None) if part is None else slice(part, part + 1)
-
-
 class Bench:
     """A supernet, a learner, their optimizers and a batch of each stream."""
 
     def __init__(self, space: SearchSpace, settings: Mixture, parts: int = 1, part: int | None = None) -> None:
-        """With batches in so many parts, of which the bench holds one alone where it is given."""
+        """Build the bench.
+
+        Args:
+            parts: the number of micro-batches of a batch.
+            part: the only micro-batch that this bench holds; None holds all.
+        """
         torch.manual_seed(0)
         self.space, self.supernet = space, space.supernet()
         self.learner = settings.begin(space, space.costs(), 0)
         sgd = torch.optim.SGD(self.supernet.parameters(), lr=0.1, momentum=0.9)
         self.optimizers = {WEIGHTS: sgd, **self.learner.groups()}
-        self.streams = {name: self._batches(parts)[_only(part)] for name in ("train", "search")}
+        held = slice(None) if part is None else slice(part, part + 1)
+        self.streams = {name: self._batches(parts)[held] for name in ("train", "search")}
 
     def _batches(self, parts: int) -> list[MicroBatch]:
-        images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
-        return [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        return split_batch(torch.randn(8, 3, 8, 8), torch.arange(8) % 3, parts)
 
     def updates(self, epoch: int = 0) -> dict[str, Update]:
         (updates,) = self.learner.passes(epoch)
@@ -64,7 +67,7 @@ class Bench:
         return apply_update(update, self.optimizers, 0.1, self.step(update)).metrics
 
 
-def test_the_weights_are_those_of_equations_1_and_2(space: SearchSpace) -> None:
+def test_weights_follow_equations_1_and_2(space: SearchSpace) -> None:
     learner = Mixture(edges="softmax").begin(space, space.costs(), 0)
     with torch.no_grad():
         learner.alpha.zero_()
@@ -75,23 +78,23 @@ def test_the_weights_are_those_of_equations_1_and_2(space: SearchSpace) -> None:
     assert weights.sum(dim=1).tolist() == pytest.approx([1, 0.25, 0.75, 0.25, 0.5, 0.25])
 
 
-def test_without_beta_every_edge_counts_in_full_and_without_alpha_all_operations_the_same(space: SearchSpace) -> None:
+def test_without_beta_edges_count_in_full_and_without_alpha_operations_weigh_the_same(space: SearchSpace) -> None:
     assert Mixture().begin(space, space.costs(), 0).weights().sum(dim=1).tolist() == pytest.approx([1] * 6)
     edges_alone = Mixture(operations=False, edges="softmax").begin(space, space.costs(), 0)
     assert edges_alone.operation_weights().flatten().tolist() == pytest.approx([0, *[0.25] * 4] * 6)
     assert not torch.allclose(edges_alone.edge_weights()[3:], torch.tensor(1 / 3), atol=1e-5)
 
 
-def test_pruned_operations_and_edges_have_no_share(space: SearchSpace) -> None:
+def test_pruned_operations_and_edges_weigh_nothing(space: SearchSpace) -> None:
     pruned = space.restrict({"node2.1": ["none"], "node3.0": ["skip_connect", "nor_conv_3x3"]})
     learner = Mixture(edges="softmax").begin(pruned, pruned.costs(), 0)
-    assert nodes(pruned) == [[0], [1], [3, 4, 5]]
+    assert edges_by_node(pruned) == [[0], [1], [3, 4, 5]]
     assert learner.edge_weights()[:3].tolist() == [1, 1, 0]
     assert learner.weights()[3].nonzero().flatten().tolist() == [SKIP, CONV]
 
 
 @pytest.mark.parametrize(
-    ("settings", "learnt"),
+    ("settings", "learns"),
     [
         ({}, {"alpha"}),
         ({"edges": "softmax"}, {"alpha", "beta"}),
@@ -99,15 +102,15 @@ def test_pruned_operations_and_edges_have_no_share(space: SearchSpace) -> None:
         ({"edges": "softmax", "order": 2}, {"alpha", "beta"}),
     ],
 )
-def test_a_step_moves_the_architecture_or_the_weights(
-    space: SearchSpace, settings: dict[str, Any], learnt: set[str]
+def test_an_update_moves_the_architecture_or_the_weights(
+    space: SearchSpace, settings: dict[str, Any], learns: set[str]
 ) -> None:
     bench = Bench(space, Mixture.model_validate(settings))
     weights = [parameter.clone() for parameter in bench.supernet.parameters()]
     before = {name: parameter.clone() for name, parameter in bench.learner.named_parameters()}
     assert bench.move(ARCHITECTURE).keys() == {"loss", "top1"}
     now = dict(bench.learner.named_parameters())
-    assert {name for name in now if not torch.equal(now[name], before[name])} == learnt
+    assert {name for name in now if not torch.equal(now[name], before[name])} == learns
     assert all(map(torch.equal, weights, bench.supernet.parameters()))
 
     before = {name: parameter.clone() for name, parameter in bench.learner.named_parameters()}
@@ -116,20 +119,20 @@ def test_a_step_moves_the_architecture_or_the_weights(
     assert not any(map(torch.equal, weights, bench.supernet.parameters()))
 
 
-def test_the_architecture_moves_before_the_weights_and_reads_their_batch_where_it_looks_ahead(
+def test_the_architecture_moves_first_and_in_the_second_order_reads_the_weights_batch(
     space: SearchSpace,
 ) -> None:
     for settings, beside in ((Mixture(order=1), None), (Mixture(order=2), "train")):
         learner = settings.begin(space, space.costs(), 0)
         (updates,) = learner.passes(0)
-        assert [(one.parameters, one.stream, one.beside) for one in updates] == [
+        assert [(update.parameters, update.stream, update.beside) for update in updates] == [
             ("architecture", "search", beside),
             ("weights", "train", None),
         ]
 
 
-def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> None:
-    """Batch norm in evaluation mode, as its statistics are the micro-batch's own."""
+def test_micro_batches_give_the_gradient_of_the_batch(space: SearchSpace) -> None:
+    """Batch norm is in evaluation mode, because its training statistics differ between micro-batches."""
     gradients = []
     for parts in (1, 4):
         bench = Bench(space, Mixture(edges="softmax"), parts)
@@ -141,10 +144,10 @@ def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> Non
     torch.testing.assert_close(*gradients)
 
 
-def test_warm_epochs_move_the_weights_alone_and_then_the_chance_falls_to_zero(space: SearchSpace) -> None:
-    settings = Mixture(warm_epochs=2, trigger_epochs=6)
-    assert [settings.chance(epoch) for epoch in range(8)] == [0, 0, 1, 0.75, 0.5, 0.25, 0, 0]
-    assert [Mixture(warm_epochs=1).chance(epoch) for epoch in (0, 1, 99)] == [0, 1, 1]
+def test_warm_up_moves_the_weights_alone_and_then_the_trigger_probability_falls_to_zero(space: SearchSpace) -> None:
+    settings = Mixture(warmup_epochs=2, trigger_epochs=6)
+    assert [settings.trigger_probability(epoch) for epoch in range(8)] == [0, 0, 1, 0.75, 0.5, 0.25, 0, 0]
+    assert [Mixture(warmup_epochs=1).trigger_probability(epoch) for epoch in (0, 1, 99)] == [0, 1, 1]
     bench = Bench(space, settings)
     assert set(bench.updates(1)) == {WEIGHTS}
     update = bench.updates(3)[ARCHITECTURE]
@@ -155,7 +158,7 @@ def test_warm_epochs_move_the_weights_alone_and_then_the_chance_falls_to_zero(sp
     assert 0.6 < np.mean(moved) < 0.9
 
 
-def test_a_step_left_out_changes_nothing(space: SearchSpace) -> None:
+def test_an_update_that_is_not_triggered_changes_nothing(space: SearchSpace) -> None:
     bench = Bench(space, Mixture(trigger_epochs=100))
     update = bench.updates(99)[ARCHITECTURE]
     before = bench.learner.alpha.clone()
@@ -163,42 +166,16 @@ def test_a_step_left_out_changes_nothing(space: SearchSpace) -> None:
     assert torch.equal(bench.learner.alpha, before)
 
 
-def test_a_node_keeps_its_two_strongest_inputs_and_each_edge_its_strongest_operation(space: SearchSpace) -> None:
-    weights = torch.full((6, 5), 0.1)
-    weights[:, 0] = 0.9  # `none` is no operation: it keeps no edge
-    weights[0, CONV], weights[1, SKIP], weights[2, CONV] = 0.2, 0.3, 0.2
-    weights[3, CONV], weights[4, SKIP], weights[5, 4] = 0.5, 0.3, 0.4
-    assert str(discrete(space, weights, strongest(space, weights), inputs=2)) == (
-        "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
-    )
-    by_edge = torch.tensor([0, 0, 0, 0.1, 0.2, 0.3])
-    assert str(discrete(space, weights, by_edge, inputs=1)) == (
-        "nats-bench: |nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|avg_pool_3x3~2|"
-    )
-    weights[1:5, 0] = 0
-    assert str(discrete(space, weights, by_edge, inputs=None)) == (
-        "nats-bench: |none~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_3x3~0|skip_connect~1|none~2|"
-    )
-
-
-def test_where_edges_take_subsets_a_node_keeps_two_as_well() -> None:
-    space = search_spaces.load("darts", cells=3, channels=2, resolution=8)
-    learner = Mixture(edges="softmax").begin(space, space.costs(), 3)
-    taken = [choice.taken(value) for choice, value in zip(space.choices, learner.most_probable().indices, strict=True)]
-    assert [sum(len(taken[edge]) for edge in edges) for edges in nodes(space)] == [2, 2, 2, 2]
-    assert {len(options) for options in taken} == {0, 1}
-
-
-def test_the_notes_tell_the_share_of_skip_connections(space: SearchSpace) -> None:
+def test_notes_hold_the_share_of_skip_connections(space: SearchSpace) -> None:
     learner = Mixture(inputs=None).begin(space, space.costs(), 0)
     with torch.no_grad():
         learner.alpha[:, CONV] = 1
         learner.alpha[0, SKIP] = 2
         learner.alpha[1, 0] = 2
-    assert learner.notes() == {"skips": 0.2}
+    assert learner.notes() == {"skip_share": 0.2}
 
 
-def test_the_beginning_follows_from_the_seed(space: SearchSpace) -> None:
+def test_initial_parameters_follow_from_the_seed(space: SearchSpace) -> None:
     def beta(seed: int) -> Tensor:
         learner: MixtureLearner = Mixture(edges="softmax").begin(space, space.costs(), seed)
         return learner.beta
@@ -214,20 +191,21 @@ def nats_bench() -> SearchSpace:
     return search_spaces.load("nats-bench", cells=1, channels=4, resolution=8, num_classes=3)
 
 
-def moved(bench: Bench) -> dict[str, Tensor]:
-    """What learns, after a step of the architecture and one of the weights."""
+def parameters_after_a_step(bench: Bench) -> dict[str, Tensor]:
+    """Return all parameters after one update of the architecture and one of the weights."""
     for group in (ARCHITECTURE, WEIGHTS):
         bench.move(group)
     return {**dict(bench.supernet.named_parameters()), **dict(bench.learner.named_parameters())}
 
 
-def one_of_two(rank: int) -> dict[str, Any]:
-    return {"moved": {key: value.detach() for key, value in moved(Bench(nats_bench(), SECOND_ORDER, 2, rank)).items()}}
+def run_worker(rank: int) -> dict[str, Any]:
+    parameters = parameters_after_a_step(Bench(nats_bench(), SECOND_ORDER, 2, rank))
+    return {"parameters": {key: value.detach() for key, value in parameters.items()}}
 
 
-def test_two_workers_do_what_one_does_in_two_micro_batches(tmp_path: Path) -> None:
-    """In the second order, too, which looks ahead by a step that all workers take together."""
-    alone = moved(Bench(nats_bench(), SECOND_ORDER, 2))
-    for found in two_workers.run(one_of_two, tmp_path):
+def test_two_workers_agree_with_one_worker_and_two_micro_batches(tmp_path: Path) -> None:
+    """The second order looks ahead by a training step that all workers take together."""
+    alone = parameters_after_a_step(Bench(nats_bench(), SECOND_ORDER, 2))
+    for worker in two_workers.run(run_worker, tmp_path):
         for name, value in alone.items():
-            torch.testing.assert_close(found["moved"][name], value, rtol=1e-4, atol=1e-6, msg=name)
+            torch.testing.assert_close(worker["parameters"][name], value, rtol=1e-4, atol=1e-6, msg=name)

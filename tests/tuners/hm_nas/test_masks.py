@@ -1,4 +1,4 @@
-"""HM-NAS's masks: equations 3 and 4 by hand, what moves and what stands still, and what is left."""
+"""HM-NAS's masks: equations 3 and 4 by hand, the moved parameters, and the network that the masks leave."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingStep
+from raynas.interfaces.objective import WEIGHTS, Learner, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from search_spaces.supernet import Mixed, Supernet
 from tests.support import two_workers
+from tests.support.micro_batches import split_batch
 from tests.support.small_spaces import cells
-from tuners.hm_nas.masks import MASKS, Masking, MaskingLearner, Tuning, binary, genotype_of, lost_nodes, masked
+from tuners.hm_nas.masks import (
+    MASKS,
+    Masking,
+    MaskingLearner,
+    Tuning,
+    binarise,
+    derive_genotype,
+    has_mask,
+    nodes_without_inputs,
+)
 
 OPERATIONS = [[0.5, 0.3, 0.2]] * 14
 EDGES = [1 / 2] * 2 + [1 / 3] * 3 + [1 / 4] * 4 + [1 / 5] * 5
@@ -45,17 +55,21 @@ def masking(**settings: object) -> Masking:
     return Masking.model_validate({"operations": OPERATIONS, "edges": EDGES, **settings})
 
 
-def begun(space: CellSpace, **settings: object) -> MaskingLearner:
+def new_learner(space: CellSpace, **settings: object) -> MaskingLearner:
     return masking(**settings).begin(space, space.costs(), 0)
 
 
 def move(
     space: CellSpace, supernet: Supernet, learner: Learner, parts: int = 1, epoch: int = 0, part: int | None = None
 ) -> dict[str, Tensor]:
-    """One step on eight images, in so many micro-batches, or on one of those alone."""
+    """Make one training step on eight images.
+
+    Args:
+        parts: the number of micro-batches.
+        part: the only micro-batch that is used; None uses all.
+    """
     generator = torch.Generator().manual_seed(1)
-    images, labels, share = torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 3, 8 // parts
-    batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+    batches = split_batch(torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 3, parts)
     batches = batches if part is None else batches[part : part + 1]
     ((update,),) = learner.passes(epoch)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
@@ -68,9 +82,9 @@ def move(
     ).metrics
 
 
-def test_equation_4_has_h_of_0_equal_to_1_and_hands_its_gradient_on() -> None:
+def test_equation_4_has_h_of_0_equal_to_1_and_passes_its_gradient_through() -> None:
     mask = torch.tensor([0.1, 0.2, 0.3], requires_grad=True)
-    kept = binary(mask, 0.2)
+    kept = binarise(mask, 0.2)
     assert kept.tolist() == [0, 1, 1]
     torch.autograd.backward((kept * torch.tensor([5.0, 6.0, 7.0])).sum())
     assert mask.grad is not None
@@ -78,7 +92,7 @@ def test_equation_4_has_h_of_0_equal_to_1_and_hands_its_gradient_on() -> None:
 
 
 def test_equation_3_multiplies_without_normalising_again(space: CellSpace) -> None:
-    learner = begun(space)
+    learner = new_learner(space)
     with torch.no_grad():
         learner.operations[0, 1] = 0
         learner.edges[3] = 0.001
@@ -86,14 +100,14 @@ def test_equation_3_multiplies_without_normalising_again(space: CellSpace) -> No
     assert mixture[0].tolist() == pytest.approx([0.25, 0, 0.1])
     assert mixture[1].tolist() == pytest.approx([0.25, 0.15, 0.1])
     assert mixture[3].tolist() == [0, 0, 0]
-    genotype = genotype_of(space, learner)
+    genotype = derive_genotype(space, learner)
     assert torch.equal(genotype.weights, mixture)
     assert [value.bit_count() for value in genotype.architecture.indices] == [2, 3, 3, 0, *[3] * 10]
 
 
-def test_the_gradients_are_those_of_the_binary_masks(space: CellSpace, supernet: Supernet) -> None:
-    """Beside the gradient of a plain product, by autograd, of factors that are 0 and 1."""
-    learner = begun(space)
+def test_gradients_equal_those_of_binary_factors(space: CellSpace, supernet: Supernet) -> None:
+    """The expected gradient is autograd's through a plain product with factors of 0 and 1."""
+    learner = new_learner(space)
     key = next(iter(learner.weights))
     with torch.no_grad():
         learner.operations[4, 0] = 0
@@ -116,24 +130,24 @@ def test_the_gradients_are_those_of_the_binary_masks(space: CellSpace, supernet:
     torch.testing.assert_close(learner.weights[key].grad, binary_weights.grad)
 
 
-def test_a_step_moves_the_masks_by_their_rates_and_nothing_else(space: CellSpace, supernet: Supernet) -> None:
+def test_a_step_moves_the_masks_by_their_learning_rates_and_nothing_else(space: CellSpace, supernet: Supernet) -> None:
     before = {key: value.clone() for key, value in supernet.named_parameters()}
     statistics = {key: value.clone() for key, value in supernet.named_buffers() if "running" in key}
-    learner = begun(space, rate=1e-3, weight_rate=2e-3)
+    learner = new_learner(space, learning_rate=1e-3, weight_mask_learning_rate=2e-3)
     metrics = move(space, supernet, learner)
     assert set(metrics) == {"loss", "top1"}
     assert all(torch.equal(value, before[key]) for key, value in supernet.named_parameters())
     assert any(not torch.equal(value, statistics[key]) for key, value in supernet.named_buffers() if key in statistics)
-    went = (learner.operations.detach() - 1e-2).abs()
-    assert went.max() == pytest.approx(1e-3, rel=1e-3)
+    change = (learner.operations.detach() - 1e-2).abs()
+    assert change.max() == pytest.approx(1e-3, rel=1e-3)
     assert (learner.edges.detach() - 1e-2).abs().max() == pytest.approx(1e-3, rel=1e-3)
     assert max(float((mask.detach() - 1e-2).abs().max()) for mask in learner.weights.values()) == pytest.approx(
         2e-3, rel=1e-3
     )
 
 
-def test_levels_that_do_not_learn_stand_still_and_rates_fall_to_a_tenth(space: CellSpace, supernet: Supernet) -> None:
-    learner = begun(space, levels=["edges"], rate=1e-3, decay_epoch=1)
+def test_other_levels_do_not_move_and_learning_rates_fall_to_a_tenth(space: CellSpace, supernet: Supernet) -> None:
+    learner = new_learner(space, levels=["edges"], learning_rate=1e-3, decay_epoch=1)
     groups = learner.groups()[MASKS].param_groups
     learner.passes(0)
     assert [group["lr"] for group in groups] == [1e-3]
@@ -145,32 +159,31 @@ def test_levels_that_do_not_learn_stand_still_and_rates_fall_to_a_tenth(space: C
     assert not (learner.edges == 1e-2).all()
 
 
-def test_micro_batches_come_to_what_the_batch_does(space: CellSpace) -> None:
-    def moved(parts: int) -> Tensor:
+def test_micro_batches_give_the_gradient_of_the_batch(space: CellSpace) -> None:
+    def gradient(parts: int) -> Tensor:
         torch.manual_seed(0)
         supernet = space.supernet().eval()
-        learner = begun(space)
+        learner = new_learner(space)
         groups = learner.groups()
         ((update,),) = learner.passes(0)
-        images, labels, share = torch.randn(8, 3, 8, 8), torch.arange(8) % 3, 8 // parts
-        batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        batches = split_batch(torch.randn(8, 3, 8, 8), torch.arange(8) % 3, parts)
         update.accumulate(TrainingStep(space, supernet, batches, np.random.default_rng(0), functional.cross_entropy))
         assert set(groups) == {MASKS}
         assert learner.operations.grad is not None
         return learner.operations.grad
 
-    torch.testing.assert_close(moved(1), moved(4))
+    torch.testing.assert_close(gradient(1), gradient(4))
 
 
 def test_all_convolutions_and_the_classifier_have_masks(space: CellSpace, supernet: Supernet) -> None:
-    learner = begun(space)
+    learner = new_learner(space)
     weights = {key: value for key, value in supernet.named_parameters() if value.dim() > 1}
     assert {key.replace("/", ".") for key in learner.weights} == set(weights)
     assert all(learner.weights[key.replace(".", "/")].shape == value.shape for key, value in weights.items())
 
 
-def test_tuning_leaves_zeros_alone(space: CellSpace, supernet: Supernet) -> None:
-    weights = [weight for weight in supernet.parameters() if masked(weight)]
+def test_tuning_keeps_masked_weights_at_zero(space: CellSpace, supernet: Supernet) -> None:
+    weights = [weight for weight in supernet.parameters() if has_mask(weight)]
     with torch.no_grad():
         for weight in weights:
             weight.flatten()[::2] = 0
@@ -183,19 +196,19 @@ def test_tuning_leaves_zeros_alone(space: CellSpace, supernet: Supernet) -> None
         assert not torch.equal(weight, old)
 
 
-def test_nodes_that_lose_all_inputs_are_named(space: CellSpace) -> None:
-    learner = begun(space)
+def test_nodes_without_inputs_are_named(space: CellSpace) -> None:
+    learner = new_learner(space)
     with torch.no_grad():
         learner.edges[2:5] = 0
-    assert lost_nodes(space, genotype_of(space, learner).architecture) == ["node3"]
+    assert nodes_without_inputs(space, derive_genotype(space, learner).architecture) == ["node3"]
     with torch.no_grad():
         learner.operations.zero_()
     with pytest.raises(UserError, match="node2, node3, node4, node5 lost all inputs"):
-        genotype_of(space, learner)
+        derive_genotype(space, learner)
 
 
 def test_the_compact_network_is_the_masked_supernet(space: CellSpace, supernet: Supernet) -> None:
-    learner = begun(space)
+    learner = new_learner(space)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for mask in learner.parameters():
@@ -206,26 +219,26 @@ def test_the_compact_network_is_the_masked_supernet(space: CellSpace, supernet: 
     expected = torch.func.functional_call(
         Mixed(supernet), {f"supernet.{k}": v for k, v in weights.items()}, (images, learner.mixture())
     )
-    genotype: Genotype = genotype_of(space, learner)
+    genotype: Genotype = derive_genotype(space, learner)
     network = genotype.network().eval()
     network.load_state_dict(space.network_state(genotype.architecture, {**supernet.state_dict(), **weights}))
     torch.testing.assert_close(network(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def one_of_two(rank: int) -> dict[str, Any]:
+def run_worker(rank: int) -> dict[str, Any]:
     torch.manual_seed(0)
     space = small_darts()
-    supernet, learner = space.supernet(), begun(space)
+    supernet, learner = space.supernet(), new_learner(space)
     metrics = move(space, supernet, learner, parts=2, part=rank)
     return {"masks": dict(learner.state_dict()), "loss": metrics["loss"]}
 
 
-def test_two_workers_do_what_one_does_in_two_micro_batches(
+def test_two_workers_agree_with_one_worker_and_two_micro_batches(
     space: CellSpace, supernet: Supernet, tmp_path: Path
 ) -> None:
-    alone = begun(space)
+    alone = new_learner(space)
     metrics = move(space, supernet, alone, parts=2)
-    first, second = two_workers.run(one_of_two, tmp_path)
+    first, second = two_workers.run(run_worker, tmp_path)
     for name, value in alone.state_dict().items():
         assert torch.equal(first["masks"][name], second["masks"][name])
         torch.testing.assert_close(first["masks"][name], value, rtol=1e-4, atol=1e-6, msg=name)

@@ -1,6 +1,4 @@
-"""HourNAS: which blocks come first, what a step moves, and that what it ends with meets the targets."""
-
-from itertools import product
+"""HourNAS: the targets of a budget, and the two updates of a search."""
 
 import numpy as np
 import pytest
@@ -9,14 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, MicroBatch, TrainingStep
+from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
-from tuners.hour_nas.method import fix_vital, minimal, targets_of
-from tuners.hour_nas.proposals import target_distance
-from tuners.hour_nas.sampled_path import Proposals, SampledPath
-from tuners.most_probable import most_probable_within
+from tests.support.micro_batches import split_batch
+from tuners.hour_nas.method import targets_of
+from tuners.hour_nas.sampled_path import ProposalsLearner, SampledPath
 
 TARGETS = {"macs": 250e3}
 
@@ -37,34 +34,16 @@ class Bench:
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)
         learner = settings.begin(space, space.costs(), 0)
-        assert isinstance(learner, Proposals)
+        assert isinstance(learner, ProposalsLearner)
         self.learner = learner
         self.optimizers = {WEIGHTS: torch.optim.SGD(self.supernet.parameters(), lr=0.1), **learner.groups()}
-        images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % 3
-        share = 8 // micro_batches
-        self.batches = [MicroBatch(images[i : i + share], labels[i : i + share], share / 8) for i in range(0, 8, share)]
+        self.batches = split_batch(torch.randn(8, 3, 16, 16), torch.arange(8) % 3, micro_batches)
 
-    def step(self, which: int) -> dict[str, Tensor]:
-        (update,) = self.learner.passes(0)[which]
+    def step(self, number: int) -> dict[str, Tensor]:
+        """Make one training step of a pass: 0 moves the weights, 1 the architecture parameters."""
+        (update,) = self.learner.passes(0)[number]
         step = TrainingStep(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
         return apply_update(update, self.optimizers, 0.1, step).metrics
-
-
-def test_the_smallest_supernet_has_the_vital_blocks_and_only_skips_besides(space: SearchSpace) -> None:
-    vital = {choice.name for choice in space.vital()}
-    assert vital == {"stage1.1", "stage2.1", "stage3.1"}
-    smallest = minimal(space)
-    for choice, surviving in zip(smallest.choices, smallest.surviving, strict=True):
-        options = [choice.options[option] for option in surviving]
-        assert options == (["k3e3", "k5e6"] if choice.name in vital else ["skip"])
-
-
-def test_a_space_without_vital_blocks_or_without_others_is_refused(space: SearchSpace) -> None:
-    with pytest.raises(UserError, match="resnet20 has no vital block"):
-        minimal(search_spaces.load("resnet20"))
-    without = space.restrict({"stage1.2": ["k3e3"]})
-    with pytest.raises(UserError, match=r"stage1\.2 of nas-bench-macro is not vital and cannot skip"):
-        minimal(without)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +54,12 @@ def test_a_budget_without_targets_is_refused(budget: dict[str, dict[str, float]]
         targets_of(Budget.model_validate(budget))
 
 
-def test_no_proposals_are_refused() -> None:
+def test_a_number_of_0_proposals_is_refused() -> None:
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         SampledPath(proposals=0)
 
 
-def test_the_weights_step_moves_one_path_and_no_architecture_parameter(space: SearchSpace) -> None:
+def test_the_weights_update_moves_one_path_and_no_architecture_parameter(space: SearchSpace) -> None:
     bench = Bench(space, SampledPath(targets=TARGETS, proposals=2))
     before = {name: value.clone() for name, value in bench.supernet.named_parameters()}
     theta = bench.learner.theta.detach().clone()
@@ -94,7 +73,7 @@ def test_the_weights_step_moves_one_path_and_no_architecture_parameter(space: Se
 
 
 @pytest.mark.parametrize("sampling", ["gumbel-max", "gumbel-softmax", "softmax"])
-def test_the_architecture_step_moves_theta_and_pi_and_no_weight(space: SearchSpace, sampling: str) -> None:
+def test_the_architecture_update_moves_theta_and_pi_and_no_weight(space: SearchSpace, sampling: str) -> None:
     settings = SampledPath.model_validate({"targets": TARGETS, "proposals": 2, "sampling": sampling})
     bench = Bench(space, settings)
     before = {name: value.clone() for name, value in bench.supernet.named_parameters()}
@@ -106,7 +85,7 @@ def test_the_architecture_step_moves_theta_and_pi_and_no_weight(space: SearchSpa
     assert metrics.keys() == {"loss", "top1", "distance"}
 
 
-def test_the_distance_is_that_of_the_sampled_path(space: SearchSpace) -> None:
+def test_the_distance_is_the_distance_of_the_sampled_path(space: SearchSpace) -> None:
     bench = Bench(space, SampledPath(targets=TARGETS))
     (update,) = bench.learner.passes(0)[1]
     step = TrainingStep(space, bench.supernet, bench.batches, np.random.default_rng(3), functional.cross_entropy)
@@ -116,8 +95,8 @@ def test_the_distance_is_that_of_the_sampled_path(space: SearchSpace) -> None:
     assert gradients.metrics["distance"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> None:
-    """Batch norm in evaluation mode, as its statistics are the micro-batch's own."""
+def test_micro_batches_give_the_gradient_of_the_batch(space: SearchSpace) -> None:
+    """Batch norm is in evaluation mode, because its training statistics differ between micro-batches."""
     gradients = []
     for parts in (1, 4):
         bench = Bench(space, SampledPath(targets=TARGETS, proposals=2), parts)
@@ -131,50 +110,11 @@ def test_micro_batches_give_the_gradient_of_the_whole(space: SearchSpace) -> Non
 
 
 def test_temperature_falls_with_every_update(space: SearchSpace) -> None:
-    bench = Bench(space, SampledPath(temperature=4.0, decay=0.5))
+    bench = Bench(space, SampledPath(temperature=4.0, temperature_decay=0.5))
     bench.step(0)
     bench.step(1)
     assert bench.learner.notes() == {"proposal": 0, "temperature": 1.0}
 
 
-def test_the_likeliest_within_the_targets_is_that_of_all_architectures(space: SearchSpace) -> None:
-    """Against every one of the 6,561."""
-    costs, budget = space.costs(), Budget.model_validate({"macs": {"target": 250e3, "tolerance": 0.03}})
-    theta = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    every = torch.tensor(list(product(range(3), repeat=8)))
-    likelihood = torch.log_softmax(theta, dim=-1)[torch.arange(8), every].sum(dim=-1)
-    likelihood[~budget.met(costs.total(every))] = -torch.inf
-    chosen = most_probable_within(space, costs, budget, theta)
-    assert chosen.indices == tuple(every[likelihood.argmax()].tolist())
-
-
-def test_vital_blocks_are_fixed_to_their_likeliest_operations_that_leave_the_targets_in_reach(
-    space: SearchSpace,
-) -> None:
-    costs = space.costs()
-    theta = torch.zeros(8, 3)
-    theta[:, 2] = 5.0  # every block would be k5e6
-    generous = Budget.model_validate({"macs": {"target": costs.bounds()["macs"][1], "tolerance": 0.5}})
-    fixed = fix_vital(space, costs, generous, theta)
-    assert {c.name for c, s in zip(fixed.choices, fixed.surviving, strict=True) if s == (2,)} == {
-        "stage1.1",
-        "stage2.1",
-        "stage3.1",
-    }
-    tight = Budget.model_validate({"macs": {"target": 200e3, "tolerance": 0.05}})
-    fixed = fix_vital(space, costs, tight, theta)
-    tight.check(fixed.costs())
-    assert any(surviving == (1,) for surviving in fixed.surviving)
-
-
-def test_the_distance_of_a_one_hot_row_is_the_architectures(space: SearchSpace) -> None:
-    costs = space.costs().as_table()
-    architecture = space.sample(np.random.default_rng(0))
-    rows = torch.zeros(8, 3, dtype=torch.float64)
-    rows[range(8), architecture.indices] = 1
-    expected = abs(costs.cost([architecture])["macs"].item() - 250e3) / costs.bounds()["macs"][1]
-    assert target_distance(costs, rows, TARGETS).item() == pytest.approx(expected)
-
-
-def test_its_parameters_are_a_group_of_their_own(space: SearchSpace) -> None:
+def test_architecture_parameters_are_a_group(space: SearchSpace) -> None:
     assert SampledPath().begin(space, space.costs(), 0).groups().keys() == {ARCHITECTURE}

@@ -1,4 +1,4 @@
-"""Space proposals: HourNAS equations 4 to 9 against NumPy and hand-computed values, and what fitting reaches."""
+"""Space proposals: HourNAS equations 4 to 9 against NumPy and values by hand, and the quality of fitted proposals."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,16 @@ from torch import Tensor
 
 import search_spaces
 from search_spaces.costs import TableCosts
-from tuners.hour_nas.proposals import drawn_distance, entropy, fit, mix, overlap, probabilities, spread, target_distance
+from tuners.hour_nas.proposals import (
+    cost_deviation,
+    drawn_distance,
+    entropy,
+    fit,
+    mix,
+    overlap,
+    probabilities,
+    target_distance,
+)
 from tuners.hour_nas.sampled_path import Sampling, sample_relaxed
 
 BY_HAND = TableCosts(
@@ -19,37 +28,47 @@ BY_HAND = TableCosts(
     },
     {"macs": 100.0, "params": 50.0},
 )
-"""Two choices of two surviving options: the greatest costs are 155 multiply-adds and 59 parameters."""
+"""Two choices of two surviving options. The greatest costs are 155 multiply-adds and 59 parameters."""
 
 HALVES = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64)
 
 
-def drawn(costs: TableCosts, distribution: Tensor, number: int) -> dict[str, Tensor]:
-    """What `number` architectures cost that are drawn choice by choice."""
+def costs_of_draws(costs: TableCosts, distribution: Tensor, number: int) -> dict[str, Tensor]:
+    """Return the costs of `number` architectures that are drawn choice by choice."""
     generator = torch.Generator().manual_seed(1)
     return costs.total(torch.multinomial(distribution, number, replacement=True, generator=generator).T)
 
 
-def test_a_pruned_option_has_no_probability_and_the_rest_is_the_softmax() -> None:
+def test_pruned_options_have_no_probability_and_the_others_are_the_softmax() -> None:
     theta = torch.tensor([[1.0, 2.0, 9.0], [0.0, 9.0, 3.0]], dtype=torch.float64)
-    found = probabilities(theta, 2.0, BY_HAND.kept)
+    distribution = probabilities(theta, 2.0, BY_HAND.kept)
     first, second = np.exp([0.5, 1.0]), np.exp([0.0, 1.5])
     expected = [[*(first / first.sum()), 0.0], [second[0] / second.sum(), 0.0, second[1] / second.sum()]]
-    np.testing.assert_allclose(found.numpy(), expected)
+    np.testing.assert_allclose(distribution.numpy(), expected)
 
 
 def test_equation_5_by_hand() -> None:
-    """The mean cost is 100 + 20 + 15 = 135, 15 from a target of 120, and the greatest 155."""
+    """The mean cost is 100 + 20 + 15 = 135; its distance from the target 120 is 15; the greatest cost is 155."""
     assert target_distance(BY_HAND, HALVES, {"macs": 120.0}).item() == pytest.approx(15 / 155)
 
 
 def test_equation_6_by_hand_for_several_proposals_at_once() -> None:
     dearest = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    found = target_distance(BY_HAND, torch.stack([HALVES, dearest]), {"macs": 120.0, "params": 58.0})
-    assert found.tolist() == pytest.approx([15 / 155 + 1.5 / 59, 35 / 155 + 1 / 59])
+    distances = target_distance(BY_HAND, torch.stack([HALVES, dearest]), {"macs": 120.0, "params": 58.0})
+    assert distances.tolist() == pytest.approx([15 / 155 + 1.5 / 59, 35 / 155 + 1 / 59])
 
 
-def test_equation_7s_overlap_against_numpy() -> None:
+def test_the_distance_of_one_hot_rows_is_the_distance_of_the_architecture() -> None:
+    space = search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
+    costs = space.costs().as_table()
+    architecture = space.sample(np.random.default_rng(0))
+    rows = torch.zeros(8, 3, dtype=torch.float64)
+    rows[range(8), architecture.indices] = 1
+    expected = abs(costs.cost([architecture])["macs"].item() - 250e3) / costs.bounds()["macs"][1]
+    assert target_distance(costs, rows, {"macs": 250e3}).item() == pytest.approx(expected)
+
+
+def test_overlap_of_equation_7_agrees_with_numpy() -> None:
     space = search_spaces.load("nas-bench-macro").restrict({"stage1.2": ["skip", "k5e6"]})
     kept = space.costs().as_table().kept
     generator = np.random.default_rng(0)
@@ -64,7 +83,7 @@ def test_equation_7s_overlap_against_numpy() -> None:
     assert overlap(torch.from_numpy(theta), kept).item() == pytest.approx(expected)
 
 
-def test_a_constant_added_to_a_choice_changes_no_overlap() -> None:
+def test_a_constant_added_to_a_choice_does_not_change_the_overlap() -> None:
     kept = BY_HAND.kept
     theta = torch.tensor([[[1.0, -1.0, 0.0], [0.5, 0.0, -0.5]], [[-1.0, 1.0, 0.0], [1.0, 0.0, -1.0]]])
     shifted = theta + torch.tensor([[[7.0], [-3.0]], [[2.0], [5.0]]])
@@ -81,19 +100,19 @@ def test_entropy_of_halves_is_two_bits() -> None:
     assert entropy(HALVES).item() == pytest.approx(2 * np.log(2))
 
 
-def test_spread_and_distance_are_those_of_many_drawn_architectures() -> None:
+def test_deviation_and_distance_agree_with_many_drawn_architectures() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
     kept = costs.kept
     theta = torch.randn(*kept.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     distribution = probabilities(theta, 1.0, kept)
-    found = drawn(costs, distribution, 20_000)["macs"].double()
-    assert spread(costs, distribution)["macs"].item() == pytest.approx(found.std().item(), rel=0.03)
+    macs = costs_of_draws(costs, distribution, 20_000)["macs"].double()
+    assert cost_deviation(costs, distribution)["macs"].item() == pytest.approx(macs.std().item(), rel=0.03)
     for target in (350e6, 420e6):
-        expected = (found - target).abs().mean().item() / costs.bounds()["macs"][1]
+        expected = (macs - target).abs().mean().item() / costs.bounds()["macs"][1]
         assert drawn_distance(costs, distribution, {"macs": target}).item() == pytest.approx(expected, rel=0.03)
 
 
-def test_gumbel_max_draws_each_option_as_often_as_its_probability() -> None:
+def test_gumbel_max_draws_options_by_their_probabilities() -> None:
     theta = torch.tensor([[0.0, 1.0, 2.0]]).expand(20_000, 3)
     kept = torch.ones(20_000, 3, dtype=torch.bool)
     rows = sample_relaxed(theta, 2.0, kept, "gumbel-max", np.random.default_rng(0))
@@ -102,10 +121,10 @@ def test_gumbel_max_draws_each_option_as_often_as_its_probability() -> None:
     torch.testing.assert_close(rows.mean(dim=0), expected, atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("how", ["gumbel-max", "gumbel-softmax", "softmax"])
-def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(how: Sampling) -> None:
+@pytest.mark.parametrize("sampling", ["gumbel-max", "gumbel-softmax", "softmax"])
+def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(sampling: Sampling) -> None:
     theta = torch.zeros(2, 3, requires_grad=True)
-    rows = sample_relaxed(theta, 1.0, BY_HAND.kept, how, np.random.default_rng(0))
+    rows = sample_relaxed(theta, 1.0, BY_HAND.kept, sampling, np.random.default_rng(0))
     torch.testing.assert_close(rows.sum(dim=-1), torch.ones(2))
     assert rows[0, 2] == rows[1, 1] == 0
     torch.autograd.backward(rows[0, 0] + 2 * rows[1, 2])
@@ -113,8 +132,8 @@ def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(how: Sampling) 
     assert (theta.grad[0, :2] != 0).all()
 
 
-def test_fitted_proposals_meet_two_targets_stay_spaces_and_differ() -> None:
-    """At temperature 0.1; at 5 few draws meet the targets (HourNAS figure 3)."""
+def test_fitted_proposals_meet_two_targets_keep_entropy_and_differ() -> None:
+    """They meet the targets at temperature 0.1; at 5 few draws do (HourNAS figure 3)."""
     costs = search_spaces.load("proxylessnas").costs().as_table()
     targets = {"macs": 400e6, "params": 4.0e6}
     theta = fit(costs, targets, 4, seed=0)
@@ -122,12 +141,12 @@ def test_fitted_proposals_meet_two_targets_stay_spaces_and_differ() -> None:
     shares = {}
     for temperature in (5.0, 0.1):
         distribution = probabilities(theta, temperature, kept)
-        found = [drawn(costs, one, 2000) for one in distribution]
+        drawn_costs = [costs_of_draws(costs, proposal, 2000) for proposal in distribution]
         met = [
             torch.stack([(cost[name] - target).abs() <= 0.03 * target for name, target in targets.items()]).all(dim=0)
-            for cost in found
+            for cost in drawn_costs
         ]
-        shares[temperature] = min(float(one.float().mean()) for one in met)
+        shares[temperature] = min(float(is_met.float().mean()) for is_met in met)
     assert shares[0.1] > 0.9
     assert shares[5.0] < 0.3
     sharpened = probabilities(theta, 0.1, kept)

@@ -1,4 +1,4 @@
-"""The sweep over proposals: what a row says, and the whole as one Ray Tune run that is not done twice."""
+"""The sweep over the number of proposals: the columns of drawn costs, and a whole run that is not repeated."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import search_spaces
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget
-from tuners.hour_nas.sweep import TABLE, TEMPERATURES, drawn_costs
+from tuners.hour_nas.sweep import TEMPERATURES, HourNasSweep, measure_drawn_costs
 
 TARGETS = ["{macs: {target: 3M, tolerance: 0.03}}", "{macs: {target: 2500k, tolerance: 0.02}}"]
 CHANGES = (
@@ -23,8 +23,8 @@ CHANGES = (
 )
 
 
-def test_drawn_costs_of_a_certain_architecture_are_its_own() -> None:
-    """theta so sharp that nothing else is ever drawn."""
+def test_drawn_costs_of_a_certain_architecture_are_the_costs_of_this_architecture() -> None:
+    """theta is so sharp that no other architecture is drawn."""
     space = search_spaces.load("nas-bench-macro").restrict({"stage1.1": ["k3e3"]})
     costs = space.costs().as_table()
     architecture = space.architecture([1, 2, 0, 0, 1, 2, 0, 1])
@@ -32,19 +32,19 @@ def test_drawn_costs_of_a_certain_architecture_are_its_own() -> None:
     theta[range(8), architecture.indices] = 1e4
     macs = costs.cost([architecture])["macs"].item()
     budget = Budget.model_validate({"macs": {"target": macs / 1.02, "tolerance": 0.03}})
-    found = drawn_costs(costs, space.surviving, theta, budget, seed=0)
-    assert found.keys() == {f"{key}_{t}" for t in TEMPERATURES for key in ("met", "macs_off")}
+    measures = measure_drawn_costs(costs, space.surviving, theta, budget, seed=0)
+    assert measures.keys() == {f"{key}_{t}" for t in TEMPERATURES for key in ("met", "macs_off")}
     for temperature in TEMPERATURES:
-        assert found[f"met_{temperature}"] == 1.0
-        assert found[f"macs_off_{temperature}"] == pytest.approx(0.02)
+        assert measures[f"met_{temperature}"] == 1.0
+        assert measures[f"macs_off_{temperature}"] == pytest.approx(0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_each_budget_and_number_of_proposals_is_a_trial_and_none_is_done_again(tmp_path: Path) -> None:
+def test_each_budget_and_number_of_proposals_is_a_trial_and_no_trial_is_repeated(tmp_path: Path) -> None:
     recipe = Recipe.read("hour-nas-digits", CHANGES)
     outcome = raynas.run(recipe, tmp_path / "run")
-    rows = pd.read_csv(tmp_path / "run" / TABLE)
+    rows = pd.read_csv(tmp_path / "run" / HourNasSweep.table_name)
     assert rows["m"].tolist() == [2, 2]
     assert rows["macs_target"].tolist() == [3e6, 2.5e6]
     assert ((rows["macs"] / rows["macs_target"] - 1).abs() <= [0.03, 0.02]).all()

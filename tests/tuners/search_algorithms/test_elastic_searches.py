@@ -1,4 +1,4 @@
-"""Searches of a space whose costs are no table ask for architectures within the budget, however few those are."""
+"""Searches of a space whose costs are no table stay within the budget, however few architectures it allows."""
 
 import numpy as np
 import pytest
@@ -23,18 +23,20 @@ def test_generations_are_feasible_and_full(searcher: type[GenerationalSearcher],
     budget.check(costs)
     search = searcher(population=8, generations=3, cost=resource).begin(space, costs, budget, seed=0)
     generator = np.random.default_rng(1)
-    asked = set()
+    seen = set()
     for _ in range(3):
         architectures = search.ask()
         cost = costs.cost(architectures)
         assert len(architectures) == 8
         assert budget.met(cost).all()
-        asked |= set(architectures)
+        seen |= set(architectures)
         costs_of = [{resource: amount} for amount in cost[resource].tolist()]
         search.tell(
             [
-                Evaluation(one, top1, top1, 0.0, 1, cost_of_one, 0.0, True)
-                for one, top1, cost_of_one in zip(architectures, generator.random(8).tolist(), costs_of, strict=True)
+                Evaluation(architecture, top1, top1, 0.0, 1, cost_of_one, 0.0, True)
+                for architecture, top1, cost_of_one in zip(
+                    architectures, generator.random(8).tolist(), costs_of, strict=True
+                )
             ]
         )
-    assert len(asked) == 24
+    assert len(seen) == 24

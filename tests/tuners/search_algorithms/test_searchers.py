@@ -1,4 +1,4 @@
-"""What NSGA-II, SPOS's evolution and random search have in common, each on spaces whose truth is at hand."""
+"""Properties that NSGA-II, SPOS's evolution and random search share."""
 
 import json
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def budget() -> Budget:
     return Budget.model_validate({"macs": {"max": 4e8}})
 
 
-def answers(costs: Costs, architectures: Sequence[Architecture]) -> list[Evaluation]:
-    """Made-up accuracies: each option of each choice is worth a fixed amount."""
+def evaluate(costs: Costs, architectures: Sequence[Architecture]) -> list[Evaluation]:
+    """Return artificial accuracies, to which each option of each choice adds a fixed amount."""
     macs = costs.cost(architectures)["macs"].tolist()
     return [
         Evaluation(
@@ -54,12 +54,13 @@ def answers(costs: Costs, architectures: Sequence[Architecture]) -> list[Evaluat
     ]
 
 
-def asked(search: Search, costs: Costs, generations: int = 1000) -> list[list[Architecture]]:
-    generations_asked: list[list[Architecture]] = []
-    while len(generations_asked) < generations and (architectures := search.ask()):
-        search.tell(answers(costs, architectures))
-        generations_asked.append(architectures)
-    return generations_asked
+def run_search(search: Search, costs: Costs, generations: int = 1000) -> list[list[Architecture]]:
+    """Run a search for some generations, and return the architectures of each."""
+    evaluated: list[list[Architecture]] = []
+    while len(evaluated) < generations and (architectures := search.ask()):
+        search.tell(evaluate(costs, architectures))
+        evaluated.append(architectures)
+    return evaluated
 
 
 def through_json(state: dict[str, Any]) -> dict[str, Any]:
@@ -69,11 +70,11 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @every_searcher
-def test_asks_for_distinct_architectures_within_the_budget(
+def test_a_search_evaluates_distinct_architectures_within_the_budget(
     searcher: Searcher, space: SearchSpace, costs: Costs, budget: Budget
 ) -> None:
     search = searcher.begin(space, costs, budget, seed=0)
-    generations = asked(search, costs)
+    generations = run_search(search, costs)
     architectures = [architecture for generation in generations for architecture in generation]
     assert [len(generation) for generation in generations] == [16] * 12
     assert search.generations == 12
@@ -85,23 +86,23 @@ def test_asks_for_distinct_architectures_within_the_budget(
 
 @every_searcher
 @pytest.mark.parametrize("interrupted", [1, 2, 5, 11])
-def test_goes_on_draw_for_draw(
+def test_a_restored_search_continues_with_equal_draws(
     searcher: Searcher, interrupted: int, space: SearchSpace, costs: Costs, budget: Budget
 ) -> None:
-    undisturbed = asked(searcher.begin(space, costs, budget, seed=3), costs)
+    uninterrupted = run_search(searcher.begin(space, costs, budget, seed=3), costs)
     first = searcher.begin(space, costs, budget, seed=3)
-    before = asked(first, costs, generations=interrupted)
+    before = run_search(first, costs, generations=interrupted)
     second = searcher.begin(space, costs, budget, seed=99)
     second.restore(through_json(first.state()))
-    assert before + asked(second, costs) == undisturbed
+    assert before + run_search(second, costs) == uninterrupted
 
 
 @every_searcher
-def test_a_state_read_back_is_the_state_written(
+def test_a_restored_state_equals_the_written_state(
     searcher: Searcher, space: SearchSpace, costs: Costs, budget: Budget
 ) -> None:
     search = searcher.begin(space, costs, budget, seed=4)
-    asked(search, costs, generations=3)
+    run_search(search, costs, generations=3)
     written = through_json(search.state())
     other = searcher.begin(space, costs, budget, seed=5)
     other.restore(written)
@@ -109,27 +110,31 @@ def test_a_state_read_back_is_the_state_written(
 
 
 @every_searcher
-def test_draws_depend_on_the_seed_and_on_nothing_else(
-    searcher: Searcher, space: SearchSpace, costs: Costs, budget: Budget
-) -> None:
+def test_draws_depend_on_the_seed_alone(searcher: Searcher, space: SearchSpace, costs: Costs, budget: Budget) -> None:
     np.random.seed(1)
-    one = asked(searcher.begin(space, costs, budget, seed=6), costs)
+    architectures = run_search(searcher.begin(space, costs, budget, seed=6), costs)
     np.random.seed(2)
     before = np.random.get_state(legacy=False)
-    assert asked(searcher.begin(space, costs, budget, seed=6), costs) == one
+    assert run_search(searcher.begin(space, costs, budget, seed=6), costs) == architectures
     np.testing.assert_equal(np.random.get_state(legacy=False), before)
-    assert asked(searcher.begin(space, costs, budget, seed=7), costs) != one
+    assert run_search(searcher.begin(space, costs, budget, seed=7), costs) != architectures
 
 
 @every_searcher
-def test_ends_with_a_line_when_nothing_new_is_left(searcher: Searcher, space: SearchSpace, costs: Costs) -> None:
+def test_a_search_ends_with_a_note_if_no_new_architecture_is_left(
+    searcher: Searcher, space: SearchSpace, costs: Costs
+) -> None:
     small = space.restrict({c.name: c.options[: 2 if i in (3, 9, 15) else 1] for i, c in enumerate(space.choices)})
-    limit = sorted(answer.costs["macs"] for answer in answers(costs, _everything(small)))[5]
+    limit = sorted(evaluation.costs["macs"] for evaluation in evaluate(costs, all_architectures(small)))[5]
     budget = Budget.model_validate({"macs": {"max": limit}})
-    search = searcher.model_copy(update={"population": 4}).begin(small, small.costs(), budget, seed=0)
-    generations = asked(search, costs)
+    search = (
+        type(searcher)
+        .model_validate({**searcher.model_dump(), "population": 4})
+        .begin(small, small.costs(), budget, seed=0)
+    )
+    generations = run_search(search, costs)
     architectures = [architecture for generation in generations for architecture in generation]
-    within = {a.architecture for a in answers(costs, _everything(small)) if a.costs["macs"] <= limit}
+    within = {a.architecture for a in evaluate(costs, all_architectures(small)) if a.costs["macs"] <= limit}
     assert len(architectures) == len(set(architectures)) == 6
     assert set(architectures) == within
     assert search.note is not None
@@ -137,13 +142,13 @@ def test_ends_with_a_line_when_nothing_new_is_left(searcher: Searcher, space: Se
     assert search.ask() == []
 
 
-def _everything(space: SearchSpace) -> list[Architecture]:
+def all_architectures(space: SearchSpace) -> list[Architecture]:
     grid = np.stack(np.meshgrid(*space.surviving, indexing="ij"), axis=-1).reshape(-1, len(space.choices))
     return [space.architecture(row) for row in grid.tolist()]
 
 
 @every_searcher
-def test_a_first_generation_that_rejection_cannot_fill_comes_from_integer_programmes(
+def test_integer_programmes_fill_a_first_generation_if_rejection_cannot(
     searcher: Searcher, space: SearchSpace, costs: Costs
 ) -> None:
     least, _ = costs.bounds()["macs"]
@@ -152,5 +157,5 @@ def test_a_first_generation_that_rejection_cannot_fill_comes_from_integer_progra
     architectures = search.ask()
     assert len(set(architectures)) == 16
     assert budget.met(costs.cost(architectures)).all()
-    search.tell(answers(costs, architectures))
+    search.tell(evaluate(costs, architectures))
     assert budget.met(costs.cost(search.ask())).all()

@@ -88,7 +88,7 @@ def _saved(value: Any) -> Setup:
 
 def _searched(fault: str, setup: Setup | None) -> Case:
     part = "holds no network that hm-nas has searched"
-    return changed(fault, "method.searched=run", part, setup=setup, recipe="hm-nas-digits")
+    return changed(fault, "method.searched_run=run", part, setup=setup, recipe="hm-nas-digits")
 
 
 WEIGHTS = [

@@ -1,4 +1,4 @@
-"""How many architectures a step draws: a fixed number, or as many as the distribution's entropy asks for."""
+"""The sample size K: the number of architectures that a training step draws, fixed or adapted to the entropy."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 
-class FixedSamples(BaseModel):
-    """The same number in every step, as PARSEC draws."""
+class FixedSampling(BaseModel):
+    """One sample size for all training steps, as in PARSEC.
+
+    Attributes:
+        fixed: K.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    count: int = Field(ge=1)
+    fixed: int = Field(ge=1)
 
     def __call__(self, entropy: float) -> int:
-        return self.count
+        return self.fixed
 
 
-class EntropySamples(BaseModel):
-    """K = max(1, floor(lambda H)), H in nats (FP-NAS equation 4).
+class AdaptiveSampling(BaseModel):
+    """K = max(1, floor(lambda H)), with the entropy H in nats (FP-NAS equation 4).
 
     Attributes:
         per_nat: lambda.
@@ -35,16 +39,16 @@ class EntropySamples(BaseModel):
 
 
 def _read(value: Any) -> Any:
-    """A schedule from `{count: 14}` or `{per_nat: 0.25}`."""
+    """Read a sample size from `{fixed: 14}` or `{per_nat: 0.25}`."""
     if isinstance(value, BaseModel):
         return value
-    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= {"count", "per_nat"}:
-        raise ValueError("samples are either {count: K} or {per_nat: lambda}")
+    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= {"fixed", "per_nat"}:
+        raise ValueError("a sample size is either {fixed: K} or {per_nat: lambda}")
     try:
-        return (FixedSamples if "count" in value else EntropySamples).model_validate(value)
+        return (FixedSampling if "fixed" in value else AdaptiveSampling).model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{first['loc'][0]} {first['msg'].removeprefix('Input ')}") from error
 
 
-Samples = Annotated[FixedSamples | EntropySamples, BeforeValidator(_read)]
+SampleSize = Annotated[FixedSampling | AdaptiveSampling, BeforeValidator(_read)]
