@@ -30,7 +30,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Live
 from raynas.study.run_plan import plan
 from search_spaces import load
-from tuners.fp_nas.sweep import ENTROPIES, TABLE
+from tuners.fp_nas.sweep import ENTROPIES, FpNasSweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = recipe(given.space, given.seeds, given.full, given.changes)
     folder = given.out / f"{given.space}-{asked.identity()[:6]}"
     raynas.run(asked, folder, reporter=Live())
-    found = pd.read_csv(folder / TABLE)
+    found = pd.read_csv(folder / FpNasSweep.table_name)
     if given.space == "nas-bench-macro":
         oracle = TableOracle(load("nas-bench-macro"))
         evaluated = oracle.evaluate([oracle.space.parse(text) for text in found["architecture"]])

@@ -27,7 +27,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Live
 from search_spaces import load
 from search_spaces.elastic.uniform_splits import with_uniform_splits
-from tuners.sweep import TABLE
+from tuners.sweep import Sweep
 
 RECIPE = "fp-nas-digits"
 FIXED, ADAPTIVE = {"count": 14}, {"per_nat": 0.83}
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = recipe(given.seeds, given.changes)
     with ray_session.connect():
         raynas.run(asked, given.out / "sweep", reporter=Live())
-        found = pd.read_csv(given.out / "sweep" / TABLE)
+        found = pd.read_csv(given.out / "sweep" / Sweep.table_name)
         found = pd.concat([found, pd.DataFrame(variants(asked, found, given.out))], ignore_index=True)
     heading("FP-NAS in larger spaces, and with split attention", ", ".join(map(str, given.seeds)))
     print("Accuracies in per cent: one-shot, and of the network trained alone, mean ± standard deviation.\n")

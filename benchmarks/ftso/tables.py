@@ -24,10 +24,11 @@ from benchmarks.pad_nas.nas_bench_macro import CIFAR10
 from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from search_spaces import load
 from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import CellTopologies
-from tuners.sweep import TABLE
+from tuners.sweep import Sweep
 
 SPACE: dict[str, Any] = {"cells": 3, "channels": 8, "operations": 8, "subset": False, "cell_types": "two"}
 PARTIAL = {"space.partial": 4}
@@ -85,12 +86,9 @@ def step_macs(name: str) -> int:
 
 def search_seconds(folder: Path) -> tuple[float, int]:
     """How long a trial's searches took, and of how many epochs the first was."""
-    run, seconds, first = RunFolder(folder), 0.0, 0
-    for step in run.names("steps"):
-        if any(part in step for part in ("supernet", "topology", "operators")) and run.exists(
-            f"steps/{step}/history.json"
-        ):
-            epochs = run.read_json(f"steps/{step}/history.json")["epochs"]
+    seconds, first = 0.0, 0
+    for step, epochs in training_histories(RunFolder(folder)).items():
+        if any(part in step for part in ("supernet", "topology", "operators")):
             seconds += sum(row["seconds"] for row in epochs)
             first = first or len(epochs)
     return seconds, first
@@ -128,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "per cent by seed, parameters, multiply-adds.\n"
     )
     columns = ("search", "M macs a step", "search seconds", "alone, by seed", "k parameters", "M macs")
-    table(columns, rows(pd.read_csv(given.out / TABLE), given.out))
+    table(columns, rows(pd.read_csv(given.out / Sweep.table_name), given.out))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.cells import draw_run
-from raynas.results.evaluation_table import TESTED, EvaluationTable
+from raynas.results.evaluation_table import EvaluationTable
 from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from search_spaces import load
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 RECIPE = "hm-nas-digits"
 LONGER = 3
 """How many times as long as HM-NAS tunes its rivals are trained: 600 epochs against 200."""
-STAGES = tuple(f"{stage}{TESTED}" for stage in ("supernet", "searched", "tuned"))
+STAGES = ("supernet", "searched", "tuned")
 
 
 VARIANTS = {
@@ -52,7 +53,7 @@ def search(folder: Path, changes: Sequence[str]) -> list[dict[Any, Any]]:
     """One search; the rows of its stages on the test images."""
     raynas.run(RECIPE, folder, changes, reporter=Live())
     rows = EvaluationTable(RunFolder(folder)).read()
-    return [row for stage in STAGES for row in rows[rows["step"] == stage].to_dict("records")]
+    return [row for stage in STAGES for row in rows[rows["accuracy_of"] == stage].to_dict("records")]
 
 
 def random_architecture(space: CellSpace, seed: int) -> str:
@@ -79,7 +80,7 @@ def stage_rows(found: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[st
         fewer = [100 * (1 - stages[number]["kept_params"] / stages[0]["kept_params"]) for stages in found]
         errors = [100 - row["top1"] for row in rows]
         yield [
-            stage.removesuffix(TESTED),
+            stage,
             _spread(errors),
             " ".join(f"{error:.2f}" for error in errors),
             f"{np.mean([row['kept_params'] for row in rows]) / 1e3:.1f}",
@@ -121,14 +122,14 @@ def plot(ours: Path, theirs: Path) -> Figure:
     panel = figure.subplots()
     ways = (("HM-NAS", ours, "C0", ("supernet", "masks", "tuned")), ("DARTS", theirs, "C3", ("supernet", "fit")))
     for name, folder, colour, trainings in ways:
-        begun, where = 0, RunFolder(folder)
-        trained = [step for step in where.names("steps") if where.exists(f"steps/{step}/history.json")]
-        for step in [step for step in trained if step.split("-")[1] in trainings]:
-            epochs = where.read_json(f"steps/{step}/history.json")["epochs"]
+        begun = 0
+        for step, epochs in training_histories(RunFolder(folder)).items():
+            if step.partition("-")[0] not in trainings:
+                continue
             errors = [100 - row["top1"] for row in epochs]
             ends = [begun + number + 1 for number in range(len(errors))]
             panel.plot(ends, errors, color=colour, label=name if not begun else None)
-            panel.annotate(step.split("-")[1], (ends[0], errors[0]), fontsize=8, color=colour)
+            panel.annotate(step.partition("-")[0], (ends[0], errors[0]), fontsize=8, color=colour)
             begun = ends[-1]
     panel.set(xlabel="epoch", ylabel="training error (%)")
     panel.legend()

@@ -24,7 +24,8 @@ from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.storage.progress import Live
 from raynas.storage.run_folder import RunFolder
-from tuners.hour_nas.sweep import TABLE
+from raynas.storage.step_records import training_histories
+from tuners.hour_nas.sweep import HourNasSweep
 
 RECIPE = "hour-nas-digits"
 PROPOSALS = (1, 2, 4, 8, 16)
@@ -47,9 +48,9 @@ def search(folder: Path, changes: Sequence[str], method: Mapping[str, Any], seed
     fitted = fit_run(str(folder), [], [], Live())[0]
     seconds = sum(
         epoch["seconds"]
-        for step in RunFolder(folder).names("steps")
-        if RunFolder(folder).exists(f"steps/{step}/history.json") and "vital" in step
-        for epoch in RunFolder(folder).read_json(f"steps/{step}/history.json")["epochs"]
+        for step, epochs in training_histories(RunFolder(folder)).items()
+        if "vital" in step
+        for epoch in epochs
     )
     return {**outcome.best, "alone": fitted["top1"], "seconds": seconds}
 
@@ -58,7 +59,7 @@ def sweep(folder: Path, changes: Sequence[str], seeds: Sequence[int]) -> pd.Data
     """Table 1: the second stage for each number of proposals, over one first stage."""
     method = ["method.name=hour-nas-sweep", f"method.sweep={list(PROPOSALS)}", f"method.seeds={list(seeds)}"]
     raynas.run(RECIPE, folder, [*changes, *method, "method.fit_each=true"], reporter=Live())
-    return pd.read_csv(folder / TABLE)
+    return pd.read_csv(folder / HourNasSweep.table_name)
 
 
 def rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:

@@ -30,6 +30,7 @@ from benchmarks.common.plain_training import name_of, read_images, testing_image
 from benchmarks.common.report import heading, picture, table
 from raynas.data import Images, open_images
 from raynas.recipe.recipe import Recipe
+from raynas.results.fit_result import read_networks
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import plan
 from search_spaces import SearchSpace, UserError
@@ -118,11 +119,11 @@ def fitted(run: str) -> tuple[SearchSpace, nn.Module, Images]:
         UserError: if it trained none there, or several.
     """
     folder = RunFolder(run)
-    names = [name for name in folder.names() if name.startswith("fit-") and name.endswith(".json")]
-    if len(names) != 1:
-        raise UserError(f"{run} holds {len(names)} networks trained by `raynas fit`; give a folder that holds one.")
+    networks = read_networks(folder)
+    if len(networks) != 1:
+        raise UserError(f"{run} holds {len(networks)} networks trained by `raynas fit`; give a folder that holds one.")
     planned = plan(Recipe.read(yaml.safe_load(folder.read("recipe.yaml"))), run)
-    fit = folder.read_json(names[0])
+    (fit,) = networks
     architecture = planned.space.parse(fit["architecture"])
     space = planned.space.only(architecture)
     network = space.network(architecture)

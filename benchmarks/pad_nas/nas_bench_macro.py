@@ -119,7 +119,7 @@ def _measure(plans: Plans, method: str, seed: int, compared: Sequence[Architectu
     recipe, folder = plans.recipe(method, seed), RunFolder(plans.folder(method, seed))
     outcome = raynas.load(folder.uri)
     assert outcome.weights is not None
-    weights = Weights(file=outcome.weights, version=outcome.table["weights"].iloc[-1], history=[])
+    weights = Weights(file=outcome.weights, version=outcome.table["weights_version"].iloc[-1], history=[])
     with open_study(plan(recipe), folder, Live()) as study:
         if method == "i-supernet":
             study.search(SPOS, study.space, weights, SposEvolution.model_validate(recipe.search))

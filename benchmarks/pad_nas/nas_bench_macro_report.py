@@ -19,6 +19,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.results.outcome import json_rows
 from raynas.results.pareto import non_domination_ranks, pareto_front
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import records
 from raynas.study.run_plan import plan
 from search_spaces import Architecture, SearchSpace, from_specification
 
@@ -93,9 +94,7 @@ def read_seed(folders: Mapping[str, Path]) -> Seed:
 
 
 def _steps(folder: Path) -> list[dict[str, Any]]:
-    run = RunFolder(folder)
-    steps: list[dict[str, Any]] = run.read_json("study.json")["steps"] if run.exists("study.json") else []
-    return steps
+    return records(RunFolder(folder))
 
 
 def _done(step: Mapping[str, Any]) -> bool:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.common.actor_oracles import SleepingOracle
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.model import Asked, Generation, Overheads, macs_of, simulate
 from benchmarks.scaling.ray_share import NO_WEIGHTS, recipe
-from raynas.evaluation.request import EvaluationRequest
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import records
 from raynas.study.run import open_study
 from raynas.study.run_plan import Plan, plan
 
@@ -47,14 +48,11 @@ class Real:
 
 def searched(actors: int, islands: int, searcher: TimedNsga2, seconds: float) -> Real:
     """Search with actors that sleep so long an architecture."""
-    question = EvaluationRequest(
-        answers="benchmarks.common.actor_oracles:SleepingOracle", arguments={"seconds": seconds}, weights=None
-    )
-    searcher = searcher.model_copy(update={"islands": islands})
+    searcher = type(searcher).model_validate({**searcher.model_dump(), "islands": islands})
     with tempfile.TemporaryDirectory() as folder, open_study(planned(actors), RunFolder(Path(folder) / "run")) as study:
         began = time.time()
-        found = study.search("search", study.space, NO_WEIGHTS, searcher, question)
-        steps = study.folder / study.folder.read_json("study.json")["steps"][0]["folder"]
+        found = study.search("search", study.space, NO_WEIGHTS, searcher, SleepingOracle(seconds=seconds))
+        steps = study.folder / records(study.folder)[0]["folder"]
         moments = [steps.read_json(f"trial-{island}.json")["state"]["moments"] for island in range(islands)]
     macs = macs_of(study.costs, found.architectures)
     together: dict[tuple[int, int], list[tuple[int, ...]]] = {}

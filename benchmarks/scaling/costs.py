@@ -26,9 +26,10 @@ from benchmarks.common.oracles import Oracle
 from benchmarks.common.step_timing import Engine, seconds, settings
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.model import Overheads, Starts, TrainingCosts, line
-from benchmarks.scaling.ray_share import QUESTION, timings
+from benchmarks.scaling.ray_share import timings
 from raynas.evaluation.actors import EvaluatorPool, start_evaluators
-from raynas.recipe.settings import ScaleSettings
+from raynas.evaluation.request import EvaluationRequest
+from raynas.recipe.settings import EvaluateScale, ScaleSettings
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.runtime.process import NAMESPACE, prepare_process
 from raynas.storage.run_folder import RunFolder
@@ -70,7 +71,7 @@ def actor_starts(weights_bytes: float) -> Starts:
             began = time.perf_counter()
             with _free_actors(actors) as names:
                 created[actors].append(time.perf_counter() - began)
-                ray.get([ray.get_actor(name, NAMESPACE).answered.remote() for name in names])
+                ray.get([ray.get_actor(name, NAMESPACE).measured.remote() for name in names])
                 ready[actors].append(time.perf_counter() - began)
     further, create = (max(median(one[many]) - median(one[few]), 0.0) / (many - few) for one in (ready, created))
     once, byte = _reading()
@@ -78,7 +79,7 @@ def actor_starts(weights_bytes: float) -> Starts:
 
 
 def askings(space: SearchSpace) -> list[tuple[int, int, float]]:
-    """Architectures, calls of actors, and the seconds of `EvaluatorPool.evaluate` with them where answering costs nothing."""
+    """Return (architectures, calls of actors, seconds of `EvaluatorPool.evaluate`) for evaluators that cost nothing."""
     generator = np.random.default_rng(SEED)
     costs = space.costs()
     found = []
@@ -95,10 +96,11 @@ def askings(space: SearchSpace) -> list[tuple[int, int, float]]:
 
 
 @contextmanager
-def _free_actors(actors: int) -> Iterator[list[str]]:
+def _free_actors(actors: int) -> Iterator[tuple[str, ...]]:
     """The names of so many actors that hold a free oracle."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    with tempfile.TemporaryDirectory() as folder, start_evaluators(folder, "scaling", 1, QUESTION, scale) as names:
+    request = EvaluationRequest(FreeOracle(), None)
+    with tempfile.TemporaryDirectory() as folder, start_evaluators(folder, "scaling", 1, request, scale) as names:
         yield names
 
 
@@ -130,7 +132,13 @@ def _writing(oracle: Oracle, searcher: TimedNsga2) -> float:
         while architectures := search.ask():
             evaluations = oracle.evaluate(architectures)
             search.tell(evaluations)
-            about: dict[str, Any] = {"study": "scaling", "reproducible": True, "weights": "none", "seed": SEED}
+            about: dict[str, Any] = {
+                "recipe_hash": "scaling",
+                "reproducible": True,
+                "part": "validation",
+                "weights_version": "none",
+                "seed": SEED,
+            }
             write = [
                 partial(table.write, "scaling", 0, len(taken), evaluations, about),
                 partial(run.write_json, "trial-0.json", {"state": search.state()}),

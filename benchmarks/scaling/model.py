@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from raynas.evaluation.actors import Indices, assign_by_prefix
+from raynas.evaluation.actors import assign_by_prefix
 from raynas.evaluation.prefix_tree import Prefix
+from raynas.evaluation.request import Indices
 from search_spaces import Architecture, Costs
 
 GAIN = 0.1

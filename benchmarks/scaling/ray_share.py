@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.common.actor_oracles import FreeOracle
 from benchmarks.common.report import heading, table
 from benchmarks.common.timed_search import TimedNsga2
 from raynas.cluster import ray_session
-from raynas.evaluation.request import EvaluationRequest
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import records
 from raynas.storage.weights import Weights
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
@@ -28,7 +29,6 @@ from raynas.study.study import Study
 
 REPEATS = 5
 NO_WEIGHTS = Weights(file="none", version="none", history=[])
-QUESTION = EvaluationRequest(answers="benchmarks.common.actor_oracles:FreeOracle", arguments={}, weights=None)
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def recipe() -> Recipe:
 def timed(study: Study, name: str, searcher: TimedNsga2) -> Timing:
     """Search once under a step name of its own, from which the search's seed follows."""
     began = time.time()
-    study.search(name, study.space, NO_WEIGHTS, searcher, question=QUESTION)
+    study.search(name, study.space, NO_WEIGHTS, searcher, FreeOracle())
     ended = time.time()
-    folder = next(step["folder"] for step in study.folder.read_json("study.json")["steps"] if step["name"] == name)
+    folder = next(step["folder"] for step in records(study.folder) if step["name"] == name)
     state = study.folder.read_json(f"{folder}/trial-0.json")["state"]
     first, *_, last = state["moments"]
     return Timing(first - began, last - first, ended - last, state["seconds"])

@@ -164,7 +164,7 @@ def tell_search(folder: Path) -> None:
     setting = searching.Setting(folder, space, images.prepared, population=32, generations=6, seed=SEED)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=64, recalibration_images=256, recalibration_batch_size=64)
-    raced = exact.model_copy(update={"precision": "bfloat16", "racing": RacingSettings()})
+    raced = exact.changed(precision="bfloat16", racing=RacingSettings())
     judge = setting.local(exact)
     torch.set_num_threads(1)
     found = {

@@ -15,7 +15,7 @@ from raynas.evaluation.one_shot import SupernetOracle
 from raynas.evaluation.racing_evaluation import Race
 from raynas.evaluation.request import EvaluationRequest
 from raynas.interfaces.searcher import Evaluation
-from raynas.recipe.settings import EvaluationSettings, ScaleSettings
+from raynas.recipe.settings import EvaluateScale, EvaluationSettings, ScaleSettings
 from raynas.reporting.compare import hypervolume
 from raynas.results.pareto import pareto_front
 from raynas.storage.run_folder import RunFolder
@@ -24,19 +24,18 @@ from search_spaces.supernet import Supernet
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 WEIGHTS = "weights.safetensors"
-ANSWERS = "raynas.evaluation.one_shot:SupernetOracle"
 
 
 class Local(EvaluatorPool):
     """A pool of one supernet in this process."""
 
-    def __init__(self, answers: SupernetOracle, costs: Costs) -> None:
-        self._answers, self._local_costs = answers, costs
+    def __init__(self, oracle: SupernetOracle, costs: Costs) -> None:
+        self._oracle, self._local_costs = oracle.load(), costs
 
     def evaluate(
         self, architectures: Sequence[Architecture], weights: str | None = None, images: int | None = None
     ) -> list[Evaluation]:
-        answers = self._answers.evaluate([one.indices for one in architectures], WEIGHTS, images)
+        answers = self._oracle.evaluate([one.indices for one in architectures], WEIGHTS, images)
         costs = self._local_costs.cost(architectures)
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         return [
@@ -58,19 +57,18 @@ class Setting:
     def write(self, supernet: Supernet) -> None:
         RunFolder(self.folder).write_tensors(WEIGHTS, supernet.state_dict(), {})
 
-    def question(self, evaluation: EvaluationSettings) -> EvaluationRequest:
-        arguments = {
-            "run": str(self.folder),
-            "space": self.space.specification(),
-            "data": self.data.model_dump(mode="json"),
-            "settings": evaluation.json_value(),
-            "part": "validation",
-            "recalibrate": True,
-        }
-        return EvaluationRequest(answers=ANSWERS, arguments=arguments, weights=WEIGHTS)
+    def oracle(self, evaluation: EvaluationSettings) -> SupernetOracle:
+        return SupernetOracle(
+            run=str(self.folder),
+            space=self.space.specification(),
+            data=self.data,
+            evaluation=evaluation,
+            part="validation",
+            recalibrate=True,
+        )
 
     def local(self, evaluation: EvaluationSettings) -> Local:
-        return Local(SupernetOracle(**self.question(evaluation).arguments), self.space.costs())
+        return Local(self.oracle(evaluation), self.space.costs())
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,8 @@ def rows_of(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> Searched:
     """The same by so many supernet actors of one thread, on the Ray that this process is connected to."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    with start_evaluators(str(setting.folder), f"by-{actors}", 1, setting.question(evaluation), scale) as names:
+    request = EvaluationRequest(setting.oracle(evaluation), WEIGHTS)
+    with start_evaluators(str(setting.folder), f"by-{actors}", 1, request, scale) as names:
         pool = EvaluatorPool(names, setting.space.costs(), Budget({}))
         pool.measure([setting.space.architecture([options[0] for options in setting.space.surviving])])
         return search(setting, evaluation, pool, generations)

@@ -33,8 +33,8 @@ def test_tables_3_5_and_6() -> None:
     def stages(*top1: float) -> list[dict[Any, Any]]:
         kept = (100e3, 60e3, 60e3)
         return [
-            {"step": step, "top1": value, "kept_params": params, "operations": 5.0, "edges": 3.0}
-            for step, value, params in zip(STAGES, top1, kept, strict=True)
+            {"accuracy_of": stage, "top1": value, "kept_params": params, "operations": 5.0, "edges": 3.0}
+            for stage, value, params in zip(STAGES, top1, kept, strict=True)
         ]
 
     rows = list(stage_rows([stages(90, 88, 95), stages(92, 90, 97)]))

@@ -11,6 +11,7 @@ import search_spaces
 from benchmarks.common.plain_training import top1
 from benchmarks.hour_nas.block_importance import PROBABILITIES, Masked, fitted, mask_blocks, plot, rows
 from raynas.recipe.recipe import Recipe
+from raynas.results.fit_result import write_network
 from raynas.storage.run_folder import RunFolder
 from search_spaces import SearchSpace, UserError
 
@@ -108,7 +109,8 @@ def test_a_network_that_raynas_fit_trained_comes_back_with_its_weights_and_image
     folder = RunFolder(tmp_path)
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value()).encode())
     folder.write_tensors("steps/fit-abc/weights.safetensors", supernet.state_dict(), {})
-    folder.write_json("fit-abc.json", {"architecture": str(path), "weights": "steps/fit-abc/weights.safetensors"})
+    figures = {"architecture": str(path), "top1": 50.0, "weights": "steps/fit-abc/weights.safetensors"}
+    write_network(folder, "fit-abc", figures)
     space, network, images = fitted(str(tmp_path))
     assert space.size() == 1
     assert images.prepared.settings.name == "digits"

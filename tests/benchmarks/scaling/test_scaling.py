@@ -134,7 +134,7 @@ def test_answers_without_actors_are_the_free_oracles() -> None:
     architecture = space.sample(np.random.default_rng(0))
     (answer,) = FreeOracle().evaluate([architecture.indices], None)
     assert FreeAnswers(space).evaluate([architecture])[0].top1 == answer["top1"]
-    assert SleepingOracle(0.0).evaluate([architecture.indices], None) == [answer]
+    assert SleepingOracle(seconds=0.0).evaluate([architecture.indices], None) == [answer]
 
 
 def test_scaling_stops_where_doubling_gains_less_than_a_tenth() -> None:

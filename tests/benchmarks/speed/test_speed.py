@@ -72,7 +72,7 @@ def test_a_raced_search_is_measured_again_on_all_images(
     setting = searching.Setting(tmp_path, space, images.prepared, population=6, generations=2, seed=0)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=BATCH, recalibration_images=BATCH, recalibration_batch_size=BATCH)
-    raced = exact.model_copy(update={"precision": "bfloat16", "racing": RacingSettings()})
+    raced = exact.changed(precision="bfloat16", racing=RacingSettings())
     judge = setting.local(exact)
     areas = [
         searching.front_area(setting, searching.search(setting, one, setting.local(one)), judge)
