@@ -38,11 +38,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def picture(figure: Figure, name: str, title: str) -> None:
-    """Write a plot to `benchmarks/figures` and print the line of Markdown that shows it."""
+    """Write a plot to `benchmarks/figures` and print the Markdown link that a page in `benchmarks/results` needs."""
     folder = Path(__file__).parents[1] / "figures"
     folder.mkdir(exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=100)
-    print(f"![{title}](figures/{name}.png)\n")
+    print(f"![{title}](../figures/{name}.png)\n")
 
 
 def _processor() -> str:

@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     picture(plot(folders["HM-NAS"][0], given.out / f"darts-seed-{given.seeds[0]}"), "hm_nas_curves", "Figure 3")
     drawn = Path(__file__).parents[1] / "figures" / "hm_nas_cell.png"
     draw_run(str(folders["HM-NAS"][0]), drawn)
-    print(f"![Figure 4: the cell of seed {given.seeds[0]}](figures/{drawn.name})\n")
+    print(f"![Figure 4: the cell of seed {given.seeds[0]}](../figures/{drawn.name})\n")
 
 
 if __name__ == "__main__":

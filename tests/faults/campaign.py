@@ -1,6 +1,6 @@
 """`make faults`: studies of all five methods are killed at random moments, go on, and must end as if nothing had been.
 
-    python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/faults.csv] [--table]
+    python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/results/faults.csv] [--table]
 
 Each run is killed up to four times, whoever a seeded draw says, and then compared with an undisturbed run of the same
 study. Every kill is a row of the log, which is added to; `--table` prints what the whole log comes to.
@@ -212,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/faults.csv"))
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/faults.csv"))
     parser.add_argument("--table", action="store_true", help="only print what the log comes to")
     options = parser.parse_args()
     before = [pd.read_csv(options.log)] if options.log.exists() else []

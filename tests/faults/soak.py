@@ -1,6 +1,6 @@
 """`make soak`: small searches back to back on one Ray; memory, files and processes must not grow.
 
-    python -m tests.faults.soak [--minutes 30] [--log benchmarks/soak.csv] [--table]
+    python -m tests.faults.soak [--minutes 30] [--log benchmarks/results/soak.csv] [--table]
 
 After each search everything that lives of it is counted: this process, Ray's own, and the workers that Ray keeps. What
 stands there at the end is compared with what stood there after the first minute.
@@ -99,7 +99,7 @@ def show(log: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/soak.csv"))
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/soak.csv"))
     parser.add_argument("--table", action="store_true", help="only print what the log comes to")
     options = parser.parse_args()
     counts: list[pd.DataFrame] = []
