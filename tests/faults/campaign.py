@@ -25,7 +25,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common.report import heading, table
+from benchmarks.common.report import print_heading, print_table
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from tests.faults.runs import Command, Result, living, marked, reaped, write_recipe
@@ -188,7 +188,7 @@ def campaign(kills: int, seed: int) -> Iterator[dict[str, Any]]:
 
 def show(log: pd.DataFrame) -> None:
     """What the log comes to, for each victim and in all."""
-    heading("Kills", f"{len(log)} kills in {log.groupby(['seed', 'run']).ngroups} runs of the five methods.")
+    print_heading("Kills", f"{len(log)} kills in {log.groupby(['seed', 'run']).ngroups} runs of the five methods.")
     rows = []
     for victim, kills in [*log.groupby("victim"), ("all", log)]:
         rows.append(
@@ -203,7 +203,7 @@ def show(log: pd.DataFrame) -> None:
             ]
         )
     columns = ["killed", "kills", "runs ended", "tables equal", "lost s, mean (most)", "until it stopped s"]
-    table([*columns, "until it wrote again s"], rows)
+    print_table([*columns, "until it wrote again s"], rows)
     runs = log.drop_duplicates(["seed", "run"])
     print(f"Finished steps done again: {runs['repeated'].sum()}; processes left behind: {runs['orphans'].sum()}.")
 

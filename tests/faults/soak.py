@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 import raynas
-from benchmarks.common.report import heading, table
+from benchmarks.common.report import print_heading, print_table
 from raynas.cluster.ray_session import connect
 from tests.faults.runs import parent, told
 from tests.raynas.conftest import SMALL
@@ -88,12 +88,12 @@ def compared(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(log: pd.DataFrame) -> None:
-    heading("Soak", f"{log['search'].nunique()} searches in {log['seconds'].max() / 60:.0f} minutes on one Ray.")
+    print_heading("Soak", f"{log['search'].nunique()} searches in {log['seconds'].max() / 60:.0f} minutes on one Ray.")
     rows = [
         [str(name), *(f"{row[f'{one}_first']:.0f} to {row[f'{one}_last']:.0f}" for one in COUNTED)]
         for name, row in compared(log).iterrows()
     ]
-    table(["process", "own memory MiB", "open files", "processes"], rows)
+    print_table(["process", "own memory MiB", "open files", "processes"], rows)
 
 
 def main() -> None:
