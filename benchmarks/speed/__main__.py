@@ -151,7 +151,7 @@ def print_evaluation(work: Work, space: SearchSpace) -> None:
     print(f"- share of an evaluation outside the networks' arithmetic: {rest:.1f} %")
     print(
         f"- the machine's own convolution rate on the same shapes: {parts.macs / parts.convolutions / 1e9:.1f} G "
-        f"multiply-adds/s; of evaluation with recalibration: {parts.macs / parts.whole / 1e9:.1f} G, "
+        f"multiply-adds/s\n- rate of evaluation with recalibration: {parts.macs / parts.whole / 1e9:.1f} G, "
         f"{100 * parts.convolutions / parts.whole:.0f} %; the rest is batch norm, activations and additions"
     )
     print(f"- peak memory of the evaluator: {parts.peak_mib:,.0f} MiB, of the plain loop: {plain_peak:,.0f} MiB\n")

@@ -13,7 +13,9 @@ from tuners.fp_nas.sweep import FpNasSweep
 
 
 @pytest.mark.parametrize("space", ["nas-bench-macro", "fbnetv2-f"])
-def test_every_schedule_begins_with_the_number_of_samples_of_the_paper(space: str, request: pytest.FixtureRequest) -> None:
+def test_every_schedule_begins_with_the_number_of_samples_of_the_paper(
+    space: str, request: pytest.FixtureRequest
+) -> None:
     if space == "nas-bench-macro":
         request.getfixturevalue("shared")
     sweep = recipe(space, [0, 1], True, [])
