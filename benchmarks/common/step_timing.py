@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
 from raynas.recipe.recipe import Recipe
@@ -164,6 +165,7 @@ def seconds(step: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    command_parser("common.step_timing", __doc__).parse_args()
     torch.set_num_threads(1)
     seeds = f"{SEED}; each architecture by its own number"
     print_heading("A single-path training step beside the network alone", seeds)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.step_timing import RATE, SEED, Engine
 from raynas.interfaces.objective import TrainingStep
@@ -145,6 +146,7 @@ def rows(measured: dict[int, tuple[list[int], int, int]]) -> Iterator[list[str]]
 
 
 def main() -> None:
+    command_parser("fp_nas.memory", __doc__).parse_args()
     torch.set_num_threads(1)
     measured = {options: measure(options, SAMPLES) for options in OPTIONS}
     print_heading("Memory of FP-NAS's backward passes", str(SEED))

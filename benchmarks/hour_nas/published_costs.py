@@ -10,12 +10,14 @@ Prints a table with printed figures, both counts, and their errors.
 
 from __future__ import annotations
 
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
 from search_spaces import Published, published, published_names
 from search_spaces.space import CountingMode
 
 
 def main() -> None:
+    command_parser("hour_nas.published_costs", __doc__).parse_args()
     print_heading("Costs of the papers' architectures", "none; nothing is drawn")
     print("Millions of parameters and of multiply-adds at 224 x 224, and the error of the counts in per cent.\n")
     print_table(

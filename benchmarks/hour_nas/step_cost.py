@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.step_timing import RATE, SEED, Alone, Engine, Setting, saved_bytes, seconds
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Update
@@ -141,6 +142,7 @@ def rows(measured: Sequence[Measured]) -> Iterator[list[str]]:
 
 
 def main() -> None:
+    command_parser("hour_nas.step_cost", __doc__).parse_args()
     torch.set_num_threads(1)
     print_heading("HourNAS's updates beside the sampled network alone", f"{SEED}; each network by its own number")
     print("Batches of 32, one thread, eight proposals, two targets.\n")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import TableOracle, run_search
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.pad_nas.progressive import progressive_searches, prune_space
@@ -153,6 +154,7 @@ def _median_and_range(values: NDArray[np.float64]) -> str:
 
 
 def main() -> None:
+    command_parser("pad_nas.nas_bench_macro_oracle", __doc__).parse_args()
     truth = Truth.read()
     print_heading("NAS-Bench-Macro with its table as the oracle", f"{SEEDS.start} to {SEEDS.stop - 1}")
     print(f"{len(truth.feasible):,} of 6,561 architectures meet the budget of {truth.median:,.0f} multiply-adds.\n")

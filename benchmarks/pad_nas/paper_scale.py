@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import NeighbourOracle, run_search
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.pad_nas.progressive import Stage, progressive_searches
@@ -94,6 +95,7 @@ def print_runs() -> None:
 
 
 def main() -> None:
+    command_parser("pad_nas.paper_scale", __doc__).parse_args()
     print_heading("PAD-NAS's pruning at the paper's scale", f"{SEEDS.start} to {SEEDS.stop - 1}")
     for name, macs in MACS.items():
         print(f"- {name}: at most {macs / 1e6:.0f} M multiply-adds; sizes in the paper: {PAPER[name]}")

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import NeighbourOracle, run_search
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.pad_nas.progressive import frequencies_by_rank
@@ -65,6 +66,7 @@ def distributions(oracle: NeighbourOracle) -> dict[str, NDArray[np.float64]]:
 
 
 def main() -> None:
+    command_parser("pad_nas.stability", __doc__).parse_args()
     print_heading(
         "Figure 7: stability of the estimated operation distribution",
         f"searches {SEEDS.start} to {SEEDS.stop - 1}, landscapes {LANDSCAPES.start} to {LANDSCAPES.stop - 1}",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import run_search
 from benchmarks.common.report import print_heading, print_table, save_figure
 from benchmarks.common.timed_search import TimedNsga2
@@ -290,6 +291,7 @@ def print_training(training: TrainingCosts, nbytes: float) -> None:
 
 
 def main() -> None:
+    command_parser("scaling", __doc__).parse_args()
     print_heading("How far a search and a training scale", f"{SEED} to {SEED + ISLANDS[-1] - 1}, one for each island")
     space = plan_run(1).space
     supernet = space.supernet()

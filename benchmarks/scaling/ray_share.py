@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common.actor_oracles import FreeOracle
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.timed_search import TimedNsga2
 from raynas.cluster import ray_session
@@ -86,6 +87,7 @@ def time_searches(repeats: int, searcher: TimedNsga2) -> Iterator[Timing]:
 
 
 def main() -> None:
+    command_parser("scaling.ray_share", __doc__).parse_args()
     searcher = TimedNsga2()
     print_heading("Ray's share of a search", "0; each search's follows from its step's name")
     start = time.perf_counter()

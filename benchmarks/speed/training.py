@@ -28,6 +28,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 import search_spaces
+from benchmarks.common.arguments import command_parser
 from benchmarks.common.plain_training import data_name, read_images
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.shared_data import CIFAR10
@@ -351,6 +352,7 @@ def _bytes(modules: Sequence[nn.Module]) -> int:
 
 
 def main() -> None:
+    command_parser("speed.training", __doc__).parse_args()
     print_heading("The training step", f"{SEED}; each architecture by its own number")
     print(
         "One thread for each process. Milliseconds: median over architectures of the quickest turn. `engine`: raynas;"
