@@ -72,7 +72,7 @@ class Engine:
             apply_update(update, self.optimizers, RATE, step)
 
 
-class Alone:
+class PlainLoop:
     """The same network by itself, in a plain PyTorch loop."""
 
     def __init__(self, engine: Engine, architecture: Architecture) -> None:
@@ -107,7 +107,7 @@ def pairs(setting: Setting) -> Iterator[Pair]:
     engine = Engine(setting.space, images, torch.randint(0, 10, (setting.batch_size,)))
     engine.supernet.train()
     for number in range(setting.architectures):
-        alone = Alone(engine, setting.space.sample(np.random.default_rng(number)))
+        alone = PlainLoop(engine, setting.space.sample(np.random.default_rng(number)))
         steps: list[Callable[[], None]] = [partial(engine.step, number), alone.step]
         for step in steps:
             step()

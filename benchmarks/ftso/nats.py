@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     true = true_accuracies()
-    ours = {"one step": ftso_cells(options.seeds, 1), "one epoch": ftso_cells(options.seeds, None)}
+    ftso = {"one step": ftso_cells(options.seeds, 1), "one epoch": ftso_cells(options.seeds, None)}
     orders = [name for name in searches() if name != "FTSO"]
     rows = [
         row
@@ -148,12 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = f"0 to {options.seeds - 1}; of DARTS 0 to {options.darts_seeds - 1}"
     print_heading("FTSO and DARTS on NATS-Bench", seeds)
     means = ", ".join(
-        f"{name} {sum(true[row['cell']] for row in found) / len(found):.2f}" for name, found in ours.items()
+        f"{name} {sum(true[row['cell']] for row in cells) / len(cells):.2f}" for name, cells in ftso.items()
     )
     print(f"The cells of FTSO, and their true accuracy in per cent; means over the seeds: {means}.")
     print("`initial topology`: number of seeds whose topology is still that of the initial weights.\n")
     columns = ("search", "cell", "found by", "true accuracy", "initial topology")
-    print_table(columns, (row for name, found in ours.items() for row in cell_rows(name, found, true)))
+    print_table(columns, (row for name, cells in ftso.items() for row in cell_rows(name, cells, true)))
     print("DARTS's cell by epoch: true accuracy for each seed. With skip connections alone the accuracy is")
     print(f"{PRINTED:.2f}.\n")
     print_table(("epoch", *(part for name in orders for part in (name, "% skips"))), collapse_rows(epochs, orders))

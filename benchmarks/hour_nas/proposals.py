@@ -35,7 +35,7 @@ STEPS, RATE = 500, 0.05
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Draws:
     """Architectures drawn from m proposals at a temperature, the same number from each.
 
     Attributes:
@@ -60,7 +60,7 @@ class Drawn:
         return torch.tensor([len(torch.unique(rows, dim=0)) for rows in self.indices])
 
 
-def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Drawn:
+def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Draws:
     """Draw architectures from each of the m proposals; theta is (m, choices, options)."""
     generator = torch.Generator().manual_seed(seed)
     distributions = probabilities(theta, temperature, costs.kept)
@@ -68,7 +68,7 @@ def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed:
     indices = rows.reshape(*distributions.shape[:2], draws).transpose(1, 2)
     totals = costs.total(indices.flatten(0, 1))
     cost = {name: total.reshape(len(theta), draws) for name, total in totals.items()}
-    return Drawn(indices, cost, entropy(distributions), len(torch.unique(distributions.argmax(dim=-1), dim=0)))
+    return Draws(indices, cost, entropy(distributions), len(torch.unique(distributions.argmax(dim=-1), dim=0)))
 
 
 def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:

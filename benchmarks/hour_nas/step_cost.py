@@ -22,7 +22,7 @@ from torch.nn import functional
 import search_spaces
 from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
-from benchmarks.common.step_timing import RATE, SEED, Alone, Engine, Setting, saved_bytes, seconds
+from benchmarks.common.step_timing import RATE, SEED, Engine, PlainLoop, Setting, saved_bytes, seconds
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Update
 from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
@@ -95,14 +95,14 @@ def mean_cost(space: SearchSpace) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """The measurements of one sampled network, in the order of `KINDS`."""
 
     seconds: list[float]
     saved_bytes: list[int]
 
 
-def measure(setting: Setting) -> Iterator[Measured]:
+def measure(setting: Setting) -> Iterator[Measurement]:
     """Measure every network. The first kind of step changes from turn to turn."""
     torch.manual_seed(SEED)
     space = setting.space
@@ -113,7 +113,7 @@ def measure(setting: Setting) -> Iterator[Measured]:
     for engine in engines:
         engine.supernet.train()
     for number in range(setting.architectures):
-        alone = Alone(engines[0], engines[0].network(number))
+        alone = PlainLoop(engines[0], engines[0].network(number))
         steps: list[Callable[[], None]] = [alone.step]
         steps += [partial(engine.update, parameters, number) for engine in engines for parameters in UPDATES]
         saved = [saved_bytes(step) for step in steps]
@@ -122,10 +122,10 @@ def measure(setting: Setting) -> Iterator[Measured]:
             for position in range(len(steps)):
                 kind = (position + turn) % len(steps)
                 times[kind].append(seconds(steps[kind]))
-        yield Measured([min(turns) for turns in times], saved)
+        yield Measurement([min(turns) for turns in times], saved)
 
 
-def rows(measured: Sequence[Measured]) -> Iterator[list[str]]:
+def rows(measured: Sequence[Measurement]) -> Iterator[list[str]]:
     """Yield a row for each kind of step: the quickest turn, and time and memory beside the network alone."""
     times = np.array([network.seconds for network in measured])
     saved = np.array([network.saved_bytes for network in measured])

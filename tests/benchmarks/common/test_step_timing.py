@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import search_spaces
-from benchmarks.common.step_timing import Alone, Engine, Setting, pairs
+from benchmarks.common.step_timing import Engine, PlainLoop, Setting, pairs
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=10)
 
@@ -14,7 +14,7 @@ def test_both_steps_give_the_same_weights() -> None:
     images = torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last)
     engine = Engine(SPACE, images, torch.randint(0, 10, (8,)))
     path = SPACE.sample(np.random.default_rng(1))
-    alone = Alone(engine, path)
+    alone = PlainLoop(engine, path)
     before = {name: tensor.clone() for name, tensor in engine.supernet.state_dict().items()}
     for _ in range(3):
         engine.step(1)

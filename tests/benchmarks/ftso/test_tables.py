@@ -60,10 +60,10 @@ def test_the_reference_cells_have_their_true_accuracies() -> None:
 def test_ftso_finds_one_of_three_cells_and_the_initial_weights_decide_after_one_step() -> None:
     torch.set_num_threads(1)
     true = nats.true_accuracies()
-    found = nats.ftso_cells(6, steps=1)
-    assert {round(true[row["cell"]], 1) for row in found} <= {92.1, 93.6, 93.0, 93.1}
-    assert any(row["untouched"] for row in found)
-    rows = list(nats.cell_rows("one step", found, true))
+    cells = nats.ftso_cells(6, steps=1)
+    assert {round(true[row["cell"]], 1) for row in cells} <= {92.1, 93.6, 93.0, 93.1}
+    assert any(row["untouched"] for row in cells)
+    rows = list(nats.cell_rows("one step", cells, true))
     assert sum(int(row[2].split(" of ")[0]) for row in rows) == 6
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import search_spaces
-from benchmarks.hour_nas.proposals import Drawn, draw, fit_by_expected_cost, plot
+from benchmarks.hour_nas.proposals import Draws, draw, fit_by_expected_cost, plot
 from tuners.hour_nas.proposals import probabilities, target_distance
 
 SPACE = search_spaces.load("nas-bench-macro").restrict({"stage1.1": ["k5e6"]})
@@ -29,7 +29,7 @@ def test_the_frequency_of_each_option_is_its_probability() -> None:
 
 
 def test_a_draw_is_met_if_it_is_near_every_target() -> None:
-    drawn = Drawn(
+    drawn = Draws(
         indices=torch.tensor([[[0, 1], [0, 1], [1, 1]], [[0, 0], [1, 0], [1, 1]]]),
         cost={
             "macs": torch.tensor([[103.0, 97.0, 100.0], [104.0, 96.0, 100.0]]),

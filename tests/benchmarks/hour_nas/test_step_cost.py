@@ -5,7 +5,7 @@ import torch
 
 import search_spaces
 from benchmarks.common.step_timing import Setting
-from benchmarks.hour_nas.step_cost import KINDS, Measured, SecondStage, mean_cost, measure, rows
+from benchmarks.hour_nas.step_cost import KINDS, Measurement, SecondStage, mean_cost, measure, rows
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.125, resolution=16)
@@ -53,7 +53,7 @@ def test_gumbel_max_keeps_activations_of_one_network_and_gumbel_softmax_of_all()
 def test_ratios_are_against_the_network_alone() -> None:
     seconds = [[0.1, 0.11, 0.08, 0.9, 0.7], [0.2, 0.22, 0.16, 1.8, 1.4]]
     saved = [[1_000_000, 1_000_000, 900_000, 9_000_000, 8_000_000]] * 2
-    found = list(rows([Measured(times, kept) for times, kept in zip(seconds, saved, strict=True)]))
-    assert [row[0] for row in found] == KINDS
-    assert found[1][1:] == ["165.0", "1.10 (1.10 to 1.10)", "1.00", "1.000 (at most 1.000)"]
-    assert found[3][2:] == ["9.00 (9.00 to 9.00)", "9.00", "9.000 (at most 9.000)"]
+    cells = list(rows([Measurement(times, kept) for times, kept in zip(seconds, saved, strict=True)]))
+    assert [row[0] for row in cells] == KINDS
+    assert cells[1][1:] == ["165.0", "1.10 (1.10 to 1.10)", "1.00", "1.000 (at most 1.000)"]
+    assert cells[3][2:] == ["9.00 (9.00 to 9.00)", "9.00", "9.000 (at most 9.000)"]
