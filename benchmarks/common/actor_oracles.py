@@ -1,4 +1,4 @@
-"""An oracle that costs nothing, for the supernet actors to hold. It imports nothing that the actors do not."""
+"""Oracles for evaluators that cost nothing, or a fixed time, so that Ray's own share of a search can be measured."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-
-class FreeOracle:
-    """A made accuracy, always the same for the same architecture."""
-
-    def evaluate(
-        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
-    ) -> list[dict[str, Any]]:
-        """A top-1 between 50 and 100 %: more for larger kernels and expansions, which come later among the options."""
-        top1 = [100.0 - 50.0 / (1.0 + sum(indices) / 10.0) for indices in asked]
-        return [{"top1": one, "top5": 100.0, "loss": 1.0, "images": 1, "seconds": 0.0} for one in top1]
+from raynas.evaluation.request import Indices, Oracle
 
 
-class SleepingOracle:
-    """The free oracle's answers, after so many seconds an architecture."""
+class FreeOracle(Oracle):
+    """An accuracy that follows from the architecture alone, at no cost."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def load(self) -> FreeOracle:
+        return self
 
     def evaluate(
-        self, asked: Sequence[tuple[int, ...]], weights: str | None, images: int | None = None
+        self, architectures: Sequence[Indices], weights: str | None, images: int | None = None
     ) -> list[dict[str, Any]]:
-        time.sleep(self._seconds * len(asked))
-        return FreeOracle().evaluate(asked, weights)
+        """Return a top-1 of 50 to 100 %: the larger the option indices, the higher, as larger kernels come later."""
+        accuracies = [100.0 - 50.0 / (1.0 + sum(indices) / 10.0) for indices in architectures]
+        return [{"top1": top1, "top5": 100.0, "loss": 1.0, "images": 1, "seconds": 0.0} for top1 in accuracies]
+
+
+class SleepingOracle(FreeOracle):
+    """The figures of the free oracle, after a sleep of `seconds` for each architecture."""
+
+    seconds: float
+
+    def evaluate(
+        self, architectures: Sequence[Indices], weights: str | None, images: int | None = None
+    ) -> list[dict[str, Any]]:
+        time.sleep(self.seconds * len(architectures))
+        return super().evaluate(architectures, weights, images)

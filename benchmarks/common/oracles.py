@@ -1,4 +1,4 @@
-"""Oracles: accuracies that are known at once, so that a search can be measured against the truth."""
+"""Oracles in this process whose accuracies are known, so that a search can be compared with the truth."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
+from benchmarks.common.shared_data import NAS_BENCH_MACRO
 from raynas.interfaces.searcher import Evaluation, Search
 from search_spaces import Architecture, Costs, SearchSpace
 
-MACRO_TABLE = Path(__file__).parents[3] / "shared" / "data" / "nas-bench-macro_cifar10.json"
 
-
-class Oracle(ABC):
-    """Answers as the supernet actors do, at once and without noise."""
+class KnownOracle(ABC):
+    """An oracle that measures as the evaluators do, at once and in this process."""
 
     space: SearchSpace
 
@@ -32,9 +31,10 @@ class Oracle(ABC):
 
     @abstractmethod
     def top1(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """The accuracy of each architecture in per cent, shape (architectures,)."""
+        """Return the accuracy of each architecture in per cent, shape (architectures,)."""
 
     def evaluate(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
+        """Return one evaluation for each architecture, in order."""
         costs = self.costs.cost(architectures)
         rows = zip(*(values.tolist() for values in costs.values()), strict=True)
         return [
@@ -51,26 +51,26 @@ class Oracle(ABC):
         ]
 
 
-def drive(search: Search, oracle: Oracle) -> list[Evaluation]:
-    """Run a search to its end; every evaluation in the order asked."""
+def run_search(search: Search, oracle: KnownOracle) -> list[Evaluation]:
+    """Run a search to its end. Returns all evaluations in their order."""
     evaluations: list[Evaluation] = []
-    while asked := search.ask():
-        answers = oracle.evaluate(asked)
-        search.tell(answers)
-        evaluations += answers
+    while architectures := search.ask():
+        generation = oracle.evaluate(architectures)
+        search.tell(generation)
+        evaluations += generation
     return evaluations
 
 
-class TableOracle(Oracle):
+class TableOracle(KnownOracle):
     """NAS-Bench-Macro: the mean test accuracy of three trainings of each of the 6,561 architectures of its space.
 
-    They are 3,969 networks: the table gives isomorphic ones (`SearchSpace.canonical`) the same figures.
+    They are 3,969 networks: isomorphic architectures (`SearchSpace.canonical`) have the same figures in the table.
 
     Raises:
-        FileNotFoundError: if the public table is not at `table`.
+        FileNotFoundError: if `table`, the public JSON file, does not exist.
     """
 
-    def __init__(self, space: SearchSpace, table: Path = MACRO_TABLE) -> None:
+    def __init__(self, space: SearchSpace, table: Path = NAS_BENCH_MACRO) -> None:
         self.space = space
         rows = json.loads(table.read_text())
         self.accuracy = {tuple(map(int, key)): row["mean_acc"] for key, row in rows.items()}
@@ -79,19 +79,20 @@ class TableOracle(Oracle):
         return np.array([self.accuracy[architecture.indices] for architecture in architectures])
 
     def architectures(self) -> list[Architecture]:
-        """Every architecture of the space."""
+        """Return every architecture of the space."""
         return [self.space.architecture(indices) for indices in self.accuracy]
 
 
-class NeighbourOracle(Oracle):
+class NeighbourOracle(KnownOracle):
     """A landscape over any chain of choices: each operation and each pair of neighbouring operations adds an amount.
 
-    The amounts are normal, independent and fixed: per operation `OPERATION` and per pair `PAIR` points of standard
-    deviation, on top of `MEAN`. As an operation's worth depends on its neighbours, no choice can be settled alone; as
-    it depends on nothing further, the best architecture can be computed.
+    The amounts are fixed, independent and normal: each operation has a standard deviation of `OPERATION` points, each
+    pair of `PAIR` points, on top of `MEAN`. The amount of an operation depends on its neighbours, so no choice can be
+    decided alone. It depends on nothing else, so the best architecture can be computed.
 
-    `noise` is how far, in points of standard deviation, what is answered strays from that truth: by a fixed amount an
-    architecture, as a supernet misjudges each in its own way.
+    Attributes:
+        noise: the standard deviation, in points, of the deviation from the truth. Each architecture has its own fixed
+            deviation, because a supernet misjudges each architecture in its own way.
     """
 
     MEAN = 70.0
@@ -114,52 +115,52 @@ class NeighbourOracle(Oracle):
         return truth + [np.random.default_rng([self.seed, *a.indices]).normal(0.0, self.noise) for a in architectures]
 
     def truth(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """The accuracies without noise, in per cent, shape (architectures,)."""
+        """Return the accuracies without noise, in per cent, shape (architectures,)."""
         indices = np.array([architecture.indices for architecture in architectures]).T
-        own = sum(worth[index] for worth, index in zip(self.operation, indices, strict=True))
+        own = sum(points[index] for points, index in zip(self.operation, indices, strict=True))
         joint = sum(
-            worth[first, second] for worth, first, second in zip(self.pair, indices[:-1], indices[1:], strict=True)
+            points[first, second] for points, first, second in zip(self.pair, indices[:-1], indices[1:], strict=True)
         )
         return np.asarray(self.MEAN + own + joint)
 
     def best(self) -> Architecture:
-        """The most accurate architecture whatever it costs, by dynamic programming over the chain (Viterbi)."""
-        score = self._restricted(0)
-        came_from = []
+        """Return the most accurate architecture at any cost, by dynamic programming over the chain (Viterbi)."""
+        score = self._surviving_points(0)
+        predecessors = []
         for choice in range(1, len(self.operation)):
-            reached = score[:, None] + self.pair[choice - 1] + self._restricted(choice)[None, :]
-            came_from.append(reached.argmax(axis=0))
-            score = reached.max(axis=0)
+            sums = score[:, None] + self.pair[choice - 1] + self._surviving_points(choice)[None, :]
+            predecessors.append(sums.argmax(axis=0))
+            score = sums.max(axis=0)
         indices = [int(score.argmax())]
-        for previous in reversed(came_from):
+        for previous in reversed(predecessors):
             indices.append(int(previous[indices[-1]]))
         return self.space.architecture(indices[::-1])
 
-    def _restricted(self, choice: int) -> NDArray[np.float64]:
-        worth = np.full_like(self.operation[choice], -np.inf)
+    def _surviving_points(self, choice: int) -> NDArray[np.float64]:
+        points = np.full_like(self.operation[choice], -np.inf)
         surviving = list(self.space.surviving[choice])
-        worth[surviving] = self.operation[choice][surviving]
-        return worth
+        points[surviving] = self.operation[choice][surviving]
+        return points
 
     def best_within(self, macs: float) -> Architecture:
-        """The most accurate architecture of at most `macs` multiply-adds, by an integer programme solved to optimality.
+        """Return the most accurate architecture of at most `macs` multiply-adds, by an integer programme.
 
-        One binary variable a pair of neighbouring options; the pairs chosen must form a path through the chain. Costs
-        are counted in their greatest common divisor, so that the solver's tolerance cannot let too dear a path through.
+        Each pair of neighbouring options has one binary variable. The chosen pairs must form a path through the chain.
+        The unit of costs is their greatest common divisor, so the solver's tolerance cannot admit too costly a path.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if no architecture is within the limit.
         """
         costs = self.costs.as_table()
         table, fixed = costs.table["macs"].numpy(), costs.fixed["macs"]
         gain, cost, ends = [], [], []
-        for choice, worth in enumerate(self.pair):
+        for choice, points in enumerate(self.pair):
             last = choice == len(self.pair) - 1
             for first in self.space.surviving[choice]:
                 for second in self.space.surviving[choice + 1]:
                     gain.append(
                         self.operation[choice][first]
-                        + worth[first, second]
+                        + points[first, second]
                         + (self.operation[choice + 1][second] if last else 0.0)
                     )
                     cost.append(table[choice, first] + (table[choice + 1, second] if last else 0.0))
@@ -182,7 +183,7 @@ class NeighbourOracle(Oracle):
         return self.space.architecture([chosen[0][1], *(second for _, _, second in chosen)])
 
     def _path(self, ends: list[tuple[int, int, int]]) -> tuple[coo_array, NDArray[np.float64]]:
-        """Rows that hold where the pairs chosen form one path: one starts, and each option entered is left."""
+        """Return the constraints of one path: one pair starts it, and a path that enters an option also leaves it."""
         inner = [(choice, option) for choice in range(1, len(self.pair)) for option in self.space.surviving[choice]]
         row_of = {node: row for row, node in enumerate(inner, start=1)}
         entries = []

@@ -1,4 +1,4 @@
-"""One network trained alone in a plain loop, in this process: what the analyses of networks begin with."""
+"""Stand-alone training of one network in a plain loop in this process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BATCH, MOMENTUM, WEIGHT_DECAY = 64, 0.9, 1e-4
 
 
 def read_images(npz: Path | None, resolution: int, seed: int) -> Images:
-    """An .npz data set, or, where none is given, the digits that come with scikit-learn."""
+    """Open an .npz data set, or, without a file, the digits of scikit-learn."""
     settings = DataSettings() if npz is None else DataSettings(name="npz", path=npz, augment="crop-flip")
     return open_images(prepare(settings, resolution, seed))
 
 
-def name_of(images: Images) -> str:
-    """`digits`, or the name of the .npz file without its ending."""
+def data_name(images: Images) -> str:
+    """Return `digits`, or the name of the .npz file without its ending."""
     settings = images.prepared.settings
     return settings.name if settings.path is None else settings.path.stem
 
@@ -35,10 +35,10 @@ def train(
     seed: int,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> None:
-    """SGD with Nesterov's momentum on all training images, augmented.
+    """Train by SGD with Nesterov's momentum on all training images, augmented.
 
     Args:
-        rate: the learning rate when this share of the steps is done.
+        rate: the learning rate, from the share of the training steps that are done.
     """
     network.train()
     sgd = torch.optim.SGD(network.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
@@ -54,11 +54,18 @@ def train(
         after_epoch()
 
 
-def testing_images(images: Images) -> tuple[Tensor, Tensor]:
-    """All of them, (N, 3, H, W), and their labels."""
+def read_test_images(images: Images) -> tuple[Tensor, Tensor]:
+    """Return all test images, shape (N, 3, H, W), and their labels."""
     return batch(images, images.rows("test"))
 
 
 def top1(logits: Tensor, labels: Tensor) -> float:
-    """In per cent."""
+    """Return the accuracy in per cent."""
     return 100 * (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+@torch.no_grad()
+def measure_test_top1(network: nn.Module, images: Images) -> float:
+    """Return the accuracy of a network on the test images in per cent, in evaluation mode."""
+    inputs, labels = read_test_images(images)
+    return top1(network.eval()(inputs), labels)

@@ -1,10 +1,12 @@
-"""A single-path training step beside the same sub-network trained alone in a plain PyTorch loop: time and memory.
+"""What time and memory does a single-path training step take, beside a step of the same network alone?
 
     python -m benchmarks.common.step_timing
 
-Both train on the same images from the same weights with SGD, one after the other for each of the same architectures,
-in turns that begin with the one and with the other. The supernet's step is the one that every training worker takes:
-drawing the path, gradients, optimizer, metrics.
+The sub-network alone trains in a plain PyTorch loop. Both loops train the same architectures on the same images from
+the same weights with SGD. They take turns, and the first of a turn alternates. The supernet's step is that of every
+training worker: drawing the path, gradients, optimizer, metrics.
+
+Prints one table: milliseconds, and ratios of time, activations and peak memory.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import search_spaces
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.report import print_heading, print_table
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
 from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import TrainingSettings
@@ -30,12 +33,12 @@ from search_spaces import Architecture, SearchSpace
 SEED = 0
 RATE = 0.01
 TURNS = 5
-"""Timed steps of each kind for an architecture, after one that is not timed; the quickest counts."""
+"""Timed steps of each kind for an architecture, after one step without timing. The quickest counts."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A space and a batch, and over how many architectures they are measured."""
+    """A space, a batch size, and the number of architectures to measure."""
 
     name: str
     space: SearchSpace
@@ -44,6 +47,7 @@ class Setting:
 
 
 def settings() -> list[Setting]:
+    """Return the demo's small space, and a larger space."""
     demo = dict(Recipe.read("pad-nas-digits").space)
     small = search_spaces.load(demo.pop("name"), **demo, num_classes=10)
     large = search_spaces.load("proxylessnas", width=0.5, resolution=64, num_classes=10)
@@ -51,7 +55,7 @@ def settings() -> list[Setting]:
 
 
 class Engine:
-    """The engine's step on a supernet."""
+    """A training worker's step on a supernet."""
 
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor) -> None:
         self.space = space
@@ -61,15 +65,15 @@ class Engine:
         self.batch = MicroBatch(images, labels, 1.0)
 
     def step(self, seed: int) -> None:
-        """One step on the path that the seed draws."""
+        """Take one step on the path drawn with the seed."""
         generator = np.random.default_rng(seed)
         step = TrainingStep(self.space, self.supernet, [self.batch], generator, functional.cross_entropy)
         for (update,) in self.learner.passes(0):
             apply_update(update, self.optimizers, RATE, step)
 
 
-class Alone:
-    """The same network by itself, in the loop that anybody would write."""
+class PlainLoop:
+    """The same network by itself, in a plain PyTorch loop."""
 
     def __init__(self, engine: Engine, architecture: Architecture) -> None:
         state = engine.space.network_state(architecture, engine.supernet.state_dict())
@@ -88,7 +92,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Pair:
-    """What one architecture's steps took: in the supernet, and alone."""
+    """The measurements of one architecture: in the supernet, and alone."""
 
     seconds: tuple[float, float]
     saved_bytes: tuple[int, int]
@@ -96,27 +100,27 @@ class Pair:
 
 
 def pairs(setting: Setting) -> Iterator[Pair]:
-    """Measure every architecture; which of the two goes first alternates."""
+    """Measure every architecture. The first of the two steps alternates."""
     torch.manual_seed(SEED)
     size = (setting.batch_size, 3, setting.space.resolution, setting.space.resolution)
     images = torch.randn(size).to(memory_format=torch.channels_last)
     engine = Engine(setting.space, images, torch.randint(0, 10, (setting.batch_size,)))
     engine.supernet.train()
     for number in range(setting.architectures):
-        alone = Alone(engine, setting.space.sample(np.random.default_rng(number)))
+        alone = PlainLoop(engine, setting.space.sample(np.random.default_rng(number)))
         steps: list[Callable[[], None]] = [partial(engine.step, number), alone.step]
-        for one in steps:
-            one()
-        taken: list[list[float]] = [[], []]
+        for step in steps:
+            step()
+        times: list[list[float]] = [[], []]
         for turn in range(TURNS):
-            for which in (0, 1) if (number + turn) % 2 else (1, 0):
-                taken[which].append(seconds(steps[which]))
-        saved, peak = (tuple(measure(one) for one in steps) for measure in (saved_bytes, peak_bytes))
-        yield Pair((min(taken[0]), min(taken[1])), (saved[0], saved[1]), (peak[0], peak[1]))
+            for kind in (0, 1) if (number + turn) % 2 else (1, 0):
+                times[kind].append(seconds(steps[kind]))
+        saved, peak = (tuple(measure(step) for step in steps) for measure in (saved_bytes, peak_bytes))
+        yield Pair((min(times[0]), min(times[1])), (saved[0], saved[1]), (peak[0], peak[1]))
 
 
 def saved_bytes(step: Callable[[], None]) -> int:
-    """The bytes that a step's forward pass keeps for its backward pass, parameters aside; exact."""
+    """Return the exact bytes that a step's forward pass keeps for its backward pass, without parameters."""
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -130,7 +134,7 @@ def saved_bytes(step: Callable[[], None]) -> int:
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
-    """The most bytes that a step holds at once beyond what it found: activations, gradients, temporaries; exact."""
+    """Return the exact peak of the bytes that a step allocates: activations, gradients, temporaries."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     events = sorted(
@@ -141,11 +145,12 @@ def peak_bytes(step: Callable[[], None]) -> int:
 
 
 def row(name: str, measured: Sequence[Pair]) -> list[str]:
+    """Return the cells of one setting."""
     ratios = np.array([pair.seconds[0] / pair.seconds[1] for pair in measured])
     low, middle, high = np.percentile(ratios, [10, 50, 90])
     return [
         name,
-        *(f"{1000 * np.median([pair.seconds[which] for pair in measured]):.1f}" for which in (0, 1)),
+        *(f"{1000 * np.median([pair.seconds[kind] for pair in measured]):.1f}" for kind in (0, 1)),
         f"{middle:.3f} ({low:.3f} to {high:.3f})",
         f"{max(pair.saved_bytes[0] / pair.saved_bytes[1] for pair in measured):.6f}",
         f"{max(pair.peak_bytes[0] / pair.peak_bytes[1] for pair in measured):.6f}",
@@ -153,26 +158,28 @@ def row(name: str, measured: Sequence[Pair]) -> list[str]:
 
 
 def seconds(step: Callable[[], object]) -> float:
-    """What one step takes."""
+    """Return the seconds of one step."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
 
 
 def main() -> None:
+    command_parser("common.step_timing", __doc__).parse_args()
     torch.set_num_threads(1)
-    heading("A single-path step beside the network alone", f"{SEED}; each architecture by its own number")
-    print(
-        "Batches of 32, one thread. `ms`: median over architectures of the quickest of five steps; `ratio`: median over"
-    )
-    print("architectures (10th to 90th percentile). `activations`: what the forward pass keeps for the backward pass;")
-    print("`peak`: all that a step holds at once beyond weights and optimizer state; both the greatest ratio seen.\n")
+    seeds = f"{SEED}; each architecture by its own number"
+    print_heading("A single-path training step beside the network alone", seeds)
+    print("Batches of 32, one thread.\n")
+    print("- `ms`: median over architectures of the quickest of five training steps")
+    print("- `ratio`: median over architectures (10th to 90th percentile)")
+    print("- `activations`: memory that the forward pass keeps for the backward pass, greatest ratio")
+    print("- `peak`: memory of a training step without weights and optimizer state, greatest ratio\n")
     columns = ["setting", "architectures", "supernet ms", "alone ms", "ratio", "activations", "peak"]
     rows = []
     for setting in settings():
         name, *figures = row(setting.name, list(pairs(setting)))
         rows.append([name, setting.architectures, *figures])
-    table(columns, rows)
+    print_table(columns, rows)
 
 
 if __name__ == "__main__":

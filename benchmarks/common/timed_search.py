@@ -1,4 +1,4 @@
-"""A search that times itself, so that what is Tune's and the actors' can be told from what is the search's."""
+"""A search that times itself, so that its own time can be told from Tune's and the evaluators' time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 
 class TimedNsga2(ConstrainedNsga2):
-    """PAD-NAS's search; its state says what it took itself, and when each generation was asked for and told."""
+    """PAD-NAS's search; its state has the search's own seconds, and the moments of its generations."""
 
     def begin(self, space: SearchSpace, costs: Costs, budget: Budget, seed: int) -> Search:
         start = time.perf_counter()
         search = super().begin(space, costs, budget, seed)
-        return _Timed(search, time.perf_counter() - start)
+        return _TimedSearch(search, time.perf_counter() - start)
 
 
-class _Timed(Search):
-    """A search and its stop-watch."""
+class _TimedSearch(Search):
+    """A search with a stop-watch."""
 
     def __init__(self, search: Search, seconds: float) -> None:
         self._search = search
@@ -42,7 +42,7 @@ class _Timed(Search):
         self._seconds += time.perf_counter() - start
 
     def state(self) -> dict[str, Any]:
-        """The search's state with `seconds`, its own time so far, and `moments`: when it was asked, in seconds."""
+        """Return the state with `seconds`, the search's own time, and `moments`, the clock at each `ask` in seconds."""
         start = time.perf_counter()
         state = self._search.state()
         self._seconds += time.perf_counter() - start

@@ -1,9 +1,12 @@
-"""FP-NAS's promise of memory: a step holds the activations of one network, however many options there are and K is.
+"""Does FP-NAS hold the activations of one network, for any number of options and samples?
 
     python -m benchmarks.fp_nas.memory
 
-The options of a choice are kernels of one expansion, whose activations are equally large. Measured is the most that a
-step's forward passes keep for the backward pass at once, exactly; beside it the same for a mixture of all options.
+The options of a choice are kernels of one expansion, whose activations are equally large. The command measures the
+exact peak of the bytes that a training step keeps for its backward passes.
+
+Prints a table by number of options: the peak for each number of samples K, the peak of a mixture of all options, and
+the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.step_timing import RATE, SEED, Engine
 from raynas.interfaces.objective import TrainingStep
 from raynas.training.update import apply_update
@@ -29,11 +33,11 @@ from tuners.fp_nas.sample_size import FixedSampling
 OPTIONS, SAMPLES = (3, 6, 12), (1, 4, 14)
 BATCH = 32
 STAGES = ((8, 1), (16, 2))
-"""Channels and stride of each."""
+"""Channels and stride of each stage."""
 
 
-def space_of(options: int) -> SearchSpace:
-    """Eight layers with so many kernels to choose from."""
+def kernel_space(options: int) -> SearchSpace:
+    """Return a space of eight layers with this number of kernels in each choice."""
     kernels = tuple(f"k{3 + 2 * number}e3" for number in range(options))
     stages = tuple(Stage(channels=channels, repeats=4, stride=stride, first=kernels) for channels, stride in STAGES)
     family = ChainFamily(
@@ -49,8 +53,8 @@ def space_of(options: int) -> SearchSpace:
     return family()
 
 
-class Drawing(Engine):
-    """A worker's step of FP-NAS with so many samples."""
+class FpNasEngine(Engine):
+    """A training worker's step of FP-NAS with K samples."""
 
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor, samples: int) -> None:
         super().__init__(space, images, labels)
@@ -59,15 +63,15 @@ class Drawing(Engine):
         self.optimizers.update(self.learner.groups())
 
     def step(self, seed: int) -> None:
-        """Both updates of one step."""
-        given = TrainingStep(
+        """Carry out both updates of one training step."""
+        step = TrainingStep(
             self.space, self.supernet, [self.batch], np.random.default_rng(seed), functional.cross_entropy
         )
         for update in self.learner.passes(0)[0]:
-            apply_update(update, self.optimizers, RATE, given)
+            apply_update(update, self.optimizers, RATE, step)
 
     def mixture(self) -> None:
-        """A step of the same supernet that runs all options."""
+        """Take a gradient of the same supernet with a mixture of all options."""
         weights = torch.zeros(len(self.space.choices), max(map(len, self.space.surviving)), requires_grad=True)
         logits = self.supernet.mixed(self.batch.images, weights.softmax(dim=1))
         torch.autograd.backward(functional.cross_entropy(logits, self.batch.labels))
@@ -75,15 +79,15 @@ class Drawing(Engine):
 
 
 class Ledger:
-    """How many bytes are kept for backward passes now, and were at most; parameters aside."""
+    """The bytes kept for backward passes, without parameters, and their peak `most`."""
 
     def __init__(self) -> None:
         self.most = 0
         self._users: Counter[int] = Counter()
         self._bytes: dict[int, int] = {}
 
-    def keep(self, tensor: Tensor) -> Kept:
-        return Kept(tensor, self)
+    def keep(self, tensor: Tensor) -> KeptTensor:
+        return KeptTensor(tensor, self)
 
     def add(self, tensor: Tensor) -> int | None:
         if isinstance(tensor, nn.Parameter):
@@ -100,8 +104,8 @@ class Ledger:
             del self._bytes[pointer]
 
 
-class Kept:
-    """A tensor in a graph; it ends with the graph."""
+class KeptTensor:
+    """A tensor in an autograd graph. It leaves the ledger when the graph is deleted."""
 
     def __init__(self, tensor: Tensor, ledger: Ledger) -> None:
         self.tensor, self._ledger = tensor, ledger
@@ -112,8 +116,8 @@ class Kept:
             self._ledger.drop(self._pointer)
 
 
-def most_kept(step: Callable[[], None]) -> int:
-    """The most bytes that a step's forward passes keep at once."""
+def peak_kept_bytes(step: Callable[[], None]) -> int:
+    """Return the peak of the bytes that a step's forward passes keep."""
     ledger = Ledger()
     with torch.autograd.graph.saved_tensors_hooks(ledger.keep, lambda kept: kept.tensor):
         step()
@@ -121,38 +125,41 @@ def most_kept(step: Callable[[], None]) -> int:
 
 
 def measure(options: int, samples: Sequence[int], batch: int = BATCH) -> tuple[list[int], int, int]:
-    """For each number of samples the most that a step keeps; then a mixture's, and the weights' bytes."""
+    """Return a step's peak for each number of samples, the peak of a mixture, and the weights, all in bytes."""
     torch.manual_seed(SEED)
-    space = space_of(options)
+    space = kernel_space(options)
     images, labels = torch.randn(batch, 3, space.resolution, space.resolution), torch.randint(0, 10, (batch,))
     images = images.to(memory_format=torch.channels_last)
-    found = []
+    peaks = []
     for count in samples:
-        engine = Drawing(space, images, labels, count)
+        engine = FpNasEngine(space, images, labels, count)
         engine.supernet.train()
-        found.append(most_kept(partial(engine.step, SEED)))
+        peaks.append(peak_kept_bytes(partial(engine.step, SEED)))
     weights = sum(parameter.nbytes for parameter in engine.supernet.parameters())
-    return found, most_kept(engine.mixture), weights
+    return peaks, peak_kept_bytes(engine.mixture), weights
 
 
 def rows(measured: dict[int, tuple[list[int], int, int]]) -> Iterator[list[str]]:
-    for options, (kept, mixture, weights) in measured.items():
-        yield [str(options), *(f"{one / 1e6:.2f}" for one in (*kept, mixture, weights))]
+    """Yield the cells of each number of options, in megabytes."""
+    for options, (peaks, mixture, weights) in measured.items():
+        yield [str(options), *(f"{size / 1e6:.2f}" for size in (*peaks, mixture, weights))]
 
 
 def main() -> None:
+    command_parser("fp_nas.memory", __doc__).parse_args()
     torch.set_num_threads(1)
     measured = {options: measure(options, SAMPLES) for options in OPTIONS}
-    heading("What a step of FP-NAS keeps for its backward passes", str(SEED))
-    every = [one for kept, _, _ in measured.values() for one in kept]
+    print_heading("Memory of FP-NAS's backward passes", str(SEED))
+    all_peaks = [peak for peaks, _, _ in measured.values() for peak in peaks]
     mixtures = [mixture for _, mixture, _ in measured.values()]
-    spread, growth = max(every) / min(every), mixtures[-1] / mixtures[0]
+    spread, growth = max(all_peaks) / min(all_peaks), mixtures[-1] / mixtures[0]
     print(
-        f"Eight layers at 16 x 16, batches of {BATCH}; megabytes. Over all options and K the greatest is {spread:.3f} "
-        f"times the least; a mixture of {OPTIONS[-1]} options keeps {growth:.1f} times what one of {OPTIONS[0]} does.\n"
+        f"Eight layers at 16 x 16, batches of {BATCH}; megabytes. The greatest over all options and K is {spread:.3f}"
     )
-    columns = ("options a choice", *(f"K = {count}" for count in SAMPLES), "a mixture", "weights")
-    table(columns, rows(measured))
+    mixtures_text = f"A mixture of {OPTIONS[-1]} options keeps {growth:.1f} times as much as a mixture of {OPTIONS[0]}."
+    print(f"times the least. {mixtures_text}\n")
+    columns = ("options", *(f"K = {count}" for count in SAMPLES), "mixture", "weights")
+    print_table(columns, rows(measured))
 
 
 if __name__ == "__main__":

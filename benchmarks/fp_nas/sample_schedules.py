@@ -1,31 +1,35 @@
-"""FP-NAS figures 3 and 4 and table 5: how many samples, of which distribution? With real supernets.
+"""How many samples should FP-NAS draw, and from which distribution (figures 3 and 4, table 5)? With real supernets.
 
     python -m benchmarks.fp_nas.sample_schedules [--space nas-bench-macro] [--seeds 0 1 2] [--full]
 
-One `fp-nas-sweep` run in a run folder under `--out`: the command goes on with what is not finished. On NAS-Bench-Macro
-the images are CIFAR-10's, what is found has a true accuracy, and a stage counts as a layer of 2, 3 and 3 choices; on
-`fbnetv2-f` they are the digits, and what is found is trained alone. All schedules but FS K=4 begin with 14 samples, a
-quarter of the paper's 56.25 nats, lambda being scaled to the space's entropy. `--full` adds the other lambdas of the
-paper and the distribution that is factorised throughout.
+The command is one `fp-nas-sweep` run under `--out`.
+
+- On NAS-Bench-Macro the images are CIFAR-10's, and the chosen architecture has a true accuracy. A stage counts as a
+  layer of 2, 3 and 3 choices.
+- On `fbnetv2-f` the images are the digits, and the chosen network is trained stand-alone.
+
+All schedules but FS K=4 begin with 14 samples, a quarter of the paper's 56.25 nats; lambda is scaled to the space's
+entropy. `--full` adds the other lambdas of the paper, and a distribution that is always factorised.
+
+Prints a table of the schedules, and a plot of entropy and K by epoch.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 import raynas
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
 from benchmarks.common.oracles import TableOracle
-from benchmarks.common.report import heading, picture, table
-from benchmarks.pad_nas.nas_bench_macro import CIFAR10
+from benchmarks.common.report import print_heading, print_table, save_figure, spread
+from benchmarks.common.shared_data import CIFAR10
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.study.run_plan import plan
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIRST = 14
-"""K of the first step, for all but FS K=4."""
+"""K of the first training step, for all schedules but FS K=4."""
 MACRO: dict[str, Any] = {
     "method": {
         "name": "fp-nas-sweep",
@@ -55,7 +59,7 @@ MACRO: dict[str, Any] = {
 
 
 def schedules(nats: float, full: bool) -> list[dict[str, Any]]:
-    """What is swept over, lambda being such that K begins with 14 where the distribution has this entropy."""
+    """Return the schedules. Lambda is scaled so that K begins with 14 at this entropy of the first distribution."""
     quarter = (FIRST + 0.06) / nats
     adaptive = [
         {"name": "FS K=14", "sample_size": {"fixed": FIRST}, "distribution": "joint"},
@@ -73,41 +77,37 @@ def schedules(nats: float, full: bool) -> list[dict[str, Any]]:
 
 
 def recipe(space: str, seeds: Sequence[int], full: bool, changes: Sequence[str]) -> Recipe:
-    """The sweep's, in which every schedule is searched with every seed."""
+    """Return the recipe of the sweep: every schedule with every seed."""
     if space == "nas-bench-macro":
         small = load(**MACRO["space"], num_classes=10)
-        every = small.costs().total(torch.tensor(list(product(*small.values()))))
-        read = Recipe.read({**MACRO, "budget": {"macs": {"max": float(every["macs"].median())}}}, changes)
+        costs = small.costs().total(torch.tensor(list(product(*small.values()))))
+        base = Recipe.read({**MACRO, "budget": {"macs": {"max": float(costs["macs"].median())}}}, changes)
     else:
-        own = ["method.name=fp-nas-sweep", "method.sweep=[{name: none}]", "method.fit_each=true"]
-        read = Recipe.read("fp-nas-digits", [*own, *changes])
-    nats = math.log(plan(read).space.size())
+        method = ["method.name=fp-nas-sweep", "method.sweep=[{name: none}]", "method.fit_each=true"]
+        base = Recipe.read("fp-nas-digits", [*method, *changes])
+    nats = math.log(plan(base).space.size())
     sweep = json.dumps(schedules(nats, full))
-    own = [f"method.sweep={sweep}", f"method.seeds={list(seeds)}", "method.converged_nats=0"]
-    return Recipe.read(read.json_value(), own)
+    method = [f"method.sweep={sweep}", f"method.seeds={list(seeds)}", "method.converged_nats=0"]
+    return Recipe.read(base.json_value(), method)
 
 
-def rows(found: pd.DataFrame) -> Iterator[list[str]]:
-    base = found[found["schedule"] == "FS K=14"]
-    for name, trials in found.groupby("schedule", sort=False):
-        samples = trials["total_samples"].mean()
+def rows(table: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the cells of each schedule, means over its trials."""
+    base = table[table["schedule"] == "FS K=14"]
+    for name, trials in table.groupby("schedule", sort=False):
         yield [
             str(name),
-            f"{samples:,.0f} ({100 * (samples / base['total_samples'].mean() - 1):+.0f} %)",
+            f"{trials['drawn'].mean():,.0f} ({100 * (trials['drawn'].mean() / base['drawn'].mean() - 1):+.0f} %)",
             f"{trials['seconds'].mean():.0f} ({base['seconds'].mean() / trials['seconds'].mean():.2f}x)",
             f"{trials['entropy'].mean():.1f}",
             f"{trials['macs'].mean() / 1e6:.2f}",
-            _spread(trials["top1"]),
-            _spread(trials["true"]),
+            spread(trials["top1"], 2),
+            spread(trials["true"], 2),
         ]
 
 
-def _spread(values: pd.Series[float]) -> str:
-    return f"{values.mean():.2f} ± {values.std(ddof=0):.2f}"
-
-
 def plot(epochs: pd.DataFrame) -> Figure:
-    """Entropy and K by epoch, the mean over the seeds."""
+    """Draw figures 3 and 4: entropy and K by epoch, means over the seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -122,35 +122,34 @@ def plot(epochs: pd.DataFrame) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fp_nas.sample_schedules", description=__doc__)
-    parser.add_argument("--space", choices=["nas-bench-macro", "fbnetv2-f"], default="nas-bench-macro")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = command_parser("fp_nas.sample_schedules", __doc__)
+    spaces = ["nas-bench-macro", "fbnetv2-f"]
+    parser.add_argument("--space", choices=spaces, default=spaces[0], help=f"search space (default: {spaces[0]})")
+    add_seeds(parser, [0, 1, 2])
     parser.add_argument("--full", action="store_true", help="more lambdas and distributions")
-    parser.add_argument("--out", type=Path, default=Path("runs/sample-schedules"))
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
-    given = parser.parse_args(arguments)
-    asked = recipe(given.space, given.seeds, given.full, given.changes)
-    folder = given.out / f"{given.space}-{asked.identity()[:6]}"
-    raynas.run(asked, folder, reporter=Live())
-    found = pd.read_csv(folder / FpNasSweep.table_name)
-    if given.space == "nas-bench-macro":
+    add_run_options(parser, "runs/sample-schedules")
+    options = parser.parse_args(arguments)
+    sweep = recipe(options.space, options.seeds, options.full, options.changes)
+    folder = options.out / f"{options.space}-{sweep.identity()[:6]}"
+    raynas.run(sweep, folder, reporter=Live())
+    table = pd.read_csv(folder / FpNasSweep.table_name)
+    if options.space == "nas-bench-macro":
         oracle = TableOracle(load("nas-bench-macro"))
-        evaluated = oracle.evaluate([oracle.space.parse(text) for text in found["architecture"]])
-        found["true"] = [evaluation.top1 for evaluation in evaluated]
+        evaluations = oracle.evaluate([oracle.space.parse(text) for text in table["architecture"]])
+        table["true"] = [evaluation.top1 for evaluation in evaluations]
     else:
-        found["true"] = found["standalone_top1"]
+        table["true"] = table["standalone_top1"]
     epochs = pd.read_csv(folder / ENTROPIES_FILE)
-    heading("How many samples, of which distribution", ", ".join(map(str, given.seeds)))
-    method = asked.method
-    print(
-        f"{given.space}: {method['epochs']} epochs, of which {method['warmup_epochs']} warm up, and a mixed "
-        f"distribution is joint from epoch {method['joint_from']} on; its rate is "
-        f"{method['architecture_learning_rate']}, the likelihood scale {method['likelihood_scale']}. Means over the "
-        "seeds; accuracies in per cent, ± standard deviation.\n"
-    )
-    accuracy = "true accuracy" if given.space == "nas-bench-macro" else "trained alone"
-    table(("schedule", "drawn", "seconds", "last entropy", "M macs", "one-shot", accuracy), rows(found))
-    picture(plot(epochs), f"sample_schedules_{given.space}", "Figures 3 and 4: entropy and K by epoch")
+    print_heading("FP-NAS's numbers of samples and distributions", ", ".join(map(str, options.seeds)))
+    method = sweep.method
+    print(f"- {options.space}: {method['epochs']} epochs, the first {method['warmup_epochs']} for warm-up")
+    print(f"- a mixed distribution is joint from epoch {method['joint_from']} on")
+    scale, rate = method["likelihood_scale"], method["architecture_learning_rate"]
+    print(f"- learning rate of the distribution: {rate}; likelihood scale: {scale}")
+    print("- means over the seeds; accuracies in per cent, ± standard deviation\n")
+    accuracy = "true accuracy" if options.space == "nas-bench-macro" else "stand-alone"
+    print_table(("schedule", "drawn", "seconds", "last entropy", "M macs", "one-shot", accuracy), rows(table))
+    save_figure(plot(epochs), f"sample_schedules_{options.space}", "Figures 3 and 4: entropy and K by epoch")
 
 
 if __name__ == "__main__":

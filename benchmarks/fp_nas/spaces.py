@@ -1,17 +1,21 @@
-"""FP-NAS tables 4 and 7 on the digits: a larger space with the same settings, and searched against uniform splits.
+"""Do a larger space and searched splits give FP-NAS better networks (tables 4 and 7)? On the digits.
 
     python -m benchmarks.fp_nas.spaces [--seeds 0 1] [--set PATH=VALUE] [--out runs/fp-nas-spaces]
 
-Three rows of two blocks at 8 pixels. Table 4 searches `fbnetv2-f` (a choice a row) and `fbnetv2-f-fine` (a choice a
-block) with 14 samples a step and with 0.83 samples a nat, which in the first are 14 at the start, as the paper's
-quarter is; nothing else is changed. Table 7 searches `fbnetv2-f++`, and gives what was found in `fbnetv2-f` attention
-of 2 and of 4 splits. Everything found is trained alone. One `sweep` run and the variants' own under `--out`: the
-command goes on with what is not finished.
+The networks have three rows of two blocks at 8 pixels.
+
+- Table 4 searches `fbnetv2-f` (one choice for each row) and `fbnetv2-f-fine` (one choice for each block). Each is
+  searched with 14 samples for each training step, and with 0.83 samples for each nat: 14 at the start in `fbnetv2-f`,
+  like the paper's quarter. Nothing else changes.
+- Table 7 searches `fbnetv2-f++`, and gives the networks of `fbnetv2-f` attention with 2 and with 4 splits.
+
+Every network is trained stand-alone. The sweep and the variants have their run folders under `--out`.
+
+Prints one table: architectures drawn, last entropy, accuracies and costs.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +24,8 @@ from typing import Any
 import pandas as pd
 
 import raynas
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.report import print_heading, print_table, spread
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_architecture
 from raynas.recipe.recipe import Recipe
@@ -44,69 +49,71 @@ SPLITS = (2, 4)
 
 
 def settings() -> list[dict[str, Any]]:
+    """Return the settings of the sweep."""
     spaces = ("fbnetv2-f", "fbnetv2-f-fine")
     schedules = (("FS K=14", FIXED), ("AS 1/4", ADAPTIVE))
-    asked = [(space, name, samples) for space in spaces for name, samples in schedules]
+    searches = [(space, name, samples) for space in spaces for name, samples in schedules]
     return [
         {"name": f"{space}, {name}", "set": {"space.name": space, "method.sample_size": samples}}
-        for space, name, samples in [*asked, ("fbnetv2-f++", *schedules[1])]
+        for space, name, samples in [*searches, ("fbnetv2-f++", *schedules[1])]
     ]
 
 
 def recipe(seeds: Sequence[int], changes: Sequence[str]) -> Recipe:
+    """Return the recipe of the sweep: every setting with every seed."""
     small = Recipe.read(RECIPE, [f"{path}={json.dumps(value)}" for path, value in SIZE.items()])
     swept = {"name": "sweep", "of": small.method, "settings": settings(), "seeds": list(seeds), "fit_each": True}
     return Recipe.read(small.json_value(), [f"method={json.dumps(swept)}", *changes])
 
 
-def variants(asked: Recipe, found: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
-    """What was found in `fbnetv2-f` with uniform splits, trained alone."""
-    own = {key: value for key, value in asked.space.items() if key != "name"}
-    space = load("fbnetv2-f", **own, num_classes=10)
-    fit = [f"fit.{key}={json.dumps(value)}" for key, value in asked.fit.json_value().items() if value is not None]
-    there = [f"space.{key}={json.dumps(value)}" for key, value in own.items()]
-    trained = []
-    for row in found[found["setting"] == "fbnetv2-f, AS 1/4"].to_dict("records"):
+def train_with_uniform_splits(sweep: Recipe, table: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
+    """Train the networks of `fbnetv2-f` stand-alone, with uniform splits. Returns rows as those of the sweep."""
+    space_settings = {key: value for key, value in sweep.space.items() if key != "name"}
+    space = load("fbnetv2-f", **space_settings, num_classes=10)
+    fit = [f"fit.{key}={json.dumps(value)}" for key, value in sweep.fit.json_value().items() if value is not None]
+    of_space = [f"space.{key}={json.dumps(value)}" for key, value in space_settings.items()]
+    of_data = [f"data.name={sweep.data.name}", f"data.validation={sweep.data.validation}"]
+    variants = []
+    for row in table[table["setting"] == "fbnetv2-f, AS 1/4"].to_dict("records"):
         for splits in SPLITS:
             _, architecture = with_uniform_splits(space, space.parse(row["architecture"]), splits)
             folder = out / f"{splits}-splits-seed-{row['seed']}"
-            changes = [*fit, *there, f"data.name={asked.data.name}", f"data.validation={asked.data.validation}"]
-            fitted = fit_architecture(str(architecture), folder, changes, Live())
-            told = {"standalone_top1": fitted["top1"], "macs": fitted["macs"], "params": fitted["params"]}
-            trained.append({"setting": f"uniform {splits} splits", "seed": row["seed"], **told})
-    return trained
+            network = fit_architecture(str(architecture), folder, [*fit, *of_space, *of_data], Live())
+            figures = {"standalone_top1": network["top1"], "macs": network["macs"], "params": network["params"]}
+            variants.append({"setting": f"uniform {splits} splits", "seed": row["seed"], **figures})
+    return variants
 
 
-def rows(found: pd.DataFrame) -> Iterator[list[str]]:
-    for name, trials in found.groupby("setting", sort=False):
-        alone = trials["standalone_top1"]
+def rows(table: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the cells of each setting, means over its trials."""
+    for name, trials in table.groupby("setting", sort=False):
         searched = trials["total_samples"].notna().all()
         yield [
             str(name),
-            f"{trials['total_samples'].mean():,.0f}" if searched else "",
+            f"{trials['drawn'].mean():,.0f}" if searched else "",
             f"{trials['entropy'].mean():.1f}" if searched else "",
             f"{trials['top1'].mean():.1f}" if searched else "",
-            f"{alone.mean():.2f} ± {alone.std(ddof=0):.2f}",
+            spread(trials["standalone_top1"], 2),
             f"{trials['macs'].mean() / 1e3:.0f}",
             f"{trials['params'].mean() / 1e3:.1f}",
         ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fp_nas.spaces", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--out", type=Path, default=Path("runs/fp-nas-spaces"))
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
-    given = parser.parse_args(arguments)
-    asked = recipe(given.seeds, given.changes)
+    parser = command_parser("fp_nas.spaces", __doc__)
+    add_seeds(parser, [0, 1])
+    add_run_options(parser, "runs/fp-nas-spaces")
+    options = parser.parse_args(arguments)
+    sweep = recipe(options.seeds, options.changes)
     with ray_session.connect():
-        raynas.run(asked, given.out / "sweep", reporter=Live())
-        found = pd.read_csv(given.out / "sweep" / Sweep.table_name)
-        found = pd.concat([found, pd.DataFrame(variants(asked, found, given.out))], ignore_index=True)
-    heading("FP-NAS in larger spaces, and with split attention", ", ".join(map(str, given.seeds)))
-    print("Accuracies in per cent: one-shot, and of the network trained alone, mean ± standard deviation.\n")
-    columns = ("space and samples", "drawn", "last entropy", "one-shot", "trained alone", "k macs", "k parameters")
-    table(columns, rows(found))
+        raynas.run(sweep, options.out / "sweep", reporter=Live())
+        table = pd.read_csv(options.out / "sweep" / Sweep.table_name)
+        variants = pd.DataFrame(train_with_uniform_splits(sweep, table, options.out))
+        table = pd.concat([table, variants], ignore_index=True)
+    print_heading("FP-NAS in larger spaces, and with split attention", ", ".join(map(str, options.seeds)))
+    print("One-shot and stand-alone accuracy in per cent, mean ± standard deviation.\n")
+    columns = ("space and samples", "drawn", "last entropy", "one-shot", "stand-alone", "k macs", "k parameters")
+    print_table(columns, rows(table))
 
 
 if __name__ == "__main__":

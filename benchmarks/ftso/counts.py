@@ -1,12 +1,15 @@
-"""How much less FTSO's topology search computes than DARTS: section 3's formulas, and whole steps as they are counted.
+"""How much less does FTSO's topology search compute than DARTS? By section 3's formulas, and counted for whole steps.
 
-The formulas count the edges' operators alone, all of them as convolutions. A step has a stem, 1x1 convolutions before
-each cell and reductions of what skips over them, which no topology search can leave out.
+    python -m benchmarks.ftso.counts
+
+The formulas count the edges' operators alone, all of them as convolutions. A training step also has a stem, 1x1
+convolutions before each cell, and reductions of skipped inputs. No topology search can leave these out.
+
+Prints section 3's figures beside the paper's, and the multiply-adds of whole supernets and steps.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +20,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.report import print_heading, print_table
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces import SearchSpace
@@ -25,23 +29,23 @@ from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import CellTopologies
 
 PASSES = {1: 5, 2: 15}
-"""What a step costs in forward passes, by its order, a gradient of the inputs or of the weights being one each.
+"""The forward passes that cost as much as a training step, by its order; a gradient of inputs or of weights is one.
 
-First order: the architecture moves by a forward pass and gradients of the inputs, the weights by those and their own.
-Second order: gradients of both at the weights, at their next step, and twice for the finite difference; then the
-weights. `torch.utils.flop_counter` cannot tell: it takes the weights' gradient of a depthwise convolution for a dense
-one's.
+First order: the architecture takes a forward pass and gradients of the inputs. The weights take these and their own
+gradients. Second order: gradients of both at the weights, at their next step, and twice for the finite difference; then
+the weights. `torch.utils.flop_counter` cannot count it: it counts the weights' gradient of a depthwise convolution as
+that of a dense convolution.
 """
 DARTS: dict[str, Any] = {"cells": 8, "channels": 16, "operations": 8, "subset": False, "cell_types": "two"}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Section 3: how many operations DARTS and FTSO keep on the edges of a cell.
+    """Section 3: the operations that DARTS and FTSO keep on the edges of a cell.
 
     Attributes:
-        nodes: n, the output among them.
-        operators: p.
+        nodes: n, the number of nodes with the output.
+        operators: p, the number of operators.
     """
 
     nodes: int
@@ -64,17 +68,17 @@ class Counts:
         return 2 * (self.nodes - 3) * self.operators
 
     def parameter_share(self, kernel: int, channels: int) -> float:
-        """FTSO's parameters, one an edge, as a share of DARTS's, (k^2 C + 1) C an operator."""
+        """Return the parameters of FTSO (one for each edge) over those of DARTS ((k^2 C + 1) C for each operator)."""
         return self.topology_search / (self.darts * (kernel**2 * channels + 1) * channels)
 
     def flops_share(self, kernel: int, channels: int) -> float:
-        """FTSO's H W C an edge, the sum of tensors, as a share of DARTS's H W C (k^2 C + 1) an operator."""
+        """Return FTSO's H W C for each edge, its sum of tensors, over DARTS's H W C (k^2 C + 1) for each operator."""
         return self.topology_search / (self.darts * (kernel**2 * channels + 1))
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search as it steps."""
+    """A search space and the objective of its supernet."""
 
     title: str
     space: SearchSpace
@@ -82,19 +86,19 @@ class Search:
 
 
 def searches() -> list[Search]:
-    """DARTS, PC-DARTS and FTSO's topology search on `darts`, and, without partial channels, on `nats-bench`."""
+    """Return DARTS, PC-DARTS and FTSO's topology search on `darts`, and without PC-DARTS on `nats-bench`."""
     darts = search_spaces.load("darts", **DARTS)
     partial = search_spaces.load("darts", **DARTS, partial=4)
     nats = search_spaces.load("nats-bench")
-    found = [
+    return [
         Search("DARTS, first order", darts, Mixture()),
         Search("DARTS, second order", darts, Mixture(order=2)),
         Search("PC-DARTS", partial, Mixture(edges="softmax")),
         _ftso(partial),
         Search("DARTS, first order", nats, Mixture(inputs=None)),
         Search("DARTS, second order", nats, Mixture(inputs=None, order=2)),
+        _ftso(nats),
     ]
-    return [*found, _ftso(nats)]
 
 
 def _ftso(space: SearchSpace) -> Search:
@@ -104,11 +108,11 @@ def _ftso(space: SearchSpace) -> Search:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a search computes for one image of each stream, in multiply-adds, and what its supernet holds.
+    """The multiply-adds of a search for one image of each stream, and the parameters of its supernet.
 
     Attributes:
-        forward: of one pass through the mixture, by `torch.utils.flop_counter`.
-        step: of moving the architecture and then the weights.
+        forward: multiply-adds of one pass through the mixture, by `torch.utils.flop_counter`.
+        step: multiply-adds of the updates of the architecture and of the weights.
     """
 
     forward: int
@@ -117,7 +121,7 @@ class StepCost:
 
 
 def step_cost(search: Search) -> StepCost:
-    """Of a search's own supernet."""
+    """Return the cost of a search's own supernet."""
     supernet = search.space.supernet()
     weights = search.objective.begin(search.space, search.space.costs(), 0).weights().detach()
     images = torch.randn(1, 3, search.space.resolution, search.space.resolution)
@@ -129,7 +133,7 @@ def step_cost(search: Search) -> StepCost:
 
 
 def counted_step(search: Search) -> int:
-    """A step as `torch.utils.flop_counter` counts it, which is right where no convolution is depthwise."""
+    """Count a training step by `torch.utils.flop_counter`. The count is right if no convolution is depthwise."""
     space, supernet = search.space, search.space.supernet()
     learner = search.objective.begin(space, space.costs(), 0)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.025, momentum=0.9)
@@ -137,26 +141,25 @@ def counted_step(search: Search) -> int:
     batch = [MicroBatch(images, torch.zeros(1, dtype=torch.int64), 1.0)]
     step = TrainingStep(space, supernet, batch, np.random.default_rng(0), functional.cross_entropy, batch, sgd)
     (updates,) = learner.passes(0)
-    with FlopCounterMode(display=False) as whole:
+    with FlopCounterMode(display=False) as counter:
         for update in updates:
             apply_update(update, {WEIGHTS: sgd, **learner.groups()}, 0.025, step)
-    return int(whole.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def edge_macs(space: SearchSpace) -> int:
-    """Multiply-adds of the edges' surviving operators alone, on all channels."""
+    """Return the multiply-adds of the edges' surviving operators alone, on all channels."""
     macs = space.costs().as_table().table["macs"]
     return int(sum(macs[choice, list(kept)].sum() for choice, kept in enumerate(space.surviving)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ftso.counts", description=__doc__)
-    parser.parse_args(arguments)
+    command_parser("ftso.counts", __doc__).parse_args(arguments)
     torch.set_num_threads(1)
-    heading("What FTSO's topology search computes beside DARTS", "none; nothing is drawn")
+    print_heading("The work of FTSO's topology search beside DARTS", "none; nothing is drawn")
     counts = Counts(nodes=7, operators=8)
     print("Section 3, n = 7 nodes and p = 8 operators; shares for k = 5 and C = 512:\n")
-    table(
+    print_table(
         ("", "printed", "counted"),
         [
             ("edges of a cell", "14", counts.edges),
@@ -167,12 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ("share of the multiply-adds", "9.8e-6", f"{counts.flops_share(5, 512):.3e}"),
         ],
     )
-    print("Whole supernets, in millions for one image; a step is 5 forward passes, of the second order 15:\n")
+    print("Whole supernets, in millions for one image; a training step is 5 forward passes, of the second order 15:\n")
     rows = []
     first: dict[str, StepCost] = {}
     for search in searches():
         cost = step_cost(search)
-        beside = first.setdefault(search.space.name, cost)
+        darts = first.setdefault(search.space.name, cost)
         rows.append(
             (
                 search.space.name,
@@ -181,11 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{edge_macs(search.space) / 1e6:.1f}",
                 f"{cost.forward / 1e6:.1f}",
                 f"{cost.step / 1e6:.1f}",
-                f"1/{beside.step / cost.step:.1f}" if cost.step < beside.step else f"{cost.step / beside.step:.1f}",
+                f"1/{darts.step / cost.step:.1f}" if cost.step < darts.step else f"{cost.step / darts.step:.1f}",
             )
         )
     columns = ("space", "search", "parameters", "edges, all channels", "forward", "step", "beside DARTS's")
-    table(columns, rows)
+    print_table(columns, rows)
 
 
 if __name__ == "__main__":

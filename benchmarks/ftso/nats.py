@@ -1,98 +1,104 @@
-"""FTSO and DARTS on NATS-Bench (FTSO table 2, figures 3g and 3h): the cells found, and what they are worth.
+"""Which cells of NATS-Bench do FTSO and DARTS find, and how accurate are they (FTSO table 2, figures 3g and 3h)?
 
     python -m benchmarks.ftso.nats [--seeds 20] [--darts-seeds 3] [--epochs 50]
 
-On the reduced supernet of `nats_search`, in this process. FTSO's topology is searched for one step and for one epoch;
-DARTS by the first and the second order for 50 epochs. What a cell is worth is its accuracy in the benchmark's own table
-after 200 epochs. The Hessian is that of the validation loss in the architecture parameters, exact, on 256 images, and
-of first-order DARTS.
+Both search on the reduced supernet of `nats_search`, in this process. FTSO's topology is searched for one step and for
+one epoch, DARTS by the first and the second order for 50 epochs. The true accuracy of a cell is that of the benchmark's
+table after 200 epochs. The Hessian is that of the validation loss in the architecture parameters, exact, on 256 images.
+DARTS's is that of the first order.
+
+Prints the cells of FTSO, DARTS's cells by epoch, the Hessian's largest eigenvalues, and a plot of them.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 import search_spaces
-from benchmarks.common.report import heading, picture, table
-from benchmarks.ftso.nats_search import largest_eigenvalue, measured, searches, states
+from benchmarks.common.arguments import add_seed_count, command_parser
+from benchmarks.common.report import print_heading, print_table, save_figure
+from benchmarks.common.shared_data import NATS_BENCH
+from benchmarks.ftso.nats_search import largest_eigenvalue, measured_images, searches, states
 from tuners.ftso.topologies import CellTopologies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRUTH = Path(__file__).parents[3] / "shared" / "data" / "nasbench201_cifar10.csv"
 PRINTED = 54.30
-"""The true accuracy of the cell of skip connections alone, which FTSO's table 2 has for DARTS."""
+"""The true accuracy of the cell of skip connections alone, DARTS's figure in FTSO's table 2."""
 SHOWN, HESSIANS = 5, 10
-"""How many epochs lie between two rows of the table, and between two Hessians."""
+"""Epochs between two rows of the table, and between two Hessians."""
 
 
-def truth() -> dict[str, float]:
-    """The benchmark's accuracies after 200 epochs, in per cent, by the text of the cell."""
-    rows = pd.read_csv(TRUTH)
+def true_accuracies() -> dict[str, float]:
+    """Return the benchmark's accuracies after 200 epochs, in per cent, by the text of the cell."""
+    rows = pd.read_csv(NATS_BENCH)
     return dict(zip(rows["arch"], rows["cifar10_test_acc"].astype(float), strict=True))
 
 
 def ftso_cells(seeds: int, steps: int | None) -> list[dict[str, Any]]:
-    """What FTSO finds in one epoch of at most so many steps, with every seed."""
+    """Search by FTSO for one epoch of at most `steps` training steps, with every seed."""
     space = search_spaces.load("nats-bench")
     topologies, search = CellTopologies(space, ["skip_connect"], None), searches()["FTSO"]
-    found = []
+    rows = []
     for seed in range(seeds):
         kept = [
             topologies.select_kept(learner.most_probable(), learner.alpha.detach())
             for _, learner in states(search, seed, 1, steps)
         ]
         cell = str(topologies.replace_operators(kept[-1])).partition(": ")[2]
-        found.append({"seed": seed, "cell": cell, "untouched": kept[0] == kept[-1]})
-    return found
+        rows.append({"seed": seed, "cell": cell, "untouched": kept[0] == kept[-1]})
+    return rows
 
 
-def followed(name: str, seed: int, epochs: int, true: Mapping[str, float]) -> list[dict[str, Any]]:
-    """DARTS epoch by epoch: its cell and share of skip connections; of the first order the eigenvalue, too."""
+def darts_epochs(name: str, seed: int, epochs: int, true: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Search by DARTS. Returns each epoch's cell, share of skip connections, and eigenvalue (first order only)."""
     rows = []
     for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs)):
         cell = str(learner.most_probable()).partition(": ")[2]
         row = {"search": name, "seed": seed, "epoch": epoch, "cell": cell, "true": true[cell], **learner.notes()}
         if searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
-            row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured())
+            row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured_images())
         rows.append(row)
     return rows
 
 
 def has_hessian(epoch: int, last: int) -> bool:
+    """Return whether the Hessian of an epoch is computed."""
     return epoch % HESSIANS == 0 or epoch in (1, last)
 
 
-def cell_rows(name: str, found: Sequence[Mapping[str, Any]], true: Mapping[str, float]) -> Iterator[list[str]]:
-    for cell, same in pd.DataFrame(found).groupby("cell"):
+def cell_rows(name: str, searches: Sequence[Mapping[str, Any]], true: Mapping[str, float]) -> Iterator[list[str]]:
+    """Yield a row for each distinct cell."""
+    for cell, same in pd.DataFrame(searches).groupby("cell"):
         untouched = int(same["untouched"].sum())
-        yield [name, str(cell), f"{len(same)} of {len(found)}", f"{true[str(cell)]:.2f}", str(untouched)]
+        yield [name, str(cell), f"{len(same)} of {len(searches)}", f"{true[str(cell)]:.2f}", str(untouched)]
 
 
 def collapse_rows(epochs: pd.DataFrame, names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the cells of each shown epoch: true accuracies by seed, and the share of skip connections."""
     last = int(epochs["epoch"].max())
     for epoch in sorted({0, 1, *range(SHOWN, last, SHOWN), last}):
         row = [str(epoch)]
         for name in names:
             trials = epochs[(epochs["epoch"] == epoch) & (epochs["search"] == name)]
-            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skip_share'].mean():.0f}"]
+            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skips'].mean():.0f}"]
         yield row
 
 
 def eigenvalue_rows(epochs: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the eigenvalues of each search, means over the seeds."""
     for name, trials in epochs.dropna(subset="eigenvalue").groupby("search", sort=False):
         mean = trials.groupby("epoch")["eigenvalue"].mean()
         yield [str(name), *(f"{value:.1e}" for value in mean)]
 
 
 def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Draw true accuracies, skip connections and largest eigenvalues by epoch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.8), layout="constrained")
@@ -117,38 +123,45 @@ def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ftso.nats", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="of FTSO")
-    parser.add_argument("--darts-seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=50, help="of DARTS")
-    given = parser.parse_args(arguments)
+    parser = command_parser("ftso.nats", __doc__)
+    add_seed_count(parser, 20, " of FTSO")
+    parser.add_argument("--darts-seeds", type=int, default=3, help="number of seeds of DARTS, from 0 (default: 3)")
+    parser.add_argument("--epochs", type=int, default=50, help="epochs of DARTS (default: 50)")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    true = truth()
-    ours = {"one step": ftso_cells(given.seeds, 1), "one epoch": ftso_cells(given.seeds, None)}
+    true = true_accuracies()
+    ftso = {"one step": ftso_cells(options.seeds, 1), "one epoch": ftso_cells(options.seeds, None)}
     orders = [name for name in searches() if name != "FTSO"]
     rows = [
-        row for name in orders for seed in range(given.darts_seeds) for row in followed(name, seed, given.epochs, true)
+        row
+        for name in orders
+        for seed in range(options.darts_seeds)
+        for row in darts_epochs(name, seed, options.epochs, true)
     ]
     search = searches()["FTSO"]
-    for seed in range(given.darts_seeds):
-        for epoch, (supernet, learner) in enumerate(states(search, seed, given.epochs)):
-            if has_hessian(epoch, given.epochs):
-                value = largest_eigenvalue(supernet, learner, measured())
+    for seed in range(options.darts_seeds):
+        for epoch, (supernet, learner) in enumerate(states(search, seed, options.epochs)):
+            if has_hessian(epoch, options.epochs):
+                value = largest_eigenvalue(supernet, learner, measured_images())
                 rows.append({"search": "FTSO", "seed": seed, "epoch": epoch, "eigenvalue": value})
     epochs = pd.DataFrame(rows)
-    heading("FTSO and DARTS on NATS-Bench", f"0 to {given.seeds - 1}; of DARTS 0 to {given.darts_seeds - 1}")
+    seeds = f"0 to {options.seeds - 1}; of DARTS 0 to {options.darts_seeds - 1}"
+    print_heading("FTSO and DARTS on NATS-Bench", seeds)
     means = ", ".join(
-        f"{name} {sum(true[one['cell']] for one in found) / len(found):.2f}" for name, found in ours.items()
+        f"{name} {sum(true[row['cell']] for row in cells) / len(cells):.2f}" for name, cells in ftso.items()
     )
-    print(f"The cells that FTSO finds, and their true accuracy in per cent; means over the seeds: {means}.\n")
-    columns = ("search", "cell", "found by", "true accuracy", "of them the initial weights' topology")
-    table(columns, (row for name, found in ours.items() for row in cell_rows(name, found, true)))
-    print(f"DARTS's cell as the epochs grow: true accuracy by seed. Of skip connections alone it is {PRINTED:.2f}.\n")
-    table(("epoch", *(part for name in orders for part in (name, "% skips"))), collapse_rows(epochs, orders))
+    print(f"The cells of FTSO, and their true accuracy in per cent; means over the seeds: {means}.")
+    print("`initial topology`: number of seeds whose topology is still that of the initial weights.\n")
+    columns = ("search", "cell", "found by", "true accuracy", "initial topology")
+    print_table(columns, (row for name, cells in ftso.items() for row in cell_rows(name, cells, true)))
+    print("DARTS's cell by epoch: true accuracy for each seed. With skip connections alone the accuracy is")
+    print(f"{PRINTED:.2f}.\n")
+    print_table(("epoch", *(part for name in orders for part in (name, "% skips"))), collapse_rows(epochs, orders))
     print("The Hessian's largest eigenvalue in the architecture parameters, by epoch, mean over the seeds.\n")
     shown = sorted(epochs.dropna(subset="eigenvalue")["epoch"].unique())
-    table(("search", *map(str, shown)), eigenvalue_rows(epochs))
-    picture(plot(epochs, orders), "ftso_nats", "By epoch: DARTS's cells, their skip connections, largest eigenvalues")
+    print_table(("search", *map(str, shown)), eigenvalue_rows(epochs))
+    title = "By epoch: DARTS's cells, their skip connections, largest eigenvalues"
+    save_figure(plot(epochs, orders), "ftso_nats", title)
 
 
 if __name__ == "__main__":

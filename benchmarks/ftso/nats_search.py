@@ -1,6 +1,7 @@
-"""DARTS's and FTSO's searches on a reduced NATS-Bench supernet, step by step in this process: nothing of Ray.
+"""DARTS's and FTSO's searches on a reduced NATS-Bench supernet, step by step in this process, without Ray.
 
-One cell a stage, 8 channels, 16 pixels; 1,000 images of CIFAR-10 move the weights, 1,000 others the architecture.
+The supernet has one cell for each stage, 8 channels and 16 pixels. 1,000 images of CIFAR-10 train the weights, 1,000
+other images the architecture.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from benchmarks.pad_nas.nas_bench_macro import CIFAR10
+from benchmarks.common.shared_data import CIFAR10
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
 from raynas.training.update import apply_update
 from search_spaces import SearchSpace
@@ -29,14 +30,14 @@ RATE = 0.025
 
 @dataclass(frozen=True)
 class Search:
-    """A space and how its architecture is learnt."""
+    """A search space and the objective of its supernet."""
 
     space: SearchSpace
     objective: Mixture
 
 
 def searches() -> dict[str, Search]:
-    """FTSO's topology search, and DARTS, which on this space keeps every edge's strongest option."""
+    """Return FTSO's topology search, and DARTS, which keeps every edge's strongest option on this space."""
     space = search_spaces.load("nats-bench", cells=1, channels=8, resolution=16, affine=False)
     topologies = CellTopologies(space, ["skip_connect"], None)
     return {
@@ -48,22 +49,28 @@ def searches() -> dict[str, Search]:
 
 @cache
 def streams() -> dict[str, tuple[Tensor, Tensor]]:
-    """Images (n, 3, 16, 16) and labels (n,) of both streams, 100 a class."""
+    """Return images (n, 3, 16, 16) and labels (n,) of both streams, 100 of each class."""
     with np.load(CIFAR10) as data:
         pixels, labels = torch.from_numpy(data["x_train"]), torch.from_numpy(data["y_train"]).long()
-    places = [torch.nonzero(labels == label).flatten() for label in range(10)]
-    rows = {"train": torch.cat([own[:100] for own in places]), "search": torch.cat([own[100:200] for own in places])}
+    classes = [torch.nonzero(labels == label).flatten() for label in range(10)]
+    rows = {
+        "train": torch.cat([indices[:100] for indices in classes]),
+        "search": torch.cat([indices[100:200] for indices in classes]),
+    }
     scaled = functional.avg_pool2d(pixels.permute(0, 3, 1, 2).float() / 255, 2)
     normal = (scaled - scaled.mean((0, 2, 3), keepdim=True)) / scaled.std((0, 2, 3), keepdim=True)
-    return {name: (normal[own], labels[own]) for name, own in rows.items()}
+    return {name: (normal[indices], labels[indices]) for name, indices in rows.items()}
 
 
 def states(
     search: Search, seed: int, epochs: int, steps: int | None = None
 ) -> Iterator[tuple[Supernet, MixtureLearner]]:
-    """The supernet and what is learnt, before the first epoch and after each; an epoch has at most so many steps.
+    """Yield the supernet and the learner before the first epoch, and after each epoch.
 
     The weights' rate stays at 0.025.
+
+    Args:
+        steps: the most training steps of an epoch.
     """
     torch.manual_seed(seed)
     space, images = search.space, streams()
@@ -82,22 +89,22 @@ def states(
                 rows = orders[name][number * BATCH : (number + 1) * BATCH]
                 batches[name] = [MicroBatch(pixels[rows], labels[rows], 1.0)]
             for update in updates:
-                beside = batches[update.beside] if update.beside else ()
+                second_batch = batches[update.beside] if update.beside else ()
                 step = TrainingStep(
-                    space, supernet, batches[update.stream], generator, functional.cross_entropy, beside, sgd
+                    space, supernet, batches[update.stream], generator, functional.cross_entropy, second_batch, sgd
                 )
                 apply_update(update, optimizers, RATE, step)
         yield supernet, learner
 
 
 def largest_eigenvalue(supernet: Supernet, learner: MixtureLearner, batch: tuple[Tensor, Tensor]) -> float:
-    """Of the Hessian of the loss in all architecture parameters that are learnt, batch norm in training mode."""
+    """Return that of the loss's Hessian in the learnt architecture parameters, batch norm in training mode."""
     learnt = [parameter for parameter in (learner.alpha, learner.beta) if parameter.requires_grad]
     buffers = {key: value.clone() for key, value in supernet.named_buffers()}
     loss = functional.cross_entropy(supernet.mixed(batch[0], learner.weights()), batch[1])
-    slope = torch.autograd.grad(loss, learnt, create_graph=True)
+    gradient = torch.autograd.grad(loss, learnt, create_graph=True)
     lines = []
-    for entry in torch.cat([part.flatten() for part in slope]):
+    for entry in torch.cat([part.flatten() for part in gradient]):
         line = torch.autograd.grad(entry, learnt, retain_graph=True, materialize_grads=True)
         lines.append(torch.cat([part.flatten() for part in line]))
     with torch.no_grad():
@@ -107,7 +114,7 @@ def largest_eigenvalue(supernet: Supernet, learner: MixtureLearner, batch: tuple
     return float(torch.linalg.eigvalsh((hessian + hessian.T) / 2)[-1])
 
 
-def measured() -> tuple[Tensor, Tensor]:
-    """Some images of the architecture's stream, of all classes."""
+def measured_images() -> tuple[Tensor, Tensor]:
+    """Return images of all classes from the architecture's stream, and their labels."""
     images, labels = streams()["search"]
     return images[:: IMAGES // MEASURED][:MEASURED], labels[:: IMAGES // MEASURED][:MEASURED]

@@ -1,15 +1,16 @@
-"""FTSO table 3 and figure 3 at small size: topology operators, how long to search, replacing operators, DARTS beside.
+"""How long should FTSO search, with which operators, and how does it compare with DARTS (FTSO table 3, figure 3)?
 
     python -m benchmarks.ftso.tables [--seeds 0] [--set PATH=VALUE] [--out runs/ftso]
 
-Three cells of 8 channels at 16 pixels and 2,000 images of CIFAR-10, half of which move the architecture; what is found
-is trained alone for 10 epochs at the searched size. One `sweep` run under `--out`: the command goes on with what is not
-finished. A search's seconds are those of its training steps alone, side by side in this run.
+The networks have three cells of 8 channels at 16 pixels. Of 2,000 images of CIFAR-10, half train the architecture. The
+chosen network is trained stand-alone for 10 epochs at the searched size. The command is one `sweep` run under `--out`.
+The seconds of a search are those of its training steps alone, side by side in this run.
+
+Prints one table: multiply-adds and seconds of each search, and the accuracy and costs of its network.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any
 import pandas as pd
 
 import raynas
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.report import print_heading, print_table
+from benchmarks.common.shared_data import CIFAR10
 from benchmarks.ftso.counts import Search, step_cost
-from benchmarks.pad_nas.nas_bench_macro import CIFAR10
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from search_spaces import load
 from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import CellTopologies
@@ -41,15 +44,16 @@ RECIPE: dict[str, Any] = {
     "fit": {"epochs": 10, "batch_size": 64, "learning_rate": 0.05, "weight_decay": 3e-4, "schedule": "cosine"},
 }
 SEARCH_EPOCHS = 10
-"""Of DARTS, PC-DARTS and FTSO's operator search."""
+"""Epochs of DARTS, PC-DARTS and FTSO's operator search."""
 
 
 def ftso(**settings: Any) -> dict[str, Any]:
+    """Return the changes of the recipe for one search of FTSO."""
     return {**PARTIAL, **{f"method.{key}": value for key, value in settings.items()}}
 
 
 def settings() -> list[dict[str, Any]]:
-    """Table 3 and figure 3; all trials of FTSO but the first few differ from it in one setting."""
+    """Return the searches of table 3 and figure 3. A search of FTSO differs from the first in one setting."""
     steps = [(f"{steps} steps", ftso(topology_steps=steps)) for steps in (1, 2, 5)]
     epochs = [(f"{epochs} epochs", ftso(topology_epochs=epochs)) for epochs in (2, 5, 20)]
     operators = [
@@ -73,8 +77,8 @@ def settings() -> list[dict[str, Any]]:
 
 
 def step_macs(name: str) -> int:
-    """What a step of the first search computes for one image of each stream, in multiply-adds (`ftso_counts`)."""
-    setting = next(one["set"] for one in settings() if one["name"] == name)
+    """Return the multiply-adds of a training step of the first search, for one image of each stream (`counts`)."""
+    setting = next(trial["set"] for trial in settings() if trial["name"] == name)
     partial = setting.get("space.partial", 1)
     space = load("darts", resolution=16, **SPACE, partial=partial)
     if "method" in setting:
@@ -86,23 +90,21 @@ def step_macs(name: str) -> int:
 
 
 def search_seconds(folder: Path) -> tuple[float, int]:
-    """How long a trial's searches took, and of how many epochs the first was."""
-    run, seconds, first = RunFolder(folder), 0.0, 0
-    for step in run.names("steps"):
-        if any(part in step for part in ("supernet", "topology", "operators")) and run.exists(
-            f"steps/{step}/history.json"
-        ):
-            epochs = run.read_json(f"steps/{step}/history.json")["epochs"]
+    """Return the seconds of a trial's searches, and the epochs of the first."""
+    seconds, first = 0.0, 0
+    for step, epochs in training_histories(RunFolder(folder)).items():
+        if any(part in step for part in ("supernet", "topology", "operators")):
             seconds += sum(row["seconds"] for row in epochs)
             first = first or len(epochs)
     return seconds, first
 
 
-def rows(found: pd.DataFrame, out: Path) -> Iterator[list[str]]:
-    base = found[found["setting"] == "DARTS, first order"]
+def rows(table: pd.DataFrame, out: Path) -> Iterator[list[str]]:
+    """Yield the cells of each search, means over its trials."""
+    base = table[table["setting"] == "DARTS, first order"]
     darts = sum(search_seconds(out / folder)[0] for folder in base["folder"]) / len(base)
     macs = step_macs("DARTS, first order")
-    for name, trials in found.groupby("setting", sort=False):
+    for name, trials in table.groupby("setting", sort=False):
         seconds = sum(search_seconds(out / folder)[0] for folder in trials["folder"]) / len(trials)
         yield [
             str(name),
@@ -115,22 +117,19 @@ def rows(found: pd.DataFrame, out: Path) -> Iterator[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ftso.tables", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/ftso"))
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
-    given = parser.parse_args(arguments)
-    method = {"name": "sweep", "of": {"name": "ftso"}, "settings": settings(), "seeds": given.seeds, "fit_each": True}
-    asked = Recipe.read(RECIPE, [f"method={json.dumps(method)}", *given.changes])
-    raynas.run(asked, given.out, reporter=Live())
-    heading("FTSO's searches beside DARTS's and PC-DARTS's", ", ".join(map(str, given.seeds)))
-    print(
-        "M multiply-adds of a step of the (first) search for one image of each stream, and seconds of the whole "
-        "search, as shares of first-order DARTS's; the network found, trained alone: accuracy on the test images in "
-        "per cent by seed, parameters, multiply-adds.\n"
-    )
-    columns = ("search", "M macs a step", "search seconds", "alone, by seed", "k parameters", "M macs")
-    table(columns, rows(pd.read_csv(given.out / Sweep.table_name), given.out))
+    parser = command_parser("ftso.tables", __doc__)
+    add_seeds(parser, [0])
+    add_run_options(parser, "runs/ftso")
+    options = parser.parse_args(arguments)
+    method = {"name": "sweep", "of": {"name": "ftso"}, "settings": settings(), "seeds": options.seeds, "fit_each": True}
+    sweep = Recipe.read(RECIPE, [f"method={json.dumps(method)}", *options.changes])
+    raynas.run(sweep, options.out, reporter=Live())
+    print_heading("FTSO's searches beside DARTS's and PC-DARTS's", ", ".join(map(str, options.seeds)))
+    print("- `M macs of a step`: multiply-adds of a training step of the (first) search for one image of each stream")
+    print("- `search seconds`: the whole search; in brackets the share of first-order DARTS's")
+    print("- `stand-alone, by seed`: accuracy of the chosen network on the test images in per cent\n")
+    columns = ("search", "M macs of a step", "search seconds", "stand-alone, by seed", "k parameters", "M macs")
+    print_table(columns, rows(pd.read_csv(options.out / Sweep.table_name), options.out))
 
 
 if __name__ == "__main__":

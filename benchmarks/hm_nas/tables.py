@@ -1,15 +1,17 @@
-"""HM-NAS tables 3, 5 and 6 and figures 3, 4 and 6 at the size of the digits.
+"""What do HM-NAS's masks keep and gain, at the size of the digits (tables 3, 5 and 6, figures 3, 4 and 6)?
 
     python -m benchmarks.hm_nas.tables [--seeds 0 1 2] [--set PATH=VALUE] [--out runs/hm-nas]
 
-Every search is a run of the recipe `hm-nas-digits` with a few settings changed, in a run folder of its own under
-`--out`: the command goes on with what is not finished. What is compared with HM-NAS is trained three times as long as
-HM-NAS tunes, as in the paper: random architectures, the searched network from new weights, and DARTS's.
+Every search is a run of the recipe `hm-nas-digits` with a few changed settings, in its own run folder under `--out`. As
+in the paper, the rivals are trained three times as long as HM-NAS tunes: random architectures, the searched network
+from new weights, and DARTS's network.
+
+Prints the errors of the stages and of the rivals, the learned weights of the edges, and two pictures.
 """
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import raynas
-from benchmarks.common.report import heading, picture, table
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.report import FIGURES, print_figure_link, print_heading, print_table, save_figure, spread
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.cells import draw_run
 from raynas.reporting.terminal import Live
-from raynas.results.evaluation_table import TESTED, EvaluationTable
+from raynas.results.evaluation_table import EvaluationTable
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import training_histories
 from search_spaces import load
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
@@ -35,28 +39,29 @@ if TYPE_CHECKING:
 
 RECIPE = "hm-nas-digits"
 LONGER = 3
-"""How many times as long as HM-NAS tunes its rivals are trained: 600 epochs against 200."""
-STAGES = tuple(f"{stage}{TESTED}" for stage in ("supernet", "searched", "tuned"))
-
+"""The rivals are trained this many times as long as HM-NAS tunes: 600 epochs against 200."""
+STAGES = ("supernet", "searched", "tuned")
+Runs = dict[str, list[list[dict[Any, Any]]]]
+"""For each name the runs of all seeds; a run has a row for each of its stages."""
 
 VARIANTS = {
     "HM-NAS": [],
     "multi-level, by hand": ["method.derive_by=strongest"],
     "single-level, by hand": ["method.derive_by=strongest", "method.encoding=single"],
 }
-"""What each search changes of the recipe."""
+"""The changes of the recipe, for each search."""
 SIZE = ("training.epochs=12", "method.mask_epochs=12")
 
 
 def search(folder: Path, changes: Sequence[str]) -> list[dict[Any, Any]]:
-    """One search; the rows of its stages on the test images."""
+    """Search by HM-NAS. Returns the rows of its stages on the test images."""
     raynas.run(RECIPE, folder, changes, reporter=Live())
-    rows = EvaluationTable(RunFolder(folder)).read()
-    return [row for stage in STAGES for row in rows[rows["step"] == stage].to_dict("records")]
+    table = EvaluationTable(RunFolder(folder)).read()
+    return [row for stage in STAGES for row in table[table["accuracy_of"] == stage].to_dict("records")]
 
 
 def random_architecture(space: CellSpace, seed: int) -> str:
-    """An operation drawn for each of two drawn inputs of every node (table 6)."""
+    """Draw two inputs of every node, and an operation for each of them (table 6)."""
     generator = np.random.default_rng(seed)
     values = [0] * len(space.choices)
     for edges in edges_by_node(space):
@@ -66,21 +71,21 @@ def random_architecture(space: CellSpace, seed: int) -> str:
 
 
 def darts(recipe: Recipe, seed: int, out: Path, changes: Sequence[str]) -> dict[str, Any]:
-    """First-order DARTS's search on the same space for as many epochs, and its network trained alone."""
+    """Search by first-order DARTS on the same space for the same epochs, and train its network stand-alone."""
     method = f"method={{name: darts, architecture_learning_rate: {recipe.method['architecture_learning_rate']}}}"
     raynas.run(RECIPE, out, [*changes, method, f"seed={seed}"], reporter=Live())
     return fit_run(str(out), [], [f"epochs={LONGER * recipe.fit.epochs}"], Live())[0]
 
 
-def stage_rows(found: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
-    """Table 3."""
+def stage_rows(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
+    """Yield the rows of table 3."""
     for number, stage in enumerate(STAGES):
-        rows = [stages[number] for stages in found]
-        fewer = [100 * (1 - stages[number]["kept_params"] / stages[0]["kept_params"]) for stages in found]
+        rows = [stages[number] for stages in runs]
+        fewer = [100 * (1 - stages[number]["kept_params"] / stages[0]["kept_params"]) for stages in runs]
         errors = [100 - row["top1"] for row in rows]
         yield [
-            stage.removesuffix(TESTED),
-            _spread(errors),
+            stage,
+            spread(errors, 2),
             " ".join(f"{error:.2f}" for error in errors),
             f"{np.mean([row['kept_params'] for row in rows]) / 1e3:.1f}",
             f"{np.mean(fewer):.0f}",
@@ -88,17 +93,17 @@ def stage_rows(found: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[st
         ]
 
 
-def rival_rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
-    """Tables 5 and 6."""
-    for name, runs in found.items():
-        errors = [100 - run["top1"] for run in runs]
-        params = np.mean([run["params"] for run in runs]) / 1e3
+def rival_rows(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
+    """Yield the rows of tables 5 and 6."""
+    for name, of_seeds in networks.items():
+        errors = [100 - network["top1"] for network in of_seeds]
+        params = np.mean([network["params"] for network in of_seeds]) / 1e3
         each = " ".join(f"{error:.2f}" for error in errors)
-        yield [name, _spread(errors), each, f"{params:.1f}", f"{runs[0]['epochs']}"]
+        yield [name, spread(errors, 2), each, f"{params:.1f}", f"{of_seeds[0]['epochs']}"]
 
 
 def importances(genotypes: Sequence[Genotype]) -> Iterator[list[str]]:
-    """Figure 6: the mean weight of the edges into each node, and of its strongest edge in shares of an even one."""
+    """Yield figure 6: the mean weight of the edges into each node, and the strongest over the mean edge."""
     for edges in edges_by_node(genotypes[0].space):
         name = genotypes[0].space.choices[edges[0]].group
         means = [np.mean([genotype.edges[edge] for edge in edges]) for genotype in genotypes]
@@ -113,104 +118,112 @@ def importances(genotypes: Sequence[Genotype]) -> Iterator[list[str]]:
         ]
 
 
-def plot(ours: Path, theirs: Path) -> Figure:
-    """Figure 3: training errors by epoch, one seed."""
+def plot(hm_nas: Path, darts: Path) -> Figure:
+    """Draw figure 3: training errors by epoch, one seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panel = figure.subplots()
-    ways = (("HM-NAS", ours, "C0", ("supernet", "masks", "tuned")), ("DARTS", theirs, "C3", ("supernet", "fit")))
-    for name, folder, colour, trainings in ways:
-        begun, where = 0, RunFolder(folder)
-        trained = [step for step in where.names("steps") if where.exists(f"steps/{step}/history.json")]
-        for step in [step for step in trained if step.split("-")[1] in trainings]:
-            epochs = where.read_json(f"steps/{step}/history.json")["epochs"]
+    curves = (("HM-NAS", hm_nas, "C0", ("supernet", "masks", "tuned")), ("DARTS", darts, "C3", ("supernet", "fit")))
+    for name, folder, colour, trainings in curves:
+        start = 0
+        for step, epochs in training_histories(RunFolder(folder)).items():
+            if step.partition("-")[0] not in trainings:
+                continue
             errors = [100 - row["top1"] for row in epochs]
-            ends = [begun + number + 1 for number in range(len(errors))]
-            panel.plot(ends, errors, color=colour, label=name if not begun else None)
-            panel.annotate(step.split("-")[1], (ends[0], errors[0]), fontsize=8, color=colour)
-            begun = ends[-1]
+            ends = [start + number + 1 for number in range(len(errors))]
+            panel.plot(ends, errors, color=colour, label=None if start else name)
+            panel.annotate(step.partition("-")[0], (ends[0], errors[0]), fontsize=8, color=colour)
+            start = ends[-1]
     panel.set(xlabel="epoch", ylabel="training error (%)")
     panel.legend()
     return figure
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
+def run_searches(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[Runs, Runs]:
+    """Run all searches of HM-NAS, and all rivals. Returns for each name the runs of all seeds.
+
+    Returns:
+        The stages of HM-NAS's searches, and the networks of the rivals.
+    """
+    changes = [*SIZE, *options.changes]
+    longer = LONGER * recipe.fit.epochs
+    searches: Runs = {}
+    for number, (name, variant) in enumerate(VARIANTS.items()):
+        searches[name] = [
+            search(options.out / f"{number}-seed-{seed}", [*changes, *variant, f"seed={seed}"])
+            for seed in options.seeds
+        ]
+    searches["new weights"] = [
+        search(
+            options.out / f"new-seed-{seed}",
+            [
+                *changes,
+                f"method.searched_run={options.out / f'0-seed-{seed}'}",
+                "method.inherit=false",
+                f"fit.epochs={longer}",
+                f"seed={seed}",
+            ],
+        )
+        for seed in options.seeds
+    ]
+    rivals: Runs = {
+        "random architecture": [
+            fit_run(
+                str(options.out / f"0-seed-{seed}"), [random_architecture(space, seed)], [f"epochs={longer}"], Live()
+            )
+            for seed in options.seeds
+        ],
+        "DARTS": [[darts(recipe, seed, options.out / f"darts-seed-{seed}", changes)] for seed in options.seeds],
+    }
+    return searches, rivals
+
+
+def compare(searches: Runs, rivals: Runs, tuning_epochs: int) -> dict[str, list[dict[str, Any]]]:
+    """Return the networks of tables 5 and 6: top-1 in per cent, parameters, and epochs of their weights."""
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for name, runs in searches.items():
+        epochs = tuning_epochs * (LONGER if name == "new weights" else 1)
+        last = [stages[-1] for stages in runs]
+        networks[name] = [{"top1": row["top1"], "params": row["kept_params"], "epochs": epochs} for row in last]
+    for name, runs in rivals.items():
+        networks[name] = [{**network, "epochs": LONGER * tuning_epochs} for (network,) in runs]
+    return networks
+
+
+def print_genotypes(genotypes: Sequence[Genotype]) -> None:
+    """Print the learned weights of edges, and the number of operations that edges keep."""
+    print("The edges' learned weights (figures 4 and 6). Before the masks, the edges into a node add up to 1.\n")
+    columns = ("node", "edges", "mean weight of an edge", "the strongest, times edges", "kept, by seed")
+    print_table(columns, importances(genotypes))
+    kept = [value.bit_count() for genotype in genotypes for value in genotype.architecture.indices]
+    counts = np.bincount(kept, minlength=len(genotypes[0].space.choices[0].options) + 1)
+    print("Edges by the number of operations that they keep, over all seeds (figure 4c):\n")
+    print_table([str(number) for number in range(len(counts))], [[str(count) for count in counts]])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hm_nas.tables", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/hm-nas"))
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE")
-    given = parser.parse_args(arguments)
-    recipe = Recipe.read(RECIPE, [*SIZE, *given.changes])
+    parser = command_parser("hm_nas.tables", __doc__)
+    add_seeds(parser, [0, 1, 2])
+    add_run_options(parser, "runs/hm-nas")
+    options = parser.parse_args(arguments)
+    recipe = Recipe.read(RECIPE, [*SIZE, *options.changes])
     settings = {key: value for key, value in recipe.space.items() if key != "name"}
     space = load(recipe.space["name"], **settings)
     assert isinstance(space, CellSpace)
-    tuning, longer = recipe.fit.epochs, f"fit.epochs={LONGER * recipe.fit.epochs}"
-    changes = [*SIZE, *given.changes]
-    folders = {
-        name: [given.out / f"{number}-seed-{seed}" for seed in given.seeds] for number, name in enumerate(VARIANTS)
-    }
     with ray_session.connect():
-        found = {
-            name: [
-                search(folder, [*changes, *VARIANTS[name], f"seed={seed}"])
-                for folder, seed in zip(folders[name], given.seeds, strict=True)
-            ]
-            for name in VARIANTS
-        }
-        found["new weights"] = [
-            search(
-                given.out / f"new-seed-{seed}",
-                [*changes, f"method.searched_run={folder}", "method.inherit=false", longer, f"seed={seed}"],
-            )
-            for folder, seed in zip(folders["HM-NAS"], given.seeds, strict=True)
-        ]
-        others = {
-            "random architecture": [
-                fit_run(str(folder), [random_architecture(space, seed)], [longer.removeprefix("fit.")], Live())[0]
-                for folder, seed in zip(folders["HM-NAS"], given.seeds, strict=True)
-            ],
-            "DARTS": [darts(recipe, seed, given.out / f"darts-seed-{seed}", changes) for seed in given.seeds],
-        }
-    heading("HM-NAS's stages and what it is compared with", ", ".join(map(str, given.seeds)))
-    print("Errors on the test images in per cent, mean ± standard deviation, and of each seed.\n")
-    table(
-        ("table 3", "error", "of each seed", "k parameters", "% fewer", "operations / edges"),
-        stage_rows(found["HM-NAS"]),
-    )
-    rivals: dict[str, list[dict[str, Any]]] = {
-        name: [
-            {
-                "top1": rows[-1]["top1"],
-                "params": rows[-1]["kept_params"],
-                "epochs": tuning * (LONGER if name == "new weights" else 1),
-            }
-            for rows in runs
-        ]
-        for name, runs in found.items()
-    }
-    for name, fitted in others.items():
-        rivals[name] = [{**run, "epochs": LONGER * tuning} for run in fitted]
+        searches, rivals = run_searches(options, recipe, space)
+    print_heading("HM-NAS's stages and its rivals", ", ".join(map(str, options.seeds)))
+    print("Errors on the test images in per cent: mean ± standard deviation, and of each seed.\n")
+    columns: tuple[str, ...] = ("table 3", "error", "of each seed", "k parameters", "% fewer", "operations / edges")
+    print_table(columns, stage_rows(searches["HM-NAS"]))
     columns = ("tables 5 and 6", "error", "of each seed", "k parameters", "epochs of its weights")
-    table(columns, rival_rows(rivals))
-    genotypes = [Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders["HM-NAS"]]
-    print("The edges' learned weights (figures 4 and 6); those into a node add up to 1 before the masks.\n")
-    columns = ("node", "edges", "mean weight of an edge", "the strongest, times edges", "kept, by seed")
-    table(columns, importances(genotypes))
-    counts = np.bincount(
-        [value.bit_count() for genotype in genotypes for value in genotype.architecture.indices],
-        minlength=len(space.choices[0].options) + 1,
-    )
-    print("Edges by how many operations they keep, over all seeds (figure 4c):\n")
-    table([str(number) for number in range(len(counts))], [[str(count) for count in counts]])
-    picture(plot(folders["HM-NAS"][0], given.out / f"darts-seed-{given.seeds[0]}"), "hm_nas_curves", "Figure 3")
-    drawn = Path(__file__).parents[1] / "figures" / "hm_nas_cell.png"
-    draw_run(str(folders["HM-NAS"][0]), drawn)
-    print(f"![Figure 4: the cell of seed {given.seeds[0]}](figures/{drawn.name})\n")
+    print_table(columns, rival_rows(compare(searches, rivals, recipe.fit.epochs)))
+    folders = [options.out / f"0-seed-{seed}" for seed in options.seeds]
+    print_genotypes([Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders])
+    save_figure(plot(folders[0], options.out / f"darts-seed-{options.seeds[0]}"), "hm_nas_curves", "Figure 3")
+    draw_run(str(folders[0]), FIGURES / "hm_nas_cell.png")
+    print_figure_link("hm_nas_cell", f"Figure 4: the cell of seed {options.seeds[0]}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""HourNAS figure 2: the accuracy that a trained network keeps when the output of one of its blocks is masked.
+"""What accuracy does a trained network keep if the output of one of its blocks is masked (HourNAS figure 2)?
 
     python -m benchmarks.hour_nas.block_importance [--epochs 20] [--npz FILE] [--draws 10] [--seed 0]
     python -m benchmarks.hour_nas.block_importance --fitted RUN
 
-The network is a MobileNetV2 of half the width for images of 16 x 16, trained here on digits or on the images of an
-.npz file; or one that `raynas fit` has trained into the run folder RUN, on the images of that run.
+The network is a MobileNetV2 of half the width for images of 16 x 16, trained by this command on the digits or on the
+images of an .npz file. With `--fitted` it is the network that `raynas fit` trained in the run folder RUN.
 
-Each channel of what a block computes is reset to zero with probability p, for all test images alike. What a block
-computes is F(x): of a residual block the branch, to which the input is still added. Blocks that compute nothing are
-left out.
+A mask resets each channel of the block's F(x) to zero with probability p, the same channels for all test images. F(x)
+of a residual block is its branch; the input is still added. Blocks without a computation are left out.
+
+Prints the accuracies block by block, and a bar plot.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,12 @@ import yaml
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.common.plain_training import name_of, read_images, testing_images, top1, train
-from benchmarks.common.report import heading, picture, table
+from benchmarks.common.arguments import add_npz, add_seed, command_parser
+from benchmarks.common.plain_training import data_name, measure_test_top1, read_images, read_test_images, top1, train
+from benchmarks.common.report import print_heading, print_table, save_figure
 from raynas.data import Images, open_images
 from raynas.recipe.recipe import Recipe
+from raynas.results.fit_result import read_networks
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import plan
 from search_spaces import SearchSpace, UserError
@@ -42,63 +44,64 @@ RATE = 0.1
 
 
 @dataclass(frozen=True)
-class Masked:
-    """One block: for each probability the accuracy in per cent that was left, of every draw of its mask."""
+class MaskedBlock:
+    """One block; for each probability the accuracies in per cent, one for every mask."""
 
     name: str
     vital: bool
-    left: dict[float, list[float]]
+    top1: dict[float, list[float]]
 
     def mean(self, probability: float) -> float:
-        return float(np.mean(self.left[probability]))
+        return float(np.mean(self.top1[probability]))
 
 
 @torch.no_grad()
 def mask_blocks(
     space: SearchSpace, network: nn.Module, images: Tensor, labels: Tensor, draws: int, seed: int
-) -> list[Masked]:
-    """Mask one block after the other.
+) -> list[MaskedBlock]:
+    """Mask one block after the other and measure the network.
 
     Args:
-        space: of layers, with this network as its one architecture.
-        network: what `space.network` built: `stem`, `blocks` and `head` in sequence.
-        draws: of a mask at each probability below 1.
+        space: a chain space with this network as its one architecture.
+        network: the sequence of `stem`, `blocks` and `head` that `space.network` builds.
+        draws: the number of masks for each probability below 1.
     """
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     vital = {choice.name for choice in space.vital()}
-    stem, among, head = cast(nn.Sequential, network)
-    blocks = list(among.children())
+    stem, block_sequence, head = cast(nn.Sequential, network)
+    blocks = list(block_sequence.children())
     features, measured = stem(images), []
     for position, (choice, block) in enumerate(zip(space.choices, blocks, strict=True)):
-        onward = nn.Sequential(*blocks[position:], head)
-        norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+        remainder = nn.Sequential(*blocks[position:], head)
+        norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
         if norms:
-            left = {
+            accuracies = {
                 p: [
-                    top1(_with_mask(onward, norms[-1], features, p, generator), labels)
+                    top1(_masked_logits(remainder, norms[-1], features, p, generator), labels)
                     for _ in range(draws if p < 1 else 1)
                 ]
                 for p in PROBABILITIES
             }
-            measured.append(Masked(choice.name, choice.name in vital, left))
+            measured.append(MaskedBlock(choice.name, choice.name in vital, accuracies))
         features = block(features)
     return measured
 
 
-def _with_mask(
-    onward: nn.Module, last: nn.BatchNorm2d, features: Tensor, probability: float, generator: torch.Generator
+def _masked_logits(
+    remainder: nn.Module, last: nn.BatchNorm2d, features: Tensor, probability: float, generator: torch.Generator
 ) -> Tensor:
-    """Logits when channels of the block's last batch norm are zero: it stands before the input is added."""
+    """Return the logits with some channels of the block's last batch norm at zero. It stands before the addition."""
     kept = torch.rand(last.num_features, generator=generator) >= probability
     hook = last.register_forward_hook(lambda _module, _inputs, output: output * kept[:, None, None])
     try:
-        return cast(Tensor, onward(features))
+        return cast(Tensor, remainder(features))
     finally:
         hook.remove()
 
 
-def trained_here(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace, nn.Module, Images]:
+def train_network(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace, nn.Module, Images]:
+    """Train a MobileNetV2. Returns its space, which has no other architecture, the network and the images."""
     images = read_images(npz, 16, seed)
     classes = len(images.prepared.classes)
     strides = (1, 1, 2, 2, 1, 2, 1)
@@ -111,36 +114,36 @@ def trained_here(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace,
     return space, network, images
 
 
-def fitted(run: str) -> tuple[SearchSpace, nn.Module, Images]:
-    """The network that `raynas fit` trained in this run folder.
+def read_fitted(run: str) -> tuple[SearchSpace, nn.Module, Images]:
+    """Read the network that `raynas fit` trained in a run folder.
 
     Raises:
-        UserError: if it trained none there, or several.
+        UserError: if the folder does not hold exactly one network.
     """
     folder = RunFolder(run)
-    names = [name for name in folder.names() if name.startswith("fit-") and name.endswith(".json")]
-    if len(names) != 1:
-        raise UserError(f"{run} holds {len(names)} networks trained by `raynas fit`; give a folder that holds one.")
+    networks = read_networks(folder)
+    if len(networks) != 1:
+        raise UserError(f"{run} holds {len(networks)} networks trained by `raynas fit`; give a folder that holds one.")
     planned = plan(Recipe.read(yaml.safe_load(folder.read("recipe.yaml"))), run)
-    fit = folder.read_json(names[0])
-    architecture = planned.space.parse(fit["architecture"])
+    figures = networks[0]
+    architecture = planned.space.parse(figures["architecture"])
     space = planned.space.only(architecture)
     network = space.network(architecture)
-    network.load_state_dict(space.network_state(architecture, folder.read_tensors(fit["weights"])[0]))
+    network.load_state_dict(space.network_state(architecture, folder.read_tensors(figures["weights"])[0]))
     return space, network, open_images(planned.data)
 
 
-def rows(measured: Sequence[Masked]) -> Iterator[list[str]]:
-    """A row for each block, then the mean over the blocks of each kind."""
-    for one in measured:
-        figures = [f"{one.mean(p):.1f} ({min(one.left[p]):.1f})" for p in PROBABILITIES]
-        yield [one.name, _kind(one.vital), *figures]
+def rows(measured: Sequence[MaskedBlock]) -> Iterator[list[str]]:
+    """Yield a row for each block, then the mean over the blocks of each kind."""
+    for block in measured:
+        figures = [f"{block.mean(p):.1f} ({min(block.top1[p]):.1f})" for p in PROBABILITIES]
+        yield [block.name, _kind(block.vital), *figures]
     for vital in (True, False):
-        same = [one for one in measured if one.vital == vital]
+        blocks = [block for block in measured if block.vital == vital]
         yield [
-            f"mean of {len(same)}",
+            f"mean of {len(blocks)}",
             _kind(vital),
-            *(f"{np.mean([one.mean(p) for one in same]):.1f}" for p in PROBABILITIES),
+            *(f"{np.mean([block.mean(p) for block in blocks]):.1f}" for p in PROBABILITIES),
         ]
 
 
@@ -148,47 +151,47 @@ def _kind(vital: bool) -> str:
     return "vital" if vital else "non-vital"
 
 
-def plot(measured: Sequence[Masked], intact: float) -> Figure:
-    """Figure 2: three bars for each block, vital blocks in red."""
+def plot(measured: Sequence[MaskedBlock], intact: float) -> Figure:
+    """Draw figure 2: three bars for each block, vital blocks in red."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     panel = figure.subplots()
     for number, p in enumerate(PROBABILITIES):
         for vital, colour in ((True, "tab:red"), (False, "tab:blue")):
-            places = [place + 0.27 * (number - 1) for place, one in enumerate(measured) if one.vital == vital]
-            heights = [one.mean(p) for one in measured if one.vital == vital]
+            places = [place + 0.27 * (number - 1) for place, block in enumerate(measured) if block.vital == vital]
+            heights = [block.mean(p) for block in measured if block.vital == vital]
             panel.bar(places, heights, 0.25, color=colour, alpha=0.4 + 0.3 * number, label=f"{_kind(vital)}, p = {p}")
     panel.axhline(intact, color="black", linewidth=0.6)
-    panel.set_xticks(range(len(measured)), [one.name for one in measured], rotation=60)
+    panel.set_xticks(range(len(measured)), [block.name for block in measured], rotation=60)
     panel.set(ylabel="top-1 (per cent)", ylim=(0, 100))
     panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hour_nas.block_importance", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20, help="of training the network here")
-    parser.add_argument("--npz", type=Path, help="the images to train it on, instead of digits")
-    parser.add_argument("--fitted", metavar="RUN", help="a run folder of `raynas fit`, instead of training here")
-    parser.add_argument("--draws", type=int, default=10, help="masks for each block and probability below 1")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    parser = command_parser("hour_nas.block_importance", __doc__)
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of training the network (default: 20)")
+    add_npz(parser)
+    parser.add_argument("--fitted", metavar="RUN", help="run folder of `raynas fit` with the network to mask")
+    parser.add_argument("--draws", type=int, default=10, help="masks for each block and p below 1 (default: 10)")
+    add_seed(parser)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    space, network, images = fitted(given.fitted) if given.fitted else trained_here(given.npz, given.epochs, given.seed)
-    inputs, labels = testing_images(images)
-    with torch.no_grad():
-        intact = top1(network.eval()(inputs), labels)
-    heading("What a network keeps when one of its blocks is masked", str(given.seed))
-    name = name_of(images)
-    print(f"{space.name} on {name}, {len(labels):,} test images: {intact:.1f} % as trained. Top-1 in per cent that is")
-    print(
-        "left when each channel of one block's F(x) is reset to zero with probability p, and the input is still added"
-    )
-    print(f"where there is a shortcut: mean of {given.draws} masks (least).\n")
-    measured = mask_blocks(space, network, inputs, labels, given.draws, given.seed)
-    table(("block", "kind", *(f"p = {p}" for p in PROBABILITIES)), rows(measured))
-    picture(plot(measured, intact), f"block_importance_{name}", "Figure 2: the accuracy left, block by block")
+    if options.fitted:
+        space, network, images = read_fitted(options.fitted)
+    else:
+        space, network, images = train_network(options.npz, options.epochs, options.seed)
+    inputs, labels = read_test_images(images)
+    intact = measure_test_top1(network, images)
+    print_heading("Accuracy of a network with one masked block", str(options.seed))
+    name = data_name(images)
+    print(f"{space.name} on {name}, {len(labels):,} test images: {intact:.1f} % without a mask. A mask resets each")
+    print("channel of one block's F(x) to zero with probability p. A shortcut still adds the input.")
+    print(f"Top-1 in per cent: mean of {options.draws} masks (least).\n")
+    measured = mask_blocks(space, network, inputs, labels, options.draws, options.seed)
+    print_table(("block", "kind", *(f"p = {p}" for p in PROBABILITIES)), rows(measured))
+    save_figure(plot(measured, intact), f"block_importance_{name}", "Figure 2: accuracy with one masked block")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
-"""HourNAS appendix A and figure 4: which blocks matter most? Each block of a network takes every operation in turn.
+"""Which blocks matter most (HourNAS appendix A and figure 4)? Each block of a network takes every operation in turn.
 
     python -m benchmarks.hour_nas.block_sensitivity [--epochs 6] [--supernet-epochs 60]
         [--backbones k3e6 k5e6] [--npz FILE]
 
 The network is table 6's, at a quarter of the width and for images of 8 x 8. A backbone has one operation in all
-blocks; a block then takes each of the seven operations while the others keep theirs, and every network so made is
-trained alone. The same networks are measured with the weights of one supernet, too. All six backbones make 12 x 7 x 6 =
-504 networks, the paper's number, of which 438 differ.
+blocks. One block takes each of the seven operations, and the other blocks keep theirs. Every network is trained
+stand-alone, and also measured with the weights of one supernet. All six backbones have 12 x 7 x 6 = 504 networks, the
+paper's number; 438 of them are distinct.
+
+Prints the accuracies of every backbone and block, the mean standard deviations of vital and of other blocks, and a bar
+plot.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.common.plain_training import BATCH, name_of, read_images, testing_images, top1, train
-from benchmarks.common.report import heading, picture, table
+from benchmarks.common.arguments import add_npz, add_seed, command_parser
+from benchmarks.common.plain_training import BATCH, data_name, measure_test_top1, read_images, train
+from benchmarks.common.report import print_heading, print_table, save_figure, spread
 from raynas.data import Images, training_batch
 from raynas.evaluation.evaluator import Evaluator
 from raynas.recipe.settings import EvaluationSettings
@@ -61,18 +63,18 @@ TABLE_6 = ChainFamily(
 )
 
 Accuracies = Mapping[tuple[str, str], Sequence[float]]
-"""Top-1 accuracies in per cent by (backbone, block), one an operation."""
+"""By (backbone, block): top-1 accuracies in per cent, one for each operation."""
 
 
-def small(classes: int) -> SearchSpace:
-    """Table 6's network for images of 8 x 8: strides of the stem and the first stages are 1."""
+def small_space(classes: int) -> SearchSpace:
+    """Return the space of table 6's network for images of 8 x 8: the stem and the first stages have stride 1."""
     return TABLE_6(
         width=0.25, resolution=RESOLUTION, num_classes=classes, stem_stride=1, stage_strides=[1, 1, 2, 1, 1, 2, 1]
     )
 
 
 def variants(space: SearchSpace, backbone: str) -> dict[str, list[Architecture]]:
-    """For each block the backbone with each of the seven operations there."""
+    """Return for each block the backbone with each of the seven operations in this block."""
     base = [choice.options.index(backbone) for choice in space.choices]
     return {
         choice.name: [
@@ -83,18 +85,18 @@ def variants(space: SearchSpace, backbone: str) -> dict[str, list[Architecture]]
     }
 
 
-def alone(space: SearchSpace, architecture: Architecture, images: Images, epochs: int, seed: int) -> float:
-    """The top-1 accuracy on the test images of a network trained alone, in per cent."""
+def train_standalone(space: SearchSpace, architecture: Architecture, images: Images, epochs: int, seed: int) -> float:
+    """Train a network stand-alone. Returns its top-1 accuracy on the test images in per cent."""
     torch.manual_seed(seed)
     network = space.network(architecture).to(memory_format=torch.channels_last)
     train(network, images, epochs, lambda done: RATE * (1 - done), seed)
-    inputs, labels = testing_images(images)
-    with torch.no_grad():
-        return top1(network.eval()(inputs), labels)
+    return measure_test_top1(network, images)
 
 
-def one_shot(space: SearchSpace, asked: Sequence[Architecture], images: Images, epochs: int, seed: int) -> list[float]:
-    """Top-1 accuracies in per cent with the weights of a supernet trained one uniform path a step."""
+def measure_one_shot(
+    space: SearchSpace, architectures: Sequence[Architecture], images: Images, epochs: int, seed: int
+) -> list[float]:
+    """Train a supernet, one uniform path in each training step. Returns one-shot accuracies in per cent."""
     torch.manual_seed(seed)
     supernet = space.supernet()
     supernet.to(memory_format=torch.channels_last)
@@ -111,98 +113,108 @@ def one_shot(space: SearchSpace, asked: Sequence[Architecture], images: Images, 
             sgd.zero_grad()
     settings = EvaluationSettings(recalibration_images=256, recalibration_batch_size=128)
     evaluator = Evaluator(space, images, settings, torch.device("cpu"), part="test")
-    return [answer["top1"] for answer in evaluator.one_shot(supernet, asked)]
+    return [figures["top1"] for figures in evaluator.one_shot(supernet, architectures)]
 
 
-def measure(space: SearchSpace, backbones: Sequence[str], images: Images, epochs: int, seed: int) -> Accuracies:
-    """Train every network of these backbones alone, each that occurs several times once."""
+def measure_standalone(
+    space: SearchSpace, backbones: Sequence[str], images: Images, epochs: int, seed: int
+) -> Accuracies:
+    """Train every network of these backbones stand-alone, equal architectures once."""
     known: dict[Architecture, float] = {}
-    found: dict[tuple[str, str], list[float]] = {}
+    accuracies: dict[tuple[str, str], list[float]] = {}
     for backbone in backbones:
-        for block, networks in variants(space, backbone).items():
-            for one in networks:
-                if one not in known:
-                    known[one] = alone(space, one, images, epochs, seed)
-            found[backbone, block] = [known[one] for one in networks]
-    return found
+        for block, architectures in variants(space, backbone).items():
+            for architecture in architectures:
+                if architecture not in known:
+                    known[architecture] = train_standalone(space, architecture, images, epochs, seed)
+            accuracies[backbone, block] = [known[architecture] for architecture in architectures]
+    return accuracies
 
 
-def rows(space: SearchSpace, by_itself: Accuracies, shared: Accuracies) -> Iterator[list[str]]:
-    """Mean and standard deviation over the seven operations."""
+def rows(space: SearchSpace, standalone: Accuracies, one_shot: Accuracies) -> Iterator[list[str]]:
+    """Yield mean and standard deviation over the seven operations, for each backbone and block."""
     vital = {choice.name for choice in space.vital()}
-    for (backbone, block), values in by_itself.items():
+    for (backbone, block), values in standalone.items():
         kind = "vital" if block in vital else ""
-        yield [backbone, block, kind, spread(values), spread(shared[backbone, block])]
+        yield [backbone, block, kind, spread(values, 2), spread(one_shot[backbone, block], 2)]
 
 
-def mean_rows(space: SearchSpace, by_itself: Accuracies, shared: Accuracies) -> Iterator[list[str]]:
-    """The mean standard deviation of vital and of other blocks, by backbone."""
+def mean_rows(space: SearchSpace, standalone: Accuracies, one_shot: Accuracies) -> Iterator[list[str]]:
+    """Yield the mean standard deviations of vital and of other blocks, for each backbone."""
     vital = {choice.name for choice in space.vital()}
-    for backbone in dict.fromkeys(backbone for backbone, _ in by_itself):
+    for backbone in dict.fromkeys(backbone for backbone, _ in standalone):
         cells = [
             np.mean(
-                [np.std(values) for (one, block), values in found.items() if (one, block in vital) == (backbone, kind)]
+                [
+                    np.std(values)
+                    for (other, block), values in accuracies.items()
+                    if (other, block in vital) == (backbone, kind)
+                ]
             )
-            for found in (by_itself, shared)
+            for accuracies in (standalone, one_shot)
             for kind in (True, False)
         ]
         yield [backbone, *(f"{cell:.2f}" for cell in cells)]
 
 
-def spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
-
-
-def plot(space: SearchSpace, found: Accuracies) -> Figure:
-    """Figure 4: a panel for each backbone, mean and standard deviation of each block; vital blocks in red."""
+def plot(space: SearchSpace, accuracies: Accuracies) -> Figure:
+    """Draw figure 4: a panel for each backbone, mean and standard deviation of each block; vital blocks in red."""
     from matplotlib.figure import Figure
 
     vital = {choice.name for choice in space.vital()}
-    backbones = list(dict.fromkeys(backbone for backbone, _ in found))
+    backbones = list(dict.fromkeys(backbone for backbone, _ in accuracies))
     columns = min(3, len(backbones))
     rows = -(-len(backbones) // columns)
     figure = Figure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, backbone in zip(panels, backbones, strict=False):
         blocks = [choice.name for choice in space.choices]
-        values = [found[backbone, block] for block in blocks]
+        values = [accuracies[backbone, block] for block in blocks]
         colours = ["tab:red" if block in vital else "tab:green" for block in blocks]
-        panel.bar(blocks, [np.mean(one) for one in values], yerr=[np.std(one) for one in values], color=colours)
+        means, deviations = [np.mean(tops) for tops in values], [np.std(tops) for tops in values]
+        panel.bar(blocks, means, yerr=deviations, color=colours)
         panel.set(title=f"others {backbone}", ylabel="top-1 (per cent)")
         panel.tick_params(axis="x", rotation=60)
-        low, high = (sign(np.mean(one) + side * np.std(one) for one in values) for sign, side in ((min, -1), (max, 1)))
+        low = min(mean - deviation for mean, deviation in zip(means, deviations, strict=True))
+        high = max(mean + deviation for mean, deviation in zip(means, deviations, strict=True))
         panel.set_ylim(low - 1, high + 1)
     return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hour_nas.block_sensitivity", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=6, help="of each network alone")
-    parser.add_argument("--supernet-epochs", type=int, default=60)
-    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
-    parser.add_argument("--npz", type=Path, help="the images, instead of digits")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    parser = command_parser("hour_nas.block_sensitivity", __doc__)
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of each stand-alone training (default: 6)")
+    parser.add_argument("--supernet-epochs", type=int, default=60, help="epochs of the supernet (default: 60)")
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="default: all six")
+    add_npz(parser)
+    add_seed(parser)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    images = read_images(given.npz, RESOLUTION, given.seed)
-    space = small(len(images.prepared.classes))
-    heading("Which blocks matter most", str(given.seed))
-    by_itself = measure(space, given.backbones, images, given.epochs, given.seed)
-    places = {(b, block): networks for b in given.backbones for block, networks in variants(space, b).items()}
-    distinct = list(dict.fromkeys(one for networks in places.values() for one in networks))
-    answers = one_shot(space, distinct, images, given.supernet_epochs, given.seed)
-    known = dict(zip(distinct, answers, strict=True))
-    shared = {place: [known[one] for one in networks] for place, networks in places.items()}
-    name = name_of(images)
+    images = read_images(options.npz, RESOLUTION, options.seed)
+    space = small_space(len(images.prepared.classes))
+    print_heading("The blocks that matter most", str(options.seed))
+    standalone = measure_standalone(space, options.backbones, images, options.epochs, options.seed)
+    networks = {
+        (backbone, block): architectures
+        for backbone in options.backbones
+        for block, architectures in variants(space, backbone).items()
+    }
+    distinct = list(dict.fromkeys(architecture for group in networks.values() for architecture in group))
+    accuracies = measure_one_shot(space, distinct, images, options.supernet_epochs, options.seed)
+    known = dict(zip(distinct, accuracies, strict=True))
+    one_shot = {place: [known[architecture] for architecture in group] for place, group in networks.items()}
+    name = data_name(images)
     print(
-        f"{len(distinct)} networks on {name} at 8 x 8, each trained alone for {given.epochs} epochs; the supernet "
-        f"for {given.supernet_epochs}. Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n"
+        f"{len(distinct)} networks on {name} at 8 x 8; {options.epochs} epochs stand-alone, "
+        f"{options.supernet_epochs} of"
     )
-    table(("others", "block", "", "trained alone", "one-shot"), rows(space, by_itself, shared))
-    columns = ("others", "alone: vital", "not vital", "one-shot: vital", "not vital")
+    print("the supernet. Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n")
+    print_table(("others", "block", "", "stand-alone", "one-shot"), rows(space, standalone, one_shot))
+    columns = ("others", "stand-alone: vital", "not vital", "one-shot: vital", "not vital")
     print("The mean standard deviation of both kinds of blocks:\n")
-    table(columns, mean_rows(space, by_itself, shared))
-    picture(plot(space, by_itself), f"block_sensitivity_{name}", "Figure 4: each block takes seven operations in turn")
+    print_table(columns, mean_rows(space, standalone, one_shot))
+    title = "Figure 4: each block takes seven operations in turn"
+    save_figure(plot(space, standalone), f"block_sensitivity_{name}", title)
 
 
 if __name__ == "__main__":

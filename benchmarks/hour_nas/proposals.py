@@ -1,13 +1,14 @@
-"""HourNAS figure 3: what architectures cost that are drawn from fitted space proposals, as the temperature falls.
+"""What do architectures cost that are drawn from fitted space proposals, as the temperature falls (HourNAS figure 3)?
 
     python -m benchmarks.hour_nas.proposals [--draws 10000] [--seeds 3]
 
-The space is `fbnet` with its vital blocks fixed to k5e6, as in the paper's tables 9 and 11, the targets are FBNet-B's.
+The space is `fbnet` with its vital blocks fixed to k5e6, as in the paper's tables 9 and 11. The targets are FBNet-B's.
+
+Prints a table for the fit by raynas and for the fit by equation 7 alone, and figure 3.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 import search_spaces
-from benchmarks.common.report import heading, picture, table
+from benchmarks.common.arguments import add_seed_count, command_parser
+from benchmarks.common.report import print_heading, print_table, save_figure
 from search_spaces.costs import TableCosts
 from tuners.hour_nas.proposals import Targets, entropy, fit, overlap, probabilities, target_distance
 
@@ -29,18 +31,18 @@ TOLERANCE = 0.03
 PROPOSALS = 8
 TEMPERATURES = (5.0, 1.0, 0.5, 0.1)
 STEPS, RATE = 500, 0.05
-"""Of the ablation: Adam's, as many as `fit` takes."""
+"""Adam's, for equation 7 alone; the number of steps is that of `fit`."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Architectures drawn from m proposals at a temperature, as many from each.
+class Draws:
+    """Architectures drawn from m proposals at a temperature, the same number from each.
 
     Attributes:
-        indices: int64 of shape (m, draws, choices).
-        cost: for each resource, shape (m, draws).
-        entropies: of each proposal, in nats, shape (m,).
-        modes: how many different most probable architectures the proposals have.
+        indices: the option indices, int64 of shape (m, draws, choices).
+        cost: the costs by resource, each of shape (m, draws).
+        entropies: the entropy of each proposal in nats, shape (m,).
+        modes: the number of distinct most probable architectures.
     """
 
     indices: Tensor
@@ -49,27 +51,28 @@ class Drawn:
     modes: int
 
     def met(self, targets: Targets) -> Tensor:
-        """The share of each proposal's draws that is within the tolerance of all targets at once, shape (m,)."""
+        """Return the share of each proposal's draws that is within the tolerance of all targets, shape (m,)."""
         near = [(self.cost[name] - target).abs() <= TOLERANCE * target for name, target in targets.items()]
         return torch.stack(near).all(dim=0).double().mean(dim=1)
 
     def distinct(self) -> Tensor:
-        """How many of each proposal's draws are different architectures, shape (m,)."""
+        """Return the number of distinct architectures among each proposal's draws, shape (m,)."""
         return torch.tensor([len(torch.unique(rows, dim=0)) for rows in self.indices])
 
 
-def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Drawn:
-    """`draws` architectures from each of the m proposals; theta is (m, choices, options)."""
+def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Draws:
+    """Draw architectures from each of the m proposals; theta is (m, choices, options)."""
     generator = torch.Generator().manual_seed(seed)
     distributions = probabilities(theta, temperature, costs.kept)
     rows = torch.multinomial(distributions.flatten(0, 1), draws, replacement=True, generator=generator)
     indices = rows.reshape(*distributions.shape[:2], draws).transpose(1, 2)
-    cost = {name: one.reshape(len(theta), draws) for name, one in costs.total(indices.flatten(0, 1)).items()}
-    return Drawn(indices, cost, entropy(distributions), len(torch.unique(distributions.argmax(dim=-1), dim=0)))
+    totals = costs.total(indices.flatten(0, 1))
+    cost = {name: total.reshape(len(theta), draws) for name, total in totals.items()}
+    return Draws(indices, cost, entropy(distributions), len(torch.unique(distributions.argmax(dim=-1), dim=0)))
 
 
 def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
-    """Equation 7 to the letter: the expected cost's distance and the overlap, at temperature 1, and nothing else."""
+    """Fit by equation 7 alone: the distance of the expected cost and the overlap, at temperature 1."""
     kept = costs.kept
     generator = torch.Generator().manual_seed(seed)
     theta = (0.5 * torch.randn(number, *kept.shape, generator=generator, dtype=torch.float64)).requires_grad_()
@@ -83,13 +86,13 @@ def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed:
 
 
 def fbnet_costs() -> TableCosts:
-    """Of `fbnet` whose vital blocks are k5e6."""
+    """Return the costs of `fbnet` with k5e6 in its vital blocks."""
     space = search_spaces.load("fbnet")
     return space.restrict({choice.name: ["k5e6"] for choice in space.vital()}).costs().as_table()
 
 
 def rows(costs: TableCosts, theta: Tensor, seed: int, draws: int) -> Iterator[list[str]]:
-    """What the table says of these proposals, temperature by temperature."""
+    """Yield the cells of each temperature."""
     for temperature in TEMPERATURES:
         drawn = draw(costs, theta, temperature, draws, seed)
         met, distinct = 100 * drawn.met(TARGETS), drawn.distinct()
@@ -98,12 +101,12 @@ def rows(costs: TableCosts, theta: Tensor, seed: int, draws: int) -> Iterator[li
             f"{met.mean():.1f} ({met.min():.1f})",
             f"{distinct.double().mean():,.0f} ({distinct.min():,})",
             str(drawn.modes),
-            " ".join(f"{one:.1f}" for one in drawn.entropies),
+            " ".join(f"{nats:.1f}" for nats in drawn.entropies),
         ]
 
 
 def plot(costs: TableCosts, theta: Tensor, seed: int, draws: int) -> Figure:
-    """Figure 3: a panel for each temperature, a colour for each proposal, `draws` points in each panel."""
+    """Draw figure 3: a panel for each temperature, a colour for each proposal, `draws` points in each panel."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 3.6), layout="constrained")
@@ -120,33 +123,32 @@ def plot(costs: TableCosts, theta: Tensor, seed: int, draws: int) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hour_nas.proposals", description=__doc__)
-    parser.add_argument("--draws", type=int, default=10_000, help="architectures from each proposal")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    given = parser.parse_args(arguments)
+    parser = command_parser("hour_nas.proposals", __doc__)
+    parser.add_argument("--draws", type=int, default=10_000, help="architectures from each proposal (default: 10000)")
+    add_seed_count(parser, 3)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     costs = fbnet_costs()
-    heading("What architectures drawn from fitted proposals cost", f"0 to {given.seeds - 1}")
-    print(
-        f"{PROPOSALS} proposals for 4.8 M parameters and 300 M multiply-adds, one thread; {given.draws:,} architectures"
-    )
-    print(
-        "from each proposal at each temperature. `met`: how many per cent are within 3 % of both targets, the mean over"
-    )
-    print("the proposals (the least); `distinct`: how many are different, likewise; `modes`: how many different most")
-    print("probable architectures the proposals have; `entropy`: of each proposal, in nats.\n")
-    fits = {"drawn architectures' cost (raynas)": fit, "the expected cost, temperature 1": fit_by_expected_cost}
-    for fitted_by, fitting in fits.items():
+    print_heading("Costs of architectures drawn from fitted proposals", f"0 to {options.seeds - 1}")
+    print(f"{PROPOSALS} proposals for 4.8 M parameters and 300 M multiply-adds, one thread. Each proposal gives")
+    print(f"{options.draws:,} architectures at each temperature.\n")
+    print("- `met`: per cent of them within 3 % of both targets, mean over the proposals (least)")
+    print("- `distinct`: number of distinct architectures, mean over the proposals (least)")
+    print("- `modes`: number of distinct most probable architectures of the proposals")
+    print("- `entropy`: entropy of each proposal in nats\n")
+    fits = {"the cost of drawn architectures (raynas)": fit, "the expected cost, temperature 1": fit_by_expected_cost}
+    for criterion, fit_proposals in fits.items():
         lines, seconds = [], []
-        for seed in range(given.seeds):
+        for seed in range(options.seeds):
             start = time.perf_counter()
-            theta = fitting(costs, TARGETS, PROPOSALS, seed)
+            theta = fit_proposals(costs, TARGETS, PROPOSALS, seed)
             seconds.append(f"{time.perf_counter() - start:.1f}")
-            lines += [[str(seed), *line] for line in rows(costs, theta, seed, given.draws)]
-        print(f"Fitted by {fitted_by}, in {', '.join(seconds)} s:\n")
-        table(("seed", "temperature", "met", "distinct", "modes", "entropy"), lines)
-    figure = plot(costs, fit(costs, TARGETS, PROPOSALS, 0), 0, given.draws)
-    picture(figure, "proposal_distribution", "Figure 3: 10,000 architectures from 8 proposals, a colour each")
+            lines += [[str(seed), *line] for line in rows(costs, theta, seed, options.draws)]
+        print(f"Fitted by {criterion}, in {', '.join(seconds)} s:\n")
+        print_table(("seed", "temperature", "met", "distinct", "modes", "entropy"), lines)
+    figure = plot(costs, fit(costs, TARGETS, PROPOSALS, 0), 0, options.draws)
+    title = "Figure 3: 10,000 architectures from 8 proposals, a colour for each proposal"
+    save_figure(figure, "proposal_distribution", title)
 
 
 if __name__ == "__main__":

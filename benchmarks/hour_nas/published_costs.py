@@ -1,20 +1,26 @@
-"""Every architecture that the papers print: what it costs as counted here, beside the figures of print.
+"""Do the architectures that the papers print cost the printed figures?
 
-Plain counts are what `torch.utils.flop_counter` and `numel` say of the built network; the paper's counting is what fits
-its figures, and stands with the space.
+    python -m benchmarks.hour_nas.published_costs
+
+Plain counts are those of `torch.utils.flop_counter` and `numel` for the built network. The paper's counting was fitted
+to its figures; the definition of the space has it.
+
+Prints a table with printed figures, both counts, and their errors.
 """
 
 from __future__ import annotations
 
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.report import print_heading, print_table
 from search_spaces import PublishedNetwork, published, published_names
 from search_spaces.space import CountingMode
 
 
 def main() -> None:
-    heading("What the papers' architectures cost", "none; nothing is drawn")
-    print("Millions of parameters and of multiply-adds at 224 x 224, and the error against print in per cent.\n")
-    table(
+    command_parser("hour_nas.published_costs", __doc__).parse_args()
+    print_heading("Costs of the papers' architectures", "none; nothing is drawn")
+    print("Millions of parameters and of multiply-adds at 224 x 224, and the error of the counts in per cent.\n")
+    print_table(
         ("architecture", "printed in", "printed", "plain", "error", "the paper's counting", "error"),
         [_row(published(name)) for name in published_names()],
     )

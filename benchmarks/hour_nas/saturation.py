@@ -1,16 +1,17 @@
-"""HourNAS equation 11 and figure 5: how soon each convolution of a ResNet-20 has come to its final weights.
+"""When does each convolution of a ResNet-20 reach its final weights (HourNAS equation 11 and figure 5)?
 
     python -m benchmarks.hour_nas.saturation [--epochs 200] [--npz FILE] [--seed 0]
 
-The network is the paper's at half the width, for images of 16 x 16, trained on digits or on the images of an .npz file.
-The learning rate falls from 0.1 tenfold at 50, 75 and 90 % of the epochs: of 200 at 100, 150 and 180, as in the paper.
+The network is the paper's at half the width, for images of 16 x 16, trained on the digits or on the images of an .npz
+file. The learning rate begins at 0.1 and falls tenfold at 50, 75 and 90 % of the epochs: for 200 epochs at 100, 150 and
+180, as in the paper.
+
+Prints a table of the layers, a table of their means by stage, and figure 5.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.common.plain_training import name_of, read_images, testing_images, top1, train
-from benchmarks.common.report import heading, picture, table
+from benchmarks.common.arguments import add_npz, add_seed, command_parser
+from benchmarks.common.plain_training import data_name, measure_test_top1, read_images, train
+from benchmarks.common.report import print_heading, print_table, save_figure
 from raynas.data import Images
 
 if TYPE_CHECKING:
@@ -28,24 +30,27 @@ if TYPE_CHECKING:
 RATE, FALLS = 0.1, (0.5, 0.75, 0.9)
 HALF = 0.5
 EARLY = 0.1
-"""The share of the epochs after which the table shows C, too."""
+"""The share of the epochs at which the table also shows C."""
 
 Curves = Mapping[str, Sequence[float]]
-"""C_t of each layer, after 0, 1, ..., T epochs."""
+"""C_t of each layer after 0, 1, ..., T epochs."""
 
 
 def saturation(weights: Sequence[Tensor]) -> list[float]:
-    """Equation 11: C_t = 1 - |w_t - w_T| / |w_0 - w_T|, by the Frobenius norm, of a layer's weights at t = 0 to T.
+    """Return equation 11: C_t = 1 - |w_t - w_T| / |w_0 - w_T|, by the Frobenius norm, for t = 0 to T.
+
+    Args:
+        weights: a layer's weights at t = 0 to T.
 
     Raises:
         ZeroDivisionError: if the weights end where they began.
     """
-    distances = [torch.linalg.vector_norm(one - weights[-1]).item() for one in weights]
+    distances = [torch.linalg.vector_norm(tensor - weights[-1]).item() for tensor in weights]
     return [1 - distance / distances[0] for distance in distances]
 
 
 def epochs_to(level: float, curve: Sequence[float]) -> float:
-    """When a curve first reaches a level, between epochs by a straight line; it ends at 1."""
+    """Return the epoch at which a curve first reaches a level, interpolated by a straight line. The curve ends at 1."""
     after = next(epoch for epoch, reached in enumerate(curve) if reached >= level)
     if after == 0:
         return 0.0
@@ -53,8 +58,8 @@ def epochs_to(level: float, curve: Sequence[float]) -> float:
     return after - 1 + (level - before) / (curve[after] - before)
 
 
-def resnet20_curves(images: Images, epochs: int, seed: int) -> tuple[Curves, float]:
-    """Train a ResNet-20, and follow every convolution; with its top-1 accuracy on the test images, in per cent."""
+def train_resnet20(images: Images, epochs: int, seed: int) -> tuple[Curves, float]:
+    """Train a ResNet-20. Returns the curve of every convolution, and top-1 on the test images in per cent."""
     resolution, classes = images.prepared.resolution, len(images.prepared.classes)
     space = search_spaces.load("resnet20", width=0.5, resolution=resolution, num_classes=classes)
     torch.manual_seed(seed)
@@ -68,23 +73,22 @@ def resnet20_curves(images: Images, epochs: int, seed: int) -> tuple[Curves, flo
             weights.append(network.get_parameter(f"{name}.weight").detach().clone())
 
     train(network, images, epochs, lambda done: RATE * 0.1 ** sum(done >= fall for fall in FALLS), seed, remember)
-    inputs, labels = testing_images(images)
-    with torch.no_grad():
-        reached = top1(network.eval()(inputs), labels)
-    return {name: saturation(weights) for name, weights in history.items()}, reached
+    accuracy = measure_test_top1(network, images)
+    return {name: saturation(weights) for name, weights in history.items()}, accuracy
 
 
 def stage_of(layer: str) -> str:
-    """`stem`, or `block1` to `block3` as the paper says, of `blocks.stage1-2.first.0`."""
+    """Return `stem`, or the paper's names `block1` to `block3`, for a layer such as `blocks.stage1-2.first.0`."""
     return layer.partition(".")[0] if layer.startswith("stem") else f"block{layer.partition('stage')[2][0]}"
 
 
 def is_downsampling(layer: str) -> bool:
-    """Whether the layer is of a block that halves the images: the first of block2 and of block3."""
+    """Return whether the layer belongs to a block that halves the images: the first of block2 and of block3."""
     return layer.startswith(("blocks.stage2-1.", "blocks.stage3-1."))
 
 
 def rows(curves: Curves) -> Iterator[list[str]]:
+    """Yield the cells of each layer."""
     for layer, curve in curves.items():
         kind = "downsampling" if is_downsampling(layer) else "stem" if stage_of(layer) == "stem" else "other"
         early = round(EARLY * (len(curve) - 1))
@@ -92,7 +96,7 @@ def rows(curves: Curves) -> Iterator[list[str]]:
 
 
 def mean_rows(curves: Curves) -> Iterator[list[str]]:
-    """The mean over the layers of each stage: of the downsampling block, and of the others."""
+    """Yield the means over the layers of each stage: of the downsampling block, and of the others."""
     for stage in ("block1", "block2", "block3"):
         for downsampling in (True, False):
             same = [
@@ -112,7 +116,7 @@ def _short(layer: str) -> str:
 
 
 def plot(curves: Curves) -> Figure:
-    """Figure 5: a panel for each stage, the downsampling block's layers in red."""
+    """Draw figure 5: a panel for each stage, the downsampling block's layers in red."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -130,22 +134,22 @@ def plot(curves: Curves) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hour_nas.saturation", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--npz", type=Path, help="the images, instead of digits")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    parser = command_parser("hour_nas.saturation", __doc__)
+    parser.add_argument("--epochs", type=int, default=200, help="epochs of training (default: 200)")
+    add_npz(parser)
+    add_seed(parser)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    images = read_images(given.npz, 16, given.seed)
-    heading("How soon each layer comes to its final weights", str(given.seed))
-    curves, reached = resnet20_curves(images, given.epochs, given.seed)
-    name = name_of(images)
-    print(
-        f"ResNet-20, half as wide, on {name} at 16 x 16, {given.epochs} epochs: {reached:.1f} % top-1 on test images.\n"
-    )
-    table(("layer", "of a block that is", "epochs to C = 0.5", f"C after {EARLY:.0%} of the epochs"), rows(curves))
-    table(("stage", "block", "layers", "epochs to C = 0.5", f"C after {EARLY:.0%} of the epochs"), mean_rows(curves))
-    picture(plot(curves), f"saturation_{name}", "Figure 5: C of every layer over the epochs")
+    images = read_images(options.npz, 16, options.seed)
+    print_heading("When each layer reaches its final weights", str(options.seed))
+    curves, accuracy = train_resnet20(images, options.epochs, options.seed)
+    name = data_name(images)
+    print(f"ResNet-20 of half the width on {name} at 16 x 16, {options.epochs} epochs: {accuracy:.1f} % top-1 on test")
+    print("images.\n")
+    figures = ("epochs to C = 0.5", f"C after {EARLY:.0%} of the epochs")
+    print_table(("layer", "kind of block", *figures), rows(curves))
+    print_table(("stage", "kind of block", "layers", *figures), mean_rows(curves))
+    save_figure(plot(curves), f"saturation_{name}", "Figure 5: C of every layer over the epochs")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""HourNAS's two updates, by Gumbel-Max and by Gumbel-softmax, beside the sampled network alone: time and memory.
+"""What time and memory do HourNAS's updates by Gumbel-Max and Gumbel-softmax take, beside the sampled network alone?
 
     python -m benchmarks.hour_nas.step_cost
 
-All train on the same images: the network alone in a plain PyTorch loop, the others by the updates that a training
-worker carries out, with eight proposals and two targets. For every sampled network they take turns, and each begins a
-turn as often as the others.
+All train on the same images. The network alone trains in a plain PyTorch loop; the updates are those of a training
+worker, with eight proposals and two targets. They take turns for every sampled network, and each begins equally often.
+
+Prints a table for each of three spaces: milliseconds, activations, and both beside the network alone.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
-from benchmarks.common.report import heading, table
-from benchmarks.common.step_timing import RATE, SEED, Alone, Engine, Setting, saved_bytes, seconds
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.report import print_heading, print_table
+from benchmarks.common.step_timing import RATE, SEED, Engine, PlainLoop, Setting, saved_bytes, seconds
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Update
 from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
@@ -32,12 +34,13 @@ UPDATES = (WEIGHTS, ARCHITECTURE)
 KINDS = ["alone", *(f"{sampling}, {update}" for sampling in SAMPLINGS for update in UPDATES)]
 PROPOSALS = 8
 TURNS = 5
-"""Timed steps of each kind for a network, after one that is not timed; the quickest counts."""
+"""Timed steps of each kind for a network, after one step without timing. The quickest counts."""
 _STILL = 1e-30
-"""A rate at which Adam moves no architecture parameter, so that a seed draws the same network in every turn."""
+"""A rate at which Adam changes no architecture parameter, so that a seed draws the same network in every turn."""
 
 
 def settings() -> list[Setting]:
+    """Return the spaces to measure."""
     recipe = dict(Recipe.read("hour-nas-digits").space)
     small = search_spaces.load(recipe.pop("name"), **recipe, num_classes=10)
     large = search_spaces.load("fbnet", width=0.5, resolution=64, num_classes=10)
@@ -49,8 +52,8 @@ def settings() -> list[Setting]:
     ]
 
 
-class Searching(Engine):
-    """A worker's updates of HourNAS's second stage, on the whole space."""
+class SecondStage(Engine):
+    """A training worker's updates of HourNAS's second stage, on the whole space."""
 
     def __init__(self, space: SearchSpace, images: Tensor, labels: Tensor, sampling: Sampling) -> None:
         super().__init__(space, images, labels)
@@ -64,12 +67,12 @@ class Searching(Engine):
         self.learner = objective.begin(space, space.costs(), SEED)
         self.optimizers.update(self.learner.groups())
 
-    def update(self, which: str, seed: int) -> None:
-        """One update, of `weights` or of `architecture`, on the network that the seed draws."""
-        apply_update(self._updates()[which], self.optimizers, RATE, self._step(seed))
+    def update(self, parameters: str, seed: int) -> None:
+        """Update `weights` or `architecture`, with the network drawn by the seed."""
+        apply_update(self._updates()[parameters], self.optimizers, RATE, self._step(seed))
 
     def network(self, seed: int) -> Architecture:
-        """The network that the seed draws."""
+        """Return the network drawn by the seed."""
         (path,) = self._updates()[WEIGHTS].accumulate(self._step(seed)).paths
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
@@ -85,47 +88,47 @@ class Searching(Engine):
 
 
 def mean_cost(space: SearchSpace) -> dict[str, float]:
-    """Of a uniformly drawn architecture: targets that are in reach."""
+    """Return the mean cost of uniformly drawn architectures: targets within reach."""
     costs = space.costs().as_table()
     kept = costs.kept.double()
     return {name: float(cost) for name, cost in costs.expected(kept / kept.sum(dim=-1, keepdim=True)).items()}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the steps of one sampled network took, in the order of `KINDS`."""
+class Measurement:
+    """The measurements of one sampled network, in the order of `KINDS`."""
 
     seconds: list[float]
     saved_bytes: list[int]
 
 
-def measure(setting: Setting) -> Iterator[Measured]:
-    """Measure every network; which kind goes first changes from turn to turn."""
+def measure(setting: Setting) -> Iterator[Measurement]:
+    """Measure every network. The first kind of step changes from turn to turn."""
     torch.manual_seed(SEED)
     space = setting.space
     images = torch.randn(setting.batch_size, 3, space.resolution, space.resolution)
     images = images.to(memory_format=torch.channels_last)
     labels = torch.randint(0, space.num_classes, (setting.batch_size,))
-    engines = [Searching(space, images, labels, sampling) for sampling in SAMPLINGS]
+    engines = [SecondStage(space, images, labels, sampling) for sampling in SAMPLINGS]
     for engine in engines:
         engine.supernet.train()
     for number in range(setting.architectures):
-        alone = Alone(engines[0], engines[0].network(number))
+        alone = PlainLoop(engines[0], engines[0].network(number))
         steps: list[Callable[[], None]] = [alone.step]
-        steps += [partial(engine.update, which, number) for engine in engines for which in UPDATES]
-        saved = [saved_bytes(one) for one in steps]
-        taken: list[list[float]] = [[] for _ in steps]
+        steps += [partial(engine.update, parameters, number) for engine in engines for parameters in UPDATES]
+        saved = [saved_bytes(step) for step in steps]
+        times: list[list[float]] = [[] for _ in steps]
         for turn in range(TURNS):
             for position in range(len(steps)):
                 kind = (position + turn) % len(steps)
-                taken[kind].append(seconds(steps[kind]))
-        yield Measured([min(one) for one in taken], saved)
+                times[kind].append(seconds(steps[kind]))
+        yield Measurement([min(turns) for turns in times], saved)
 
 
-def rows(measured: Sequence[Measured]) -> Iterator[list[str]]:
-    """A row for each kind of step: the quickest of its turns, and time and memory against the network alone's."""
-    times = np.array([one.seconds for one in measured])
-    saved = np.array([one.saved_bytes for one in measured])
+def rows(measured: Sequence[Measurement]) -> Iterator[list[str]]:
+    """Yield a row for each kind of step: the quickest turn, and time and memory beside the network alone."""
+    times = np.array([network.seconds for network in measured])
+    saved = np.array([network.saved_bytes for network in measured])
     for kind, label in enumerate(KINDS):
         slower, larger = times[:, kind] / times[:, 0], saved[:, kind] / saved[:, 0]
         low, middle, high = np.percentile(slower, [10, 50, 90])
@@ -139,17 +142,18 @@ def rows(measured: Sequence[Measured]) -> Iterator[list[str]]:
 
 
 def main() -> None:
+    command_parser("hour_nas.step_cost", __doc__).parse_args()
     torch.set_num_threads(1)
-    heading("HourNAS's updates beside the sampled network alone", f"{SEED}; each network by its own number")
-    print("Batches of 32, one thread, eight proposals, two targets. `ms`: median over the sampled networks of the")
-    print(
-        "quickest of five steps; `times`: against the same network alone, median (10th to 90th percentile); `MB`: what"
-    )
-    print("the forward pass keeps for the backward pass, parameters aside; `activations`: against the network alone.\n")
+    print_heading("HourNAS's updates beside the sampled network alone", f"{SEED}; each network by its own number")
+    print("Batches of 32, one thread, eight proposals, two targets.\n")
+    print("- `ms`: median over the sampled networks of the quickest of five training steps")
+    print("- `times`: ratio to the same network alone, median (10th to 90th percentile)")
+    print("- `MB`: memory that the forward pass keeps for the backward pass, without parameters")
+    print("- `activations`: ratio of this memory to that of the network alone\n")
     for setting in settings():
         options = max(map(len, setting.space.surviving))
-        print(f"{setting.name}: {options} options a choice, {setting.architectures} sampled networks.\n")
-        table(("step", "ms", "times", "MB", "activations"), rows(list(measure(setting))))
+        print(f"{setting.name}: {options} options for each choice, {setting.architectures} sampled networks.\n")
+        print_table(("step", "ms", "times", "MB", "activations"), rows(list(measure(setting))))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Searching NAS-Bench-Macro with its own table as the oracle: every accuracy is true, and so is the Pareto front.
+"""Does PAD-NAS's search find the true Pareto front of NAS-Bench-Macro, and does pruning keep the best architecture?
 
     python -m benchmarks.pad_nas.nas_bench_macro_oracle
 
-The budget is the median of multiply-adds, so half of the 6,561 architectures meet it. How much of the true front's
-hypervolume a search covers is measured from the worst feasible value of each objective.
+The oracle is the benchmark's own table: every accuracy is true, and so is the Pareto front. The budget is the median of
+multiply-adds, so half of the 6,561 architectures meet it. The hypervolume is measured from the worst feasible value of
+each objective.
+
+Prints the hypervolumes of the searches, the number of feasible evaluations, and the results of pruning.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 
 import search_spaces
-from benchmarks.common.oracles import TableOracle, drive
-from benchmarks.common.report import heading, table
-from benchmarks.pad_nas.progressive import progressive_searches, pruned
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.oracles import TableOracle, run_search
+from benchmarks.common.report import print_heading, print_table
+from benchmarks.pad_nas.progressive import progressive_searches, prune_space
 from raynas.interfaces.searcher import Evaluation, Searcher
 from search_spaces import Budget
 from tuners.search_algorithms.evolution import SposEvolution
@@ -26,19 +30,19 @@ from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 from tuners.search_algorithms.random_search import RandomSearch
 
 SEEDS = range(10)
-SPENT = (100, 200, 400)
+COUNTS = (100, 200, 400)
 PLANNED = 400
-"""Evaluations a search may spend. 40 generations of 64 would evaluate most of the 3,282 feasible architectures."""
+"""Evaluations of a search. 40 generations of 64 would evaluate most of the 3,282 feasible architectures."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The table under the budget that half of it meets.
+    """The table, and the budget that half of its architectures meet.
 
     Attributes:
-        median: the multiply-adds that the budget allows.
-        feasible: every architecture that meets the budget, evaluated.
-        best: the most accurate of them.
+        median: the limit of multiply-adds.
+        feasible: the evaluations of all feasible architectures.
+        best: the most accurate feasible evaluation.
     """
 
     oracle: TableOracle
@@ -49,21 +53,23 @@ class Truth:
 
     @classmethod
     def read(cls) -> Truth:
+        """Read the public table."""
         oracle = TableOracle(search_spaces.load("nas-bench-macro"))
-        everything = oracle.evaluate(oracle.architectures())
-        median = float(np.median([evaluation.costs["macs"] for evaluation in everything]))
-        feasible = [evaluation for evaluation in everything if evaluation.costs["macs"] <= median]
+        evaluations = oracle.evaluate(oracle.architectures())
+        median = float(np.median([evaluation.costs["macs"] for evaluation in evaluations]))
+        feasible = [evaluation for evaluation in evaluations if evaluation.costs["macs"] <= median]
         best = max(feasible, key=lambda evaluation: evaluation.top1)
         return cls(oracle, Budget.model_validate({"macs": {"max": median}}), median, feasible, best)
 
     def share(self, evaluations: Sequence[Evaluation]) -> float:
-        """The part of the true front's hypervolume that these dominate, in per cent."""
+        """Return the share of the true front's hypervolume that the evaluations dominate, in per cent."""
         truth = _objectives(self.feasible)
         hypervolume = HV(ref_point=truth.max(axis=0))
         return 100.0 * float(hypervolume(_objectives(evaluations)) / hypervolume(truth))
 
     def search(self, searcher: Searcher, seed: int) -> list[Evaluation]:
-        return drive(searcher.begin(self.oracle.space, self.oracle.costs, self.budget, seed), self.oracle)
+        """Search the whole space under the budget."""
+        return run_search(searcher.begin(self.oracle.space, self.oracle.costs, self.budget, seed), self.oracle)
 
 
 def _objectives(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
@@ -71,7 +77,7 @@ def _objectives(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
 
 
 def searchers(population: int) -> dict[str, Searcher]:
-    """The three searches, each of `PLANNED` evaluations or the generation that completes them."""
+    """Return the three searches. Each ends with the generation that completes `PLANNED` evaluations."""
     generations = -(-PLANNED // population)
     return {
         "constrained NSGA-II": ConstrainedNsga2(population=population, generations=generations),
@@ -80,40 +86,43 @@ def searchers(population: int) -> dict[str, Searcher]:
     }
 
 
-def shares(truth: Truth, searcher: Searcher, spent: Sequence[int] = SPENT) -> NDArray[np.float64]:
-    """The hypervolume covered after so many evaluations, in per cent, shape (seeds, spent)."""
+def shares(truth: Truth, searcher: Searcher, counts: Sequence[int] = COUNTS) -> NDArray[np.float64]:
+    """Return the covered hypervolume after each number of evaluations, in per cent, shape (seeds, counts)."""
     runs = [truth.search(searcher, seed) for seed in SEEDS]
-    return np.array([[truth.share(run[:count]) for count in spent] for run in runs])
+    return np.array([[truth.share(run[:count]) for count in counts] for run in runs])
 
 
 def print_hypervolumes(truth: Truth) -> None:
-    columns = ["search", "population", *(f"{count} evaluations" for count in SPENT)]
+    """Print the covered hypervolume of each search."""
+    columns = ["search", "population", *(f"{count} evaluations" for count in COUNTS)]
     rows = []
     for population in (20, 64):
         for name, searcher in searchers(population).items():
             rows.append([name, population, *map(_median_and_range, shares(truth, searcher).T)])
     print("Hypervolume in per cent of the true front's: median of 10 seeds (least to greatest).\n")
-    table(columns, rows)
+    print_table(columns, rows)
     thousand = shares(truth, RandomSearch(population=1000, generations=1), [1000])
     print(f"1,000 random architectures within the budget: {_median_and_range(thousand[:, 0])}.\n")
 
 
 def print_feasibility(truth: Truth) -> None:
+    """Print the number of feasible evaluations, and whether all are distinct."""
     feasible = {evaluation.architecture for evaluation in truth.feasible}
     runs = [truth.search(searcher, seed) for searcher in searchers(20).values() for seed in SEEDS]
-    asked = [evaluation.architecture for run in runs for evaluation in run]
-    within = sum(architecture in feasible for architecture in asked)
+    evaluated = [evaluation.architecture for run in runs for evaluation in run]
+    within = sum(architecture in feasible for architecture in evaluated)
     distinct = all(len({evaluation.architecture for evaluation in run}) == len(run) for run in runs)
-    print(f"Evaluated within the budget: {within:,} of {len(asked):,}. None twice in a search: {distinct}.\n")
+    print(f"Evaluated within the budget: {within:,} of {len(evaluated):,}. All distinct in each search: {distinct}.\n")
 
 
 def print_pruning(truth: Truth) -> None:
+    """Print the results of search, prune, search for three thresholds and all seeds."""
     searcher = searchers(20)["constrained NSGA-II"]
     rows = []
     for threshold in (0.01, 0.05, 0.10):
         for seed in SEEDS:
             first, second = progressive_searches(truth.oracle, truth.budget, searcher, 2, threshold, seed)
-            after = pruned(second, threshold)
+            after = prune_space(second, threshold)
             removed = [
                 f"{choice.name} {choice.options[option]}"
                 for choice, before, left in zip(
@@ -134,10 +143,10 @@ def print_pruning(truth: Truth) -> None:
                 ]
             )
     best = truth.best
-    print(f"PAD-NAS's search, prune, search at {PLANNED} evaluations a search. The best within the budget is")
+    print(f"PAD-NAS's search, prune, search at {PLANNED} evaluations for each search. The best within the budget is")
     print(f"`{best.architecture}` with {best.top1:.3f} % and {best.costs['macs']:,.0f} multiply-adds.\n")
     columns = ["P_th", "seed", "architectures", "best kept", "first search short by", "second", "pruned first"]
-    table(columns, rows)
+    print_table(columns, rows)
 
 
 def _median_and_range(values: NDArray[np.float64]) -> str:
@@ -145,8 +154,9 @@ def _median_and_range(values: NDArray[np.float64]) -> str:
 
 
 def main() -> None:
+    command_parser("pad_nas.nas_bench_macro_oracle", __doc__).parse_args()
     truth = Truth.read()
-    heading("NAS-Bench-Macro with its table as the oracle", f"{SEEDS.start} to {SEEDS.stop - 1}")
+    print_heading("NAS-Bench-Macro with its table as the oracle", f"{SEEDS.start} to {SEEDS.stop - 1}")
     print(f"{len(truth.feasible):,} of 6,561 architectures meet the budget of {truth.median:,.0f} multiply-adds.\n")
     print_hypervolumes(truth)
     print_feasibility(truth)

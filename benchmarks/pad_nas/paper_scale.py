@@ -1,9 +1,11 @@
-"""PAD-NAS's searching and pruning at the size of the paper's spaces, where the best architecture is known.
+"""What do PAD-NAS's searching and pruning do at the size of the paper's spaces? The best architecture is known.
 
     python -m benchmarks.pad_nas.paper_scale
 
-The landscape is made: a fixed random amount for each operation and each pair of neighbouring operations, so the best
-architecture under the budget can be computed. M is 4: search, prune, search, prune, search.
+The landscape is artificial: a fixed random amount for each operation and each pair of neighbouring operations. So the
+best architecture under the budget can be computed. M is 4: search, prune, search, prune, search.
+
+Prints a table with a row for each space, mutation probability and seed.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import time
 from collections.abc import Iterable
 
 import search_spaces
-from benchmarks.common.oracles import NeighbourOracle, drive
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.oracles import NeighbourOracle, run_search
+from benchmarks.common.report import print_heading, print_table
 from benchmarks.pad_nas.progressive import Stage, progressive_searches
 from raynas.interfaces.searcher import Evaluation, Searcher
 from search_spaces import Budget
@@ -24,7 +27,7 @@ SEEDS = range(5)
 SEARCHES = 3
 THRESHOLD = 0.01
 MACS = {"proxylessnas": 350e6, "proxylessnas-large": 300e6}
-"""The greatest multiply-adds allowed: about what the paper's networks of each space cost."""
+"""The limit of multiply-adds: about the cost of the paper's networks of each space."""
 
 PAPER = {"proxylessnas": "10^17 (I-Supernet-S)", "proxylessnas-large": "10^27, 10^15, 10^9"}
 """The sizes that the paper prints (table 8)."""
@@ -37,37 +40,38 @@ SEARCHERS: dict[str, Searcher] = {
 
 
 def row(name: str, searcher: Searcher, seed: int) -> list[str]:
-    """What became of the space, of its best architecture and of the search; landscape and search follow the seed."""
+    """Return the cells of one seed, which decides landscape and search: sizes, the best architecture, the searches."""
     oracle = NeighbourOracle(search_spaces.load(name), seed)
     best = oracle.evaluate([oracle.best_within(MACS[name])])[0]
     budget = Budget.model_validate({"macs": {"max": MACS[name]}})
-    began = time.perf_counter()
+    start = time.perf_counter()
     stages = progressive_searches(oracle, budget, searcher, SEARCHES, THRESHOLD, seed)
-    seconds = time.perf_counter() - began
-    at_random = drive(RandomSearch().begin(oracle.space, oracle.costs, budget, seed), oracle)
+    seconds = time.perf_counter() - start
+    random_evaluations = run_search(RandomSearch().begin(oracle.space, oracle.costs, budget, seed), oracle)
     left = [NeighbourOracle(stage.space, seed).best_within(MACS[name]) for stage in stages]
     return [
-        _listed(f"{stage.space.size():.1e}" for stage in stages),
-        _listed(_kept(best, stage) for stage in stages[1:]),
+        _join(f"{stage.space.size():.1e}" for stage in stages),
+        _join(_count_kept(best, stage) for stage in stages[1:]),
         "yes" if best.architecture in stages[-1].space else "no",
         f"{best.top1:.2f}",
-        _listed(f"{stage.best.top1 - best.top1:.2f}" for stage in stages),
-        _listed(f"{top1 - best.top1:.2f}" for top1 in oracle.top1(left)[1:].tolist()),
-        f"{max(evaluation.top1 for evaluation in at_random) - best.top1:.2f}",
+        _join(f"{stage.best.top1 - best.top1:.2f}" for stage in stages),
+        _join(f"{top1 - best.top1:.2f}" for top1 in oracle.top1(left)[1:].tolist()),
+        f"{max(evaluation.top1 for evaluation in random_evaluations) - best.top1:.2f}",
         f"{seconds:.1f}",
     ]
 
 
-def _kept(best: Evaluation, stage: Stage) -> int:
-    """How many of the best architecture's operations are still in a stage's space."""
+def _count_kept(best: Evaluation, stage: Stage) -> int:
+    """Return the number of the best architecture's operations in a stage's space."""
     return sum(i in kept for i, kept in zip(best.architecture.indices, stage.space.surviving, strict=True))
 
 
-def _listed(values: Iterable[object]) -> str:
+def _join(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 
 def print_runs() -> None:
+    """Run and print all spaces, mutation probabilities and seeds."""
     rows = [
         [name, mutation, seed, *row(name, searcher, seed)]
         for name in MACS
@@ -87,16 +91,19 @@ def print_runs() -> None:
         "random",
         "seconds",
     ]
-    table(columns, rows)
+    print_table(columns, rows)
 
 
 def main() -> None:
-    heading("PAD-NAS's pruning at the paper's scale", f"{SEEDS.start} to {SEEDS.stop - 1}")
+    command_parser("pad_nas.paper_scale", __doc__).parse_args()
+    print_heading("PAD-NAS's pruning at the paper's scale", f"{SEEDS.start} to {SEEDS.stop - 1}")
     for name, macs in MACS.items():
         print(f"- {name}: at most {macs / 1e6:.0f} M multiply-adds; sizes in the paper: {PAPER[name]}")
-    print("\n`found` and `left`: the most accurate architecture evaluated, and the most accurate that the pruned space")
-    print("still holds within the budget, in points against the best architecture of the whole space; `random`: the")
-    print("most accurate of as many random architectures as one search evaluates. `seconds`: of the three searches.\n")
+    print("\nDifferences are in points, from the best architecture of the whole space.\n")
+    print("- `found`: most accurate evaluated architecture")
+    print("- `left`: most accurate architecture of the pruned space within the budget")
+    print("- `random`: most accurate of the same number of random architectures as one search evaluates")
+    print("- `seconds`: time of the three searches\n")
     print_runs()
 
 

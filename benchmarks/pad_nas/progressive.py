@@ -1,11 +1,15 @@
-"""PAD-NAS's loop of searching and pruning where an oracle stands in for the supernet, so nothing is trained."""
+"""PAD-NAS's loop of searching and pruning with an oracle instead of a supernet, so without training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.common.oracles import Oracle, drive
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common.oracles import KnownOracle, run_search
 from raynas.interfaces.searcher import Evaluation, Searcher
 from raynas.results.pareto import non_domination_ranks
 from tuners.pad_nas.pruning import operation_frequencies, prune
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One search: the space it searched, and what it evaluated, in the order asked."""
+    """One search: its space, and its evaluations in order."""
 
     space: SearchSpace
     evaluations: list[Evaluation]
@@ -27,21 +31,25 @@ class Stage:
 
 
 def progressive_searches(
-    oracle: Oracle, budget: Budget, searcher: Searcher, searches: int, threshold: float, seed: int
+    oracle: KnownOracle, budget: Budget, searcher: Searcher, searches: int, threshold: float, seed: int
 ) -> list[Stage]:
-    """The searches of PAD-NAS algorithm 1, M - 1 of them, each in the space that the one before it pruned."""
+    """Run the M - 1 searches of PAD-NAS's algorithm 1, each in the pruned space of the search before."""
     space = oracle.space
     stages = []
     for number in range(searches):
         search = searcher.begin(space, space.costs(), budget, seed=1000 * seed + number)
-        stages.append(Stage(space, drive(search, oracle)))
-        space = pruned(stages[-1], threshold)
+        stages.append(Stage(space, run_search(search, oracle)))
+        space = prune_space(stages[-1], threshold)
     return stages
 
 
-def pruned(stage: Stage, threshold: float) -> SearchSpace:
-    """The space of a stage without the operations that its best architectures hardly use."""
-    found = stage.evaluations
-    ranks = non_domination_ranks([e.top1 for e in found], [e.costs["macs"] for e in found])
-    frequencies = operation_frequencies(stage.space, [e.architecture for e in found], ranks)
-    return prune(stage.space, frequencies, threshold)
+def prune_space(stage: Stage, threshold: float) -> SearchSpace:
+    """Return the space of a stage without the operations that its best architectures hardly use."""
+    return prune(stage.space, frequencies_by_rank(stage.space, stage.evaluations), threshold)
+
+
+def frequencies_by_rank(space: SearchSpace, evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
+    """Return PAD-NAS's operation frequencies: among the architectures of a low non-domination rank."""
+    accuracies, macs = zip(*((evaluation.top1, evaluation.costs["macs"]) for evaluation in evaluations), strict=True)
+    ranks = non_domination_ranks(accuracies, macs)
+    return operation_frequencies(space, [evaluation.architecture for evaluation in evaluations], ranks)

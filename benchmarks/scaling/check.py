@@ -1,6 +1,6 @@
-"""The scaling model held against real searches on this machine, for `benchmarks.scaling`.
+"""Compare the scaling model with real searches on this machine, for `benchmarks.scaling`.
 
-Actors sleep for each architecture, so that two cores hold four of them honestly.
+The evaluators sleep for each architecture, so two cores can hold four of them without waiting for each other.
 """
 
 from __future__ import annotations
@@ -12,75 +12,82 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.common.actor_oracles import SleepingOracle
 from benchmarks.common.timed_search import TimedNsga2
-from benchmarks.scaling.model import Asked, Generation, Overheads, macs_of, simulate
+from benchmarks.scaling.model import Generation, GenerationWork, Overheads, macs_of, simulate
 from benchmarks.scaling.ray_share import NO_WEIGHTS, recipe
-from raynas.evaluation.request import EvaluationRequest
+from raynas.evaluation.request import Indices
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import records
 from raynas.study.run import open_study
 from raynas.study.run_plan import Plan, plan
 
 CASES = ((1, 1), (2, 1), (4, 1), (4, 4))
-"""Actors and islands."""
+"""Evaluators and islands."""
 SLEEP = 0.01
-"""Seconds an architecture."""
+"""Seconds for each architecture."""
 REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Real:
-    """A search that was really run, and the model of it.
+class RealSearch:
+    """A real search, and the input of its simulation.
 
     Attributes:
-        start: until the first island asked for its first generation, in seconds.
-        wall: from there until the last state of the last island was written and reported, in seconds.
-        generations: of each island, as they were shared out.
-        begins: when each island asked first, in seconds after the first to ask.
+        start: seconds until the first island asks for its first generation.
+        wall: seconds from then until the last state of the last island is written and reported.
+        generations: the generations of each island, with the work of each evaluator.
+        begins: the seconds at which each island asks first, after the first island.
     """
 
     start: float
     wall: float
-    generations: Sequence[Sequence[Generation]]
+    generations: Sequence[Sequence[GenerationWork]]
     begins: Sequence[float]
 
 
-def searched(actors: int, islands: int, searcher: TimedNsga2, seconds: float) -> Real:
-    """Search with actors that sleep so long an architecture."""
-    question = EvaluationRequest(
-        answers="benchmarks.common.actor_oracles:SleepingOracle", arguments={"seconds": seconds}, weights=None
-    )
-    searcher = searcher.model_copy(update={"islands": islands})
-    with tempfile.TemporaryDirectory() as folder, open_study(planned(actors), RunFolder(Path(folder) / "run")) as study:
-        began = time.time()
-        found = study.search("search", study.space, NO_WEIGHTS, searcher, question)
-        steps = study.folder / study.folder.read_json("study.json")["steps"][0]["folder"]
-        moments = [steps.read_json(f"trial-{island}.json")["state"]["moments"] for island in range(islands)]
-    macs = macs_of(study.costs, found.architectures)
-    together: dict[tuple[int, int], list[tuple[int, ...]]] = {}
-    for one, trial, iteration in zip(found.architectures, found.table["trial"], found.table["iteration"], strict=True):
-        together.setdefault((int(trial), int(iteration)), []).append(one.indices)
-    generations: list[list[Generation]] = [[] for _ in range(islands)]
-    for (trial, _), asked in together.items():
-        apart = Asked({one: macs[one] for one in asked}, {one: (one,) for one in asked}, dict.fromkeys(asked, 1.0))
-        generations[trial].append(apart.on(actors))
-    first = min(one[0] for one in moments)
-    begins = [one[0] - first for one in moments]
-    return Real(first - began, max(one[-1] for one in moments) - first, generations, begins)
+def search_for_real(actors: int, islands: int, searcher: TimedNsga2, seconds: float) -> RealSearch:
+    """Search with evaluators that sleep this number of seconds for each architecture."""
+    searcher = type(searcher).model_validate({**searcher.model_dump(), "islands": islands})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_study(plan_run(actors), RunFolder(Path(folder) / "run")) as study,
+    ):
+        start = time.time()
+        result = study.search("search", study.space, NO_WEIGHTS, searcher, SleepingOracle(seconds=seconds))
+        step_folder = study.folder / records(study.folder)[0]["folder"]
+        moments = [step_folder.read_json(f"trial-{island}.json")["state"]["moments"] for island in range(islands)]
+    macs = macs_of(study.costs, result.architectures)
+    trials, iterations = result.table["trial"], result.table["iteration"]
+    by_generation: dict[tuple[int, int], list[Indices]] = {}
+    for architecture, trial, iteration in zip(result.architectures, trials, iterations, strict=True):
+        by_generation.setdefault((int(trial), int(iteration)), []).append(architecture.indices)
+    generations: list[list[GenerationWork]] = [[] for _ in range(islands)]
+    for (trial, _), keys in by_generation.items():
+        generation = Generation(
+            macs={key: macs[key] for key in keys},
+            paths={key: (key,) for key in keys},  # paths share no segment, as sleep is not shared
+            work=dict.fromkeys(keys, 1.0),
+        )
+        generations[trial].append(generation.assigned(actors))
+    first = min(times[0] for times in moments)
+    begins = [times[0] - first for times in moments]
+    return RealSearch(first - start, max(times[-1] for times in moments) - first, generations, begins)
 
 
-def planned(actors: int) -> Plan:
-    """`ray_share`'s run with so many actors."""
+def plan_run(actors: int) -> Plan:
+    """Plan `ray_share`'s run with this number of evaluators."""
     return plan(Recipe.read({**recipe().json_value(), "scale": {"evaluate": {"actors": actors}}}))
 
 
-def compared(overheads: Overheads, searcher: TimedNsga2) -> Iterator[list[str]]:
-    """A row for each case: real and simulated seconds, and how far off."""
+def check_rows(overheads: Overheads, searcher: TimedNsga2) -> Iterator[list[str]]:
+    """Yield a row for each case: real seconds, simulated seconds, and the error of the simulation."""
     for actors, islands in CASES:
-        real = [searched(actors, islands, searcher, SLEEP) for _ in range(REPEATS)]
-        walls = [one.wall for one in real]
-        simulated = [simulate(one.generations, SLEEP, overheads, one.begins) for one in real]
-        off = [100 * (made / wall - 1) for made, wall in zip(simulated, walls, strict=True)]
-        starts = median(one.start for one in real)
+        searches = [search_for_real(actors, islands, searcher, SLEEP) for _ in range(REPEATS)]
+        walls = [search.wall for search in searches]
+        simulated = [simulate(search.generations, SLEEP, overheads, search.begins) for search in searches]
+        errors = [100 * (model / wall - 1) for model, wall in zip(simulated, walls, strict=True)]
+        starts = median(search.start for search in searches)
         figures = [starts, min(walls), median(walls), max(walls), median(simulated)]
-        yield [str(actors), str(islands), *(f"{one:.2f}" for one in figures), f"{median(off):+.1f}"]
+        yield [str(actors), str(islands), *(f"{seconds:.2f}" for seconds in figures), f"{median(errors):+.1f}"]

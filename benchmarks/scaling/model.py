@@ -1,9 +1,9 @@
-"""What searches and trainings take on many actors and workers, from what little parts take: arithmetic, nothing of Ray.
+"""Compute the time of searches and trainings on many evaluators and workers from the time of their parts, without Ray.
 
-Searches are simulated event by event. An island is one trial: it asks for a generation, sends each actor its share,
-waits for all of them, writes the generation down, reports it to Ray Tune and goes on. An actor answers one question
-after another in the order in which they come, whoever asks; Tune takes reports one after another, too. Every actor and
-every trial has a core of its own. Start-up is not part of a search here, nor is what fails.
+Searches are simulated event by event. An island is one trial. It asks for a generation, sends each evaluator its
+share, waits for all of them, writes the generation, reports it to Ray Tune and goes on. An evaluator measures the
+shares of all islands in their order of arrival. Tune takes reports one after another, too. Every evaluator and every
+trial has its own core. The simulation has no start-up and no failures.
 """
 
 from __future__ import annotations
@@ -17,47 +17,48 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from raynas.evaluation.actors import Indices, assign_by_prefix
+from raynas.evaluation.actors import assign_by_prefix
 from raynas.evaluation.prefix_tree import Prefix
+from raynas.evaluation.request import Indices
 from search_spaces import Architecture, Costs
 
 GAIN = 0.1
-"""What doubling the actors has to gain at least, or the search has stopped scaling."""
+"""A search stops scaling if twice the evaluators gain less than this."""
 
 
 @dataclass(frozen=True)
 class Overheads:
-    """What a generation takes besides its architectures, in seconds.
+    """The seconds of a generation besides the measuring.
 
     Attributes:
-        search: the search's own: ask, tell and state.
-        question: asking the actors, once.
-        architecture: asking, for each architecture.
-        actor: asking, for each actor, one after another.
-        write: the table's file and the state's.
-        report: telling Tune.
+        search: the search's ask, tell and state.
+        request: a request to the evaluators.
+        architecture: added to a request by each architecture.
+        actor: added to a request by each evaluator, one after another.
+        write: writing the files of the table and of the state.
+        report: the report to Tune.
     """
 
     search: float = 0.0
-    question: float = 0.0
+    request: float = 0.0
     architecture: float = 0.0
     actor: float = 0.0
     write: float = 0.0
     report: float = 0.0
 
-    def asking(self, architectures: int, actors: int) -> float:
-        """What a question takes that is answered at once."""
-        return self.question + self.architecture * architectures + self.actor * actors
+    def request_seconds(self, architectures: int, actors: int) -> float:
+        """Return the seconds of a request if measuring costs nothing."""
+        return self.request + self.architecture * architectures + self.actor * actors
 
 
 @dataclass(frozen=True)
 class Starts:
-    """How supernet actors start, in seconds.
+    """The seconds of the start of evaluators.
 
     Attributes:
-        first: until one actor answers.
-        further: what each one more adds to that on one machine, whose cores they share.
-        create: what each one more takes of the process that asks for it, one after another.
+        first: until one evaluator answers.
+        further: added by each further evaluator on one machine, whose cores they share.
+        create: time of the creating process for each further evaluator, one after another.
         weights: reading and verifying the file of the weights.
     """
 
@@ -66,61 +67,58 @@ class Starts:
     create: float
     weights: float
 
-    def apart(self, actors: int) -> float:
-        """The start of so many actors, each with a core of its own and its weights from storage as fast as here."""
+    def on_own_cores(self, actors: int) -> float:
+        """Return the start of evaluators with a core each. Storage is as fast for each as on this machine."""
         return self.first + self.create * (actors - 1) + self.weights
 
 
-class Generation(NamedTuple):
-    """How many architectures are asked for, and each actor's work: 1 is what an architecture alone takes on average.
-
-    Where there is None, nothing is asked of the actor.
-    """
+class GenerationWork(NamedTuple):
+    """The work of each evaluator in a generation; 1 is an average architecture alone. None: no architecture for it."""
 
     architectures: int
     work: Sequence[float | None]
 
-    def asked(self) -> dict[int, float]:
-        """The work of those actors that are asked."""
+    def by_evaluator(self) -> dict[int, float]:
+        """Return the work of the evaluators that have architectures."""
         return {actor: work for actor, work in enumerate(self.work) if work is not None}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Generation:
     """The architectures of a generation.
 
     Attributes:
-        macs: multiply-adds of each, by which they are shared out.
-        paths: the keys of each one's stages, as `raynas.evaluation.prefix_tree` has them.
-        work: of each where it is computed alone; 1 on average.
+        macs: the multiply-adds of each architecture, by which evaluators share the architectures.
+        paths: the keys of each path's segments, as in `raynas.evaluation.prefix_tree`.
+        work: the work of each architecture alone; 1 on average.
     """
 
     macs: Mapping[Indices, float]
     paths: Mapping[Indices, Prefix]
     work: Mapping[Indices, float]
 
-    def on(self, actors: int) -> Generation:
-        """The generation shared out over so many actors, as the engine does it.
+    def assigned(self, actors: int) -> GenerationWork:
+        """Return the work of evaluators that share the generation as those of a run do.
 
-        What an actor's architectures have in common is computed once, and each stage of a path counts the same.
+        An evaluator computes shared prefixes of its paths once. All segments of a path count the same.
         """
-        homes = assign_by_prefix(self.macs, actors)
+        assigned = assign_by_prefix(self.macs, actors)
         work: list[float | None] = [None] * actors
-        for actor in set(homes.values()):
-            mine = sorted(one for one, home in homes.items() if home == actor)
-            new = added([self.paths[one] for one in mine])
-            work[actor] = sum(self.work[one] * share for one, share in zip(mine, new, strict=True))
-        return Generation(len(self.macs), work)
+        for actor in set(assigned.values()):
+            keys = sorted(key for key, number in assigned.items() if number == actor)
+            shares = new_shares([self.paths[key] for key in keys])
+            work[actor] = sum(self.work[key] * share for key, share in zip(keys, shares, strict=True))
+        return GenerationWork(len(self.macs), work)
 
 
-def macs_of(space_costs: Costs, architectures: Sequence[Architecture]) -> dict[tuple[int, ...], float]:
-    """The multiply-adds of architectures, by their option indices."""
+def macs_of(space_costs: Costs, architectures: Sequence[Architecture]) -> dict[Indices, float]:
+    """Return the multiply-adds of architectures, by their option indices."""
     values = space_costs.cost(architectures)["macs"].tolist()
-    return {one.indices: value for one, value in zip(architectures, values, strict=True)}
+    return {architecture.indices: macs for architecture, macs in zip(architectures, values, strict=True)}
 
 
-def added(paths: Sequence[Prefix]) -> list[float]:
-    """The share of each path's stages that no path before it has in common with it, from the first stage on."""
+def new_shares(paths: Sequence[Prefix]) -> list[float]:
+    """Return the share of each path's segments that are not a prefix of an earlier path."""
     seen: set[Prefix] = set()
     shares = []
     for path in paths:
@@ -131,17 +129,17 @@ def added(paths: Sequence[Prefix]) -> list[float]:
 
 
 def simulate(
-    islands: Sequence[Sequence[Generation]],
+    islands: Sequence[Sequence[GenerationWork]],
     seconds: float,
     overheads: Overheads,
     begins: Sequence[float] | None = None,
 ) -> float:
-    """When the last island has reported its last generation, in seconds.
+    """Return the second at which the last island has reported its last generation.
 
     Args:
-        islands: the generations of each.
-        seconds: what an architecture alone takes on average.
-        begins: when each island asks for its first generation; all at 0 where it is not given.
+        islands: the generations of each island.
+        seconds: the average time of an architecture alone.
+        begins: the second at which each island asks for its first generation; 0 by default.
     """
     order = count()
     events: list[tuple[float, int, int, int]] = []
@@ -149,27 +147,28 @@ def simulate(
         heapq.heappush(events, (begin, next(order), island, _ASK))
     done = [0] * len(islands)
     waiting, answered = [0] * len(islands), [0.0] * len(islands)
-    free = [0.0] * max((len(one.work) for generations in islands for one in generations), default=0)
+    free = [0.0] * max((len(generation.work) for generations in islands for generation in generations), default=0)
     tune = end = 0.0
     while events:
-        now, _, island, what = heapq.heappop(events)
-        if what == _ASK:
+        now, _, island, event = heapq.heappop(events)
+        if event == _ASK:
             if done[island] == len(islands[island]):
                 end = max(end, now)
                 continue
-            asked = islands[island][done[island]]
-            actors = asked.asked()
+            generation = islands[island][done[island]]
+            actors = generation.by_evaluator()
             waiting[island], answered[island] = len(actors), 0.0
-            sent = now + overheads.search + overheads.asking(asked.architectures, 0)
+            sent = now + overheads.search + overheads.request_seconds(generation.architectures, 0)
             for number, actor in enumerate(actors, start=1):
                 heapq.heappush(events, (sent + overheads.actor * number, next(order), island, actor))
-        elif what == _REPORT:
+        elif event == _REPORT:
             tune = max(tune, now) + overheads.report
             done[island] += 1
             heapq.heappush(events, (tune, next(order), island, _ASK))
         else:
-            free[what] = max(free[what], now) + seconds * islands[island][done[island]].asked()[what]
-            answered[island] = max(answered[island], free[what])
+            actor = event
+            free[actor] = max(free[actor], now) + seconds * islands[island][done[island]].by_evaluator()[actor]
+            answered[island] = max(answered[island], free[actor])
             waiting[island] -= 1
             if not waiting[island]:
                 heapq.heappush(events, (answered[island] + overheads.write, next(order), island, _REPORT))
@@ -177,25 +176,25 @@ def simulate(
 
 
 _ASK, _REPORT = -1, -2
-"""Events that are not a question's coming to an actor, which is told by the actor's number."""
+"""Events. The arrival of a request at an evaluator is the evaluator's number."""
 
 
 def stops_at(speeds: Mapping[int, float]) -> int | None:
-    """The least number of actors at which twice as many gain less than `GAIN`; None where none of these is."""
+    """Return the smallest number of evaluators at which twice as many gain less than `GAIN`; None if there is none."""
     numbers = sorted(speeds)
     return next((few for few, many in pairwise(numbers) if speeds[many] < (1 + GAIN) * speeds[few]), None)
 
 
 @dataclass(frozen=True)
 class TrainingCosts:
-    """A data-parallel training step's parts, in seconds and bytes.
+    """The parts of a data-parallel training step.
 
     Attributes:
-        step: of one worker, whatever the batch.
-        image: of one worker, for each of its images.
-        latency: of one message of an all-reduce.
-        bandwidth: of an all-reduce, bytes a second.
-        starts: of a group of one worker, of two, and so on; larger groups start as the last of these does.
+        step: seconds of one worker for any batch.
+        image: seconds of one worker for each of its images.
+        latency: seconds of one message of an all-reduce.
+        bandwidth: bytes per second of an all-reduce.
+        starts: seconds of the start of a group of one worker, of two, and so on; larger groups start like the last.
     """
 
     step: float
@@ -205,28 +204,29 @@ class TrainingCosts:
     starts: Sequence[float]
 
     def step_seconds(self, workers: int, batch_size: int, nbytes: float) -> float:
-        """A step on a global batch that the workers share, the fullest share counts."""
+        """Return the seconds of a training step. The workers share the global batch; the largest share counts."""
         images = -(-batch_size // workers)
         return self.step + self.image * images + all_reduce(workers, nbytes, self.latency, self.bandwidth)
 
     def start(self, workers: int) -> float:
+        """Return the seconds of the start of a group of workers."""
         return self.starts[min(workers, len(self.starts)) - 1]
 
 
 def all_reduce(workers: int, nbytes: float, latency: float, bandwidth: float) -> float:
-    """Seconds of a ring all-reduce: 2 (n - 1) messages one after another, each of the n-th part of the bytes."""
+    """Return the seconds of a ring all-reduce: 2 (n - 1) messages one after another, each of 1/n of the bytes."""
     return 2 * (workers - 1) * (latency + nbytes / workers / bandwidth)
 
 
-def line(points: Sequence[Sequence[float]]) -> list[float]:
-    """Fit the last column by a constant and the columns before it: least squares of what is off as a share of it.
+def fit_line(points: Sequence[Sequence[float]]) -> list[float]:
+    """Fit the last column by a constant and the other columns: least squares of the relative errors.
 
     Returns:
-        The constant and one coefficient a column, none below 0.
+        The constant and one coefficient for each column, none below 0.
     """
     table = np.array(points, dtype=float)
-    taken = table[:, -1]
-    inputs = np.column_stack([np.ones(len(table)), table[:, :-1]]) / taken[:, None]
+    values = table[:, -1]
+    inputs = np.column_stack([np.ones(len(table)), table[:, :-1]]) / values[:, None]
     scales = inputs.max(axis=0)
-    found, _ = nnls(inputs / scales, np.ones(len(table)))
-    return [float(value) for value in found / scales]
+    coefficients, _ = nnls(inputs / scales, np.ones(len(table)))
+    return [float(value) for value in coefficients / scales]

@@ -1,16 +1,17 @@
-"""One-shot evaluation in the libraries NNI and Once-for-All, beside a plain loop over the very same networks.
+"""How fast is one-shot evaluation in NNI and in Once-for-All, beside a plain loop over the same networks?
 
     python -m benchmarks.speed.peers --peer nni [--images 512] [--recalibration 512] [--architectures 6]
 
-Both libraries have a ProxylessNAS space. Networks are drawn that it and `proxylessnas` have in common, and each is
-evaluated in every way in turn: batch norm's statistics recalibrated, then top-1 measured, in torch's default layout, as
-a user of the library would do it. The libraries are old, and no part of our environment: give one of its own to
-`pip install nni pytorch-lightning`, or to `pip install ofa tqdm`, and to raynas.
+Both libraries have a ProxylessNAS space. The command draws networks that this space and `proxylessnas` share. Each way
+evaluates each network in turn, as a user of the library would: it recalibrates batch norm, then measures top-1, in
+torch's default layout. The libraries are old and not in our environment. Create an environment of its own with
+raynas and `pip install nni pytorch-lightning`, or with raynas and `pip install ofa tqdm`.
+
+Prints a table of evaluations a second.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import search_spaces
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import add_seed, command_parser
+from benchmarks.common.report import print_heading, print_table
+from benchmarks.speed.plain_recalibration import recalibrate
 from search_spaces.errors import UserError
 from search_spaces.supernet import Supernet
 
@@ -34,16 +37,16 @@ Peer = Literal["nni", "ofa"]
 Stages = Sequence[Sequence[str]]
 """A network: the blocks of stages 2 to 7, such as `k3e6`. The first stage is `k3e1`."""
 Classify = Callable[[Tensor], Tensor]
-"""Images (N, 3, 32, 32) to logits (N, 10)."""
+"""From images (N, 3, 32, 32) to logits (N, 10)."""
 Way = Callable[[Stages], Classify]
-"""Makes a network ready to be measured: chosen, its batch norm recalibrated, in evaluation mode."""
+"""Prepares a network for the measurement: recalibrated batch norm, evaluation mode."""
 
 RESOLUTION, CLASSES = 32, 10
 REPEATS = (4, 4, 4, 4, 4, 1)
 OPTIONS = tuple(f"k{kernel}e{expansion}" for kernel in (3, 5, 7) for expansion in (3, 6))
 INSTALL = {"nni": "nni pytorch-lightning", "ofa": "ofa tqdm"}
 STAGE_CHANNELS = {"nni": (16, 32, 40, 80, 96, 192, 320), "ofa": (16, 24, 40, 80, 96, 192, 320)}
-"""Of the peers' spaces; the first is as `proxylessnas` has them."""
+"""The channels of the peers' spaces; NNI's are those of `proxylessnas`."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Row:
     """One way of evaluating the networks.
 
     Attributes:
-        seconds: what each network took: of processor time, in one thread.
-        macs: the networks' mean multiply-adds for an image, counted by torch as they are run.
+        seconds: the processor time of each network, in one thread.
+        macs: the networks' mean multiply-adds for an image, counted by torch while they run.
     """
 
     way: str
@@ -65,7 +68,7 @@ class Row:
         return len(self.seconds) / sum(self.seconds)
 
     def ratio(self, other: Row) -> float:
-        """How many times as fast this way is as another: the median over the networks."""
+        """Return the speed of this way over another way's: the median over the networks."""
         return median(theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True))
 
 
@@ -78,20 +81,20 @@ def measure(
     architectures: int,
     seed: int,
 ) -> list[Row]:
-    """Evaluate the same networks in every way of a library, and, as the first row, in the plain loop over our supernet.
+    """Evaluate the same networks in every way of a library, and in the plain loop over our supernet (the first row).
 
-    The ways take turns, network by network, after one network that is not counted. One thread computes, and the
-    processor's time is taken, so that other processes on the machine hardly matter.
+    The ways take turns, network by network; the first network does not count. One thread computes. The seconds are
+    processor time, so other processes on the machine hardly matter.
 
     Args:
         images: normalised, shape (N, 3, 32, 32).
         labels: shape (N,), from 0 to 9.
         recalibration: batches of images, each of shape (B, 3, 32, 32).
-        batch_size: of the images that top-1 is measured on.
-        architectures: how many networks.
+        batch_size: the batch size of the measurement.
+        architectures: the number of networks.
 
     Raises:
-        UserError: if the library, or a package that it needs, is not installed.
+        UserError: if the library, or a package of its requirements, is not installed.
     """
     try:
         peers = PEERS[name](recalibration)
@@ -105,11 +108,11 @@ def measure(
     macs: dict[str, list[float]] = {way: [] for way in ways}
     with _one_thread(), torch.no_grad():
         for number in range(architectures + 1):
-            stages = drawn(generator)
+            stages = draw_network(generator)
             for way in sorted(ways, reverse=number % 2 == 1):
                 start = time.process_time()
                 network = ways[way](stages)
-                top1(network, batches)
+                measure_top1(network, batches)
                 seconds[way].append(time.process_time() - start)
                 macs[way].append(multiply_adds(network, batches[0][0]))
     return [Row(way, seconds[way][1:], float(np.mean(macs[way][1:]))) for way in ways]
@@ -125,14 +128,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def drawn(generator: np.random.Generator) -> Stages:
-    """One to four blocks in each stage but the last, which has one."""
+def draw_network(generator: np.random.Generator) -> Stages:
+    """Draw a network: one to four blocks in each stage, one block in the last stage."""
     depths = [int(generator.integers(1, repeats + 1)) for repeats in REPEATS]
     return [[OPTIONS[option] for option in generator.integers(len(OPTIONS), size=depth)] for depth in depths]
 
 
-def padded(stages: Stages, absent: str) -> list[str]:
-    """The blocks of all stages in a row, `absent` for each that a stage could have and has not."""
+def pad(stages: Stages, absent: str) -> list[str]:
+    """Return the blocks of all stages in a row, with `absent` for each missing block of a stage."""
     return [
         block
         for stage, repeats in zip(stages, REPEATS, strict=True)
@@ -140,34 +143,21 @@ def padded(stages: Stages, absent: str) -> list[str]:
     ]
 
 
-def top1(network: Classify, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """In per cent."""
+def measure_top1(network: Classify, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the accuracy in per cent."""
     hits = [network(images).argmax(dim=1) == labels for images, labels in batches]
     return 100 * float(torch.cat(hits).double().mean())
 
 
 def multiply_adds(network: Classify, images: Tensor) -> float:
-    """What one image costs in a batch of these, shape (N, 3, 32, 32)."""
+    """Count the multiply-adds for one image; `images` has shape (N, 3, 32, 32)."""
     with FlopCounterMode(display=False) as counter:
         network(images)
     return float(counter.get_total_flops()) / 2 / len(images)
 
 
-def recalibrate(network: Classify, modules: Iterable[nn.Module], batches: Iterable[Tensor]) -> None:
-    """Give all batch norm among the modules the mean statistics of the batches, in a plain loop."""
-    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    for images in batches:
-        network(images)
-    for norm in norms:
-        norm.eval()
-
-
 def plain_loop(name: Peer, recalibration: Sequence[Tensor]) -> Way:
-    """Our supernet, one path after the other; stages of as many channels as the peer's."""
+    """Return the plain loop over our supernet, with the channels of the peer's stages."""
     space = search_spaces.load(
         "proxylessnas",
         resolution=RESOLUTION,
@@ -178,7 +168,7 @@ def plain_loop(name: Peer, recalibration: Sequence[Tensor]) -> Way:
     supernet: Supernet = space.supernet().eval()
 
     def way(stages: Stages) -> Classify:
-        blocks = ["k3e1", *padded(stages, "skip")]
+        blocks = ["k3e1", *pad(stages, "skip")]
         architecture = space.architecture(
             [choice.options.index(block) for choice, block in zip(space.choices, blocks, strict=True)]
         )
@@ -194,10 +184,10 @@ def plain_loop(name: Peer, recalibration: Sequence[Tensor]) -> Way:
 
 
 def nni_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
-    """A supernet of NNI's hub with its path set, and the network that the hub's space freezes to.
+    """Return NNI's ways: a supernet of its hub with its path set, and the network of the hub space's `freeze`.
 
-    NNI does not recalibrate. Nor does its `freeze` take a hub's supernet (it gives convolutions a bias that they do not
-    have), so the space that it freezes is not the supernet, but holds every option's weights as that does.
+    NNI does not recalibrate. Its `freeze` cannot take a hub's supernet, because it gives convolutions a bias that they
+    do not have. So it freezes the hub's space, which holds every option's weights like the supernet.
     """
     from nni.nas.hub.pytorch import ProxylessNAS
     from nni.nas.hub.pytorch.proxylessnas import ConvBNReLU
@@ -236,7 +226,7 @@ def nni_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
 
 
 def ofa_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
-    """Once-for-All's supernet with a sub-network set, and the sub-network taken out of it, both recalibrated by it."""
+    """Return Once-for-All's ways: a sub-network set in the supernet, or taken out of it. It recalibrates both."""
     from ofa.imagenet_classification.elastic_nn.networks import OFAProxylessNASNets
     from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
 
@@ -247,7 +237,7 @@ def ofa_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
     batches = [(images, None) for images in recalibration]
 
     def set_subnet(stages: Stages) -> None:
-        blocks = padded(stages, OPTIONS[0])
+        blocks = pad(stages, OPTIONS[0])
         supernet.set_active_subnet(
             ks=[int(block[1]) for block in blocks],
             e=[int(block[3]) for block in blocks],
@@ -271,38 +261,40 @@ def ofa_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
 PEERS: dict[Peer, Callable[[Sequence[Tensor]], dict[str, Way]]] = {"nni": nni_ways, "ofa": ofa_ways}
 
 
-def tell(rows: Sequence[Row]) -> None:
-    """Print the table of what `measure` gave."""
-    print(f"{len(rows[0].seconds)} networks, each the same in every way; one thread, processor time, default layout.")
-    print("`ratio`: evaluations a second to the plain loop's, the median over the networks.\n")
-    table(
+def print_rows(rows: Sequence[Row]) -> None:
+    """Print the rows that `measure` returns."""
+    print(f"{len(rows[0].seconds)} networks, the same in every way; one thread, processor time, default layout.")
+    print("`ratio`: evaluations a second over the plain loop's, median over the networks.\n")
+    print_table(
         ["way", "evaluations a second", "ratio", "M multiply-adds"],
         [[row.way, f"{row.per_second:.3f}", f"{row.ratio(rows[0]):.2f}", f"{row.macs / 1e6:.2f}"] for row in rows],
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", choices=get_args(Peer), required=True)
-    parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--recalibration", type=int, default=512)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--architectures", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    torch.manual_seed(asked.seed)
-    images = torch.randn(asked.images, 3, RESOLUTION, RESOLUTION)
-    labels = torch.randint(CLASSES, (asked.images,))
-    recalibration = torch.split(torch.randn(asked.recalibration, 3, RESOLUTION, RESOLUTION), asked.batch_size)
+    parser = command_parser("speed.peers", __doc__)
+    parser.add_argument("--peer", choices=get_args(Peer), required=True, help="library")
+    parser.add_argument("--images", type=int, default=512, help="images for top-1 (default: 512)")
+    parser.add_argument("--recalibration", type=int, default=512, help="images for batch norm (default: 512)")
+    parser.add_argument("--batch-size", type=int, default=128, help="images of a batch (default: 128)")
+    parser.add_argument("--architectures", type=int, default=6, help="number of networks (default: 6)")
+    add_seed(parser)
+    options = parser.parse_args()
+    peer, batch_size = options.peer, options.batch_size
+    torch.manual_seed(options.seed)
+    images = torch.randn(options.images, 3, RESOLUTION, RESOLUTION)
+    labels = torch.randint(CLASSES, (options.images,))
+    recalibration = torch.split(torch.randn(options.recalibration, 3, RESOLUTION, RESOLUTION), batch_size)
     try:
-        rows = measure(asked.peer, images, labels, recalibration, asked.batch_size, asked.architectures, asked.seed)
+        rows = measure(peer, images, labels, recalibration, batch_size, options.architectures, options.seed)
     except UserError as error:
         sys.exit(str(error))
-    heading(f"One-shot evaluation in {asked.peer} {version(asked.peer)}", str(asked.seed))
+    print_heading(f"One-shot evaluation in {peer} {version(peer)}", str(options.seed))
     print(
-        f"{asked.recalibration} images of 32 x 32 for batch norm, {asked.images} for top-1, {asked.batch_size} at once."
+        f"{options.recalibration} images of 32 x 32 for batch norm, {options.images} for top-1, "
+        f"batches of {batch_size}."
     )
-    tell(rows)
+    print_rows(rows)
 
 
 if __name__ == "__main__":

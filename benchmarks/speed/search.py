@@ -1,4 +1,4 @@
-"""A whole search with the evaluator in this process, or by supernet actors: what `benchmarks.speed` measures of it."""
+"""A whole search with one evaluator in this process, or with evaluators on Ray, for `benchmarks.speed`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raynas.evaluation.one_shot import SupernetOracle
 from raynas.evaluation.racing_evaluation import Race
 from raynas.evaluation.request import EvaluationRequest
 from raynas.interfaces.searcher import Evaluation
-from raynas.recipe.settings import EvaluationSettings, ScaleSettings
+from raynas.recipe.settings import EvaluateScale, EvaluationSettings, ScaleSettings
 from raynas.reporting.compare import hypervolume
 from raynas.results.pareto import pareto_front
 from raynas.storage.run_folder import RunFolder
@@ -24,29 +24,29 @@ from search_spaces.supernet import Supernet
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 WEIGHTS = "weights.safetensors"
-ANSWERS = "raynas.evaluation.one_shot:SupernetOracle"
 
 
-class Local(EvaluatorPool):
-    """A pool of one supernet in this process."""
+class LocalPool(EvaluatorPool):
+    """A pool of one evaluator in this process."""
 
-    def __init__(self, answers: SupernetOracle, costs: Costs) -> None:
-        self._answers, self._local_costs = answers, costs
+    def __init__(self, oracle: SupernetOracle, costs: Costs) -> None:
+        self._oracle, self._local_costs = oracle.load(), costs
 
     def evaluate(
         self, architectures: Sequence[Architecture], weights: str | None = None, images: int | None = None
     ) -> list[Evaluation]:
-        answers = self._answers.evaluate([one.indices for one in architectures], WEIGHTS, images)
+        measured = self._oracle.evaluate([architecture.indices for architecture in architectures], WEIGHTS, images)
         costs = self._local_costs.cost(architectures)
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         return [
-            Evaluation(one, costs=row, **answer) for one, row, answer in zip(architectures, rows, answers, strict=True)
+            Evaluation(architecture, costs=row, **figures)
+            for architecture, row, figures in zip(architectures, rows, measured, strict=True)
         ]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A supernet's weights and images, on disk, and how a search asks."""
+    """A folder for the supernet's weights, the space, the images, and the size of the search."""
 
     folder: Path
     space: SearchSpace
@@ -56,74 +56,80 @@ class Setting:
     seed: int
 
     def write(self, supernet: Supernet) -> None:
+        """Write the supernet's weights."""
         RunFolder(self.folder).write_tensors(WEIGHTS, supernet.state_dict(), {})
 
-    def question(self, evaluation: EvaluationSettings) -> EvaluationRequest:
-        arguments = {
-            "run": str(self.folder),
-            "space": self.space.specification(),
-            "data": self.data.model_dump(mode="json"),
-            "settings": evaluation.json_value(),
-            "part": "validation",
-            "recalibrate": True,
-        }
-        return EvaluationRequest(answers=ANSWERS, arguments=arguments, weights=WEIGHTS)
+    def oracle(self, evaluation: EvaluationSettings) -> SupernetOracle:
+        """Return the oracle of one-shot accuracy on the validation images."""
+        return SupernetOracle(
+            run=str(self.folder),
+            space=self.space.specification(),
+            data=self.data,
+            evaluation=evaluation,
+            part="validation",
+            recalibrate=True,
+        )
 
-    def local(self, evaluation: EvaluationSettings) -> Local:
-        return Local(SupernetOracle(**self.question(evaluation).arguments), self.space.costs())
+    def local_pool(self, evaluation: EvaluationSettings) -> LocalPool:
+        """Return a pool of one evaluator in this process."""
+        return LocalPool(self.oracle(evaluation), self.space.costs())
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What a search took, from the first question to the last answer, and its evaluations.
+class TimedSearch:
+    """A search: its seconds from the first request to the last evaluation, and its evaluations.
 
     Attributes:
         seconds: by the clock.
-        processor_seconds: of this process, where the evaluator is in it.
+        processor_seconds: of this process; with a local pool those of the evaluator.
+        table: as `evaluation_rows` returns it.
     """
 
     seconds: float
     processor_seconds: float
     table: pd.DataFrame
 
-    def images(self) -> float:
-        """The share of all images that an architecture was measured on, in the mean."""
+    def image_share(self) -> float:
+        """Return the mean share of the images on which an architecture was measured."""
         return float(self.table["images"].mean() / self.table["images"].max())
 
 
 def search(
     setting: Setting, evaluation: EvaluationSettings, pool: EvaluatorPool, generations: int | None = None
-) -> Searched:
-    """NSGA-II by a pool, with a race where the evaluation's settings ask for one."""
+) -> TimedSearch:
+    """Search by NSGA-II, with a race if the settings of the evaluation have racing."""
     searcher = ConstrainedNsga2(population=setting.population, generations=generations or setting.generations)
-    searching = searcher.begin(setting.space, setting.space.costs(), Budget({}), setting.seed)
+    running = searcher.begin(setting.space, setting.space.costs(), Budget({}), setting.seed)
     race = Race.of(evaluation, setting.data.counts["validation"])
-    rows: list[Evaluation] = []
-    start, computing = time.perf_counter(), time.process_time()
-    while asked := searching.ask():
-        evaluations = pool.measure(asked) if race is None else race.run(pool, asked, searching)
-        searching.tell(evaluations)
-        rows += evaluations
-    return Searched(time.perf_counter() - start, time.process_time() - computing, rows_of(rows))
+    evaluations: list[Evaluation] = []
+    start, processor_start = time.perf_counter(), time.process_time()
+    while architectures := running.ask():
+        generation = pool.measure(architectures) if race is None else race.run(pool, architectures, running)
+        running.tell(generation)
+        evaluations += generation
+    seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
+    return TimedSearch(seconds, processor_seconds, evaluation_rows(evaluations))
 
 
-def rows_of(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
-    """One row an evaluation, architectures by their texts."""
-    return pd.DataFrame([{**vars(one), **one.costs, "architecture": str(one.architecture)} for one in evaluations])
+def evaluation_rows(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """Return one row for each evaluation, with the text of its architecture."""
+    rows = [{**vars(row), **row.costs, "architecture": str(row.architecture)} for row in evaluations]
+    return pd.DataFrame(rows)
 
 
-def by_actors(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> Searched:
-    """The same by so many supernet actors of one thread, on the Ray that this process is connected to."""
+def search_on_ray(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> TimedSearch:
+    """Search with evaluators of one thread. The process must be connected to Ray."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    with start_evaluators(str(setting.folder), f"by-{actors}", 1, setting.question(evaluation), scale) as names:
+    request = EvaluationRequest(setting.oracle(evaluation), WEIGHTS)
+    with start_evaluators(str(setting.folder), f"by-{actors}", 1, request, scale) as names:
         pool = EvaluatorPool(names, setting.space.costs(), Budget({}))
         pool.measure([setting.space.architecture([options[0] for options in setting.space.surviving])])
         return search(setting, evaluation, pool, generations)
 
 
-def front_area(setting: Setting, searched: Searched, exact: Local) -> float:
-    """The hypervolume of a search's front, its architectures measured once more: in full precision, on all images."""
-    front = [setting.space.parse(text) for text in pareto_front(searched.table, "macs")["architecture"]]
-    best = pareto_front(rows_of(exact.evaluate(front)), "macs")
+def front_hypervolume(setting: Setting, timed_search: TimedSearch, exact: LocalPool) -> float:
+    """Return the hypervolume of a search's front, measured again in full precision on all images."""
+    front = [setting.space.parse(text) for text in pareto_front(timed_search.table, "macs")["architecture"]]
+    best = pareto_front(evaluation_rows(exact.evaluate(front)), "macs")
     highest = 1.1 * setting.space.costs().bounds()["macs"][1]
     return hypervolume(best["top1"].to_numpy(float), best["macs"].to_numpy(float) / float(highest))

@@ -1,10 +1,12 @@
-"""The training step of a supernet beside plain PyTorch: time, bytes reduced by two workers, data, memory.
+"""How fast is a supernet's training step beside plain PyTorch? Time, reduced bytes of two workers, batches, memory.
 
     python -m benchmarks.speed.training
 
-Every loop runs in a process of its own, and all take turns on the same architectures, so that what else the machine
-does meets all of them alike. The plain loops are written as anybody would write them, and nothing prepares their
-processes; the engine's, and that of DistributedDataParallel beside it, are prepared as every process of a run is.
+Every loop runs in its own process. All take turns on the same architectures, so other work on the machine disturbs all
+of them alike. The plain loops are plain PyTorch in processes without preparation. The processes of raynas's loop and of
+DistributedDataParallel are prepared like every process of a run.
+
+Prints a table of one worker, and a table of two workers.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,8 +28,10 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 import search_spaces
-from benchmarks.common.plain_training import name_of, read_images
-from benchmarks.common.report import heading, table
+from benchmarks.common.arguments import command_parser
+from benchmarks.common.plain_training import data_name, read_images
+from benchmarks.common.report import print_heading, print_table
+from benchmarks.common.shared_data import CIFAR10
 from benchmarks.common.step_timing import RATE, SEED, TURNS, Engine, Setting, peak_bytes, seconds
 from benchmarks.common.step_timing import settings as small_settings
 from raynas.data import training_batch
@@ -38,23 +41,23 @@ from search_spaces import Architecture, SearchSpace
 
 WORKERS = 2
 THREADS = 1
-CIFAR10 = Path("../shared/data/cifar10_subset12k.npz")
 Step = Callable[[], None]
 Measure = Callable[[Step], float]
 
 
 @dataclass(frozen=True)
 class StepRow:
-    """One worker's step: medians over architectures of the quickest turns, in milliseconds.
+    """A training step of one worker: medians over architectures of the quickest turns, in milliseconds.
 
     Attributes:
-        engine, default_layout, channels_last: of the engine, and of the plain loop in either layout.
-        faster: the median over architectures of the default layout's time over the engine's.
-        slower: the same of the engine's time over that in channels-last.
+        engine: raynas's step.
+        default_layout, channels_last: the plain loop in both layouts.
+        faster: the time in the default layout over raynas's time, median over architectures.
+        slower: raynas's time over the time in channels-last, median over architectures.
         network: the bare network's forward and backward pass, in a prepared process.
-        rest: the share of the engine's step that is not these.
-        batch: to draw and augment the batch, from `images`.
-        peak_bytes: the most that a step of the engine holds beyond what it found, over the architectures.
+        rest: the share of raynas's step without these passes.
+        batch: drawing and augmenting the batch, from `images`.
+        peak_bytes: the greatest peak of the bytes that a step of raynas allocates.
     """
 
     name: str
@@ -72,13 +75,14 @@ class StepRow:
 
 @dataclass(frozen=True)
 class WorkersRow:
-    """A step of two workers: medians over architectures, in milliseconds, and the bytes that a worker reduces.
+    """A training step of two workers: medians over architectures in milliseconds, and reduced bytes of a worker.
 
     Attributes:
-        engine, ddp: of the engine, and of DistributedDataParallel with `find_unused_parameters`.
-        slower: the median over architectures of the engine's time over DistributedDataParallel's.
-        engine_bytes, ddp_bytes: reduced for the first architecture.
-        path_bytes, supernet_bytes: the parameters' of the first architecture, and of all.
+        engine: raynas's step.
+        ddp: the step of DistributedDataParallel with `find_unused_parameters`.
+        slower: raynas's time over DistributedDataParallel's, median over architectures.
+        engine_bytes, ddp_bytes: reduced bytes for the first architecture.
+        path_bytes, supernet_bytes: the parameters of the first architecture, and of the supernet.
     """
 
     name: str
@@ -92,45 +96,45 @@ class WorkersRow:
 
 
 def settings() -> list[Setting]:
-    """The demo's space, and the published width on images of 32 pixels."""
+    """Return the demo's space, and the published width on images of 32 pixels."""
     wide = search_spaces.load("proxylessnas", width=1.0, resolution=32, stem_stride=1, num_classes=10)
     return [small_settings()[0], Setting("width 1.0, 32 pixels", wide, 128, 3)]
 
 
 def one_worker(setting: Setting, turns: int = TURNS) -> StepRow:
-    """The engine's step beside the same networks in plain loops, what it is made of, and the batch that it needs."""
+    """Measure raynas's step, its parts and its batch, beside the same networks in plain loops."""
     kinds = ["engine", "default layout", "channels-last", "network", "batch"]
-    with _all(kinds, setting) as asks:
-        taken = _quickest(list(asks.values()), setting, turns)
-        peak = max(asks["engine"](peak_bytes, number) for number in range(setting.architectures))
-    engine, default, channels_last, network, batch = np.median(taken, axis=0).tolist()
+    with _start_loops(kinds, setting) as loops:
+        times = _quickest(list(loops.values()), setting, turns)
+        peak = max(loops["engine"](peak_bytes, number) for number in range(setting.architectures))
+    engine, default, channels_last, network, batch = np.median(times, axis=0).tolist()
     return StepRow(
         name=setting.name,
         engine=engine,
         default_layout=default,
         channels_last=channels_last,
-        faster=float(np.median(taken[:, 1] / taken[:, 0])),
-        slower=float(np.median(taken[:, 0] / taken[:, 2])),
+        faster=float(np.median(times[:, 1] / times[:, 0])),
+        slower=float(np.median(times[:, 0] / times[:, 2])),
         network=network,
-        rest=float(np.median(1 - taken[:, 3] / taken[:, 0])),
-        images=name_of(_Batch.open(setting.space.resolution)),
+        rest=float(np.median(1 - times[:, 3] / times[:, 0])),
+        images=data_name(_Batch.open(setting.space.resolution)),
         batch=batch,
         peak_bytes=int(peak),
     )
 
 
 def two_workers(setting: Setting, turns: int = TURNS) -> WorkersRow:
-    """The engine's step over two processes beside DistributedDataParallel's, each on its half of the batch."""
-    with _all(["engine", "ddp"], setting, WORKERS) as asks:
-        taken = _quickest(list(asks.values()), setting, turns)
-        reduced = {kind: int(ask(reduced_bytes, 0)) for kind, ask in asks.items()}
-    engine, ddp = np.median(taken, axis=0).tolist()
+    """Measure raynas's step in two processes beside DistributedDataParallel's, each on its half of the batch."""
+    with _start_loops(["engine", "ddp"], setting, WORKERS) as loops:
+        times = _quickest(list(loops.values()), setting, turns)
+        reduced = {kind: int(measure(reduced_bytes, 0)) for kind, measure in loops.items()}
+    engine, ddp = np.median(times, axis=0).tolist()
     supernet = setting.space.supernet()
     return WorkersRow(
         name=setting.name,
         engine=engine,
         ddp=ddp,
-        slower=float(np.median(taken[:, 0] / taken[:, 1])),
+        slower=float(np.median(times[:, 0] / times[:, 1])),
         engine_bytes=reduced["engine"],
         ddp_bytes=reduced["ddp"],
         path_bytes=_bytes(supernet.path_modules(_path(setting.space, 0))),
@@ -139,7 +143,7 @@ def two_workers(setting: Setting, turns: int = TURNS) -> WorkersRow:
 
 
 def reduced_bytes(step: Step) -> float:
-    """What a step reduces over the workers, as torch records it: numbers of four bytes each."""
+    """Return the bytes that a step reduces over the workers, as torch records them: four bytes for each number."""
     with torch.profiler.profile(record_shapes=True) as profile:
         step()
     reductions = [event.input_shapes for event in profile.events() if event.name == "gloo:all_reduce"]
@@ -147,12 +151,13 @@ def reduced_bytes(step: Step) -> float:
 
 
 class _Loop(ABC):
-    """A step on the architecture of a number, on this worker's share of the batch."""
+    """A loop of training steps on this worker's share of the batch."""
 
     prepared: ClassVar[bool] = True
 
     @abstractmethod
-    def step(self, number: int) -> None: ...
+    def step(self, number: int) -> None:
+        """Take a step on the architecture with this number."""
 
 
 class _Engine(_Loop):
@@ -167,7 +172,7 @@ class _Engine(_Loop):
 
 
 class _DataParallel(_Loop):
-    """The supernet in DistributedDataParallel, which is told that a step leaves parameters out."""
+    """The supernet in DistributedDataParallel, which has to find the unused parameters of each step."""
 
     def __init__(self, space: SearchSpace, batch_size: int, workers: int) -> None:
         images, self._labels = _noise(space, batch_size, workers)
@@ -201,9 +206,9 @@ class _Plain(_Loop):
             network = self._space.network(_path(self._space, number)).to(memory_format=self.layout)
             self._network, self._number = network.train(), number
             self._optimizer = _sgd(network)
-        self._move()
+        self._update()
 
-    def _move(self) -> None:
+    def _update(self) -> None:
         self._optimizer.zero_grad()
         loss = functional.cross_entropy(self._network(self._images), self._labels)
         torch.autograd.backward(loss)
@@ -215,17 +220,17 @@ class _ChannelsLast(_Plain):
 
 
 class _Bare(_ChannelsLast):
-    """Both passes of the network and nothing else."""
+    """The network's forward and backward pass alone."""
 
     prepared: ClassVar[bool] = True
 
-    def _move(self) -> None:
+    def _update(self) -> None:
         loss = functional.cross_entropy(self._network(self._images), self._labels)
         torch.autograd.grad(loss, list(self._network.parameters()))
 
 
 class _Batch(_Loop):
-    """The batch of a step, drawn and augmented."""
+    """Drawing and augmenting the batch of a step."""
 
     def __init__(self, space: SearchSpace, batch_size: int, workers: int) -> None:
         self._images = self.open(space.resolution)
@@ -248,53 +253,54 @@ LOOPS: Mapping[str, type[Any]] = {
     "network": _Bare,
     "batch": _Batch,
 }
-Ask = Callable[[Measure, int], float]
+MeasureLoop = Callable[[Measure, int], float]
+"""Measures the step of a loop on the architecture with a number."""
 
 
-def _quickest(asks: Sequence[Ask], setting: Setting, turns: int) -> NDArray[np.float64]:
-    """Milliseconds, shape (architectures, loops): which loop goes first changes from turn to turn."""
-    taken = np.full((setting.architectures, turns, len(asks)), np.inf)
+def _quickest(loops: Sequence[MeasureLoop], setting: Setting, turns: int) -> NDArray[np.float64]:
+    """Return milliseconds, shape (architectures, loops). The first loop changes from turn to turn."""
+    times = np.full((setting.architectures, turns, len(loops)), np.inf)
     for number in range(setting.architectures):
-        for ask in asks:
-            ask(seconds, number)
+        for measure in loops:
+            measure(seconds, number)
         for turn in range(turns):
-            for position in range(len(asks)):
-                which = (position + turn) % len(asks)
-                taken[number, turn, which] = 1000 * asks[which](seconds, number)
-    quickest: NDArray[np.float64] = taken.min(axis=1)
+            for position in range(len(loops)):
+                loop = (position + turn) % len(loops)
+                times[number, turn, loop] = 1000 * loops[loop](seconds, number)
+    quickest: NDArray[np.float64] = times.min(axis=1)
     return quickest
 
 
 @contextmanager
-def _all(kinds: Sequence[str], setting: Setting, workers: int = 1) -> Iterator[dict[str, Ask]]:
-    """What asks each loop, in processes that live as long as this."""
+def _start_loops(kinds: Sequence[str], setting: Setting, workers: int = 1) -> Iterator[dict[str, MeasureLoop]]:
+    """Start the processes of loops. Yields a function for each loop that measures it."""
     with ExitStack() as stack:
-        yield {kind: stack.enter_context(_asking(kind, setting, workers)) for kind in kinds}
+        yield {kind: stack.enter_context(_start_loop(kind, setting, workers)) for kind in kinds}
 
 
 @contextmanager
-def _asking(kind: str, setting: Setting, workers: int) -> Iterator[Ask]:
-    """A function that measures a step in all workers of a loop at once; the greatest number counts."""
+def _start_loop(kind: str, setting: Setting, workers: int) -> Iterator[MeasureLoop]:
+    """Start the workers of a loop. Yields a function that measures a step in all at once; the slowest counts."""
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe() for _ in range(workers)]
-        given = (kind, setting.space.specification(), setting.batch_size, workers, f"file://{folder}/meet")
+        arguments = (kind, setting.space.specification(), setting.batch_size, workers, f"file://{folder}/meet")
         processes = [
-            context.Process(target=_serve, args=(theirs, rank, *given), daemon=True)
+            context.Process(target=_serve, args=(theirs, rank, *arguments), daemon=True)
             for rank, (_, theirs) in enumerate(pipes)
         ]
         for process, (_, theirs) in zip(processes, pipes, strict=True):
             process.start()
             theirs.close()
 
-        def ask(measure: Measure, number: int) -> float:
+        def measure_loop(measure: Measure, number: int) -> float:
             for ours, _ in pipes:
                 ours.send((measure, number))
             measured: list[float] = [ours.recv() for ours, _ in pipes]
             return max(measured)
 
         try:
-            yield ask
+            yield measure_loop
         finally:
             for process, (ours, _) in zip(processes, pipes, strict=True):
                 ours.close()
@@ -310,7 +316,7 @@ def _serve(
     workers: int,
     meet: str,
 ) -> None:
-    """Measure what is asked for until nobody asks any more."""
+    """Carry out measurements until the other end of the connection closes."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
     if LOOPS[kind].prepared:
@@ -346,17 +352,18 @@ def _bytes(modules: Sequence[nn.Module]) -> int:
 
 
 def main() -> None:
-    heading("The training step", f"{SEED}; each architecture by its own number")
+    command_parser("speed.training", __doc__).parse_args()
+    print_heading("The training step", f"{SEED}; each architecture by its own number")
     print(
-        "One thread a process. Milliseconds: median over architectures of the quickest of some turns; `rest`: the share"
+        "One thread for each process. Milliseconds: median over architectures of the quickest turn. `engine`: raynas;"
     )
-    print("of the engine's step that is neither the bare network's forward nor its backward pass.\n")
+    print("`rest`: its share without the bare network's forward and backward pass.\n")
     steps, shared = [], []
     for setting, turns in zip(settings(), (TURNS, 3), strict=True):
         steps.append(asdict(one_worker(setting, turns)))
         shared.append(asdict(two_workers(setting, turns)))
     for rows in (steps, shared):
-        table(
+        print_table(
             list(rows[0]),
             [[f"{cell:.3g}" if isinstance(cell, float) else cell for cell in row.values()] for row in rows],
         )

@@ -1,6 +1,6 @@
 """`make faults`: studies of all five methods are killed at random moments, go on, and must end as if nothing had been.
 
-    python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/faults.csv] [--table]
+    python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/results/faults.csv] [--table]
 
 Each run is killed up to four times, whoever a seeded draw says, and then compared with an undisturbed run of the same
 study. Every kill is a row of the log, which is added to; `--table` prints what the whole log comes to.
@@ -25,7 +25,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common.report import heading, table
+from benchmarks.common.report import print_heading, print_table
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from tests.faults.runs import Command, Result, living, marked, reaped, write_recipe
@@ -188,7 +188,7 @@ def campaign(kills: int, seed: int) -> Iterator[dict[str, Any]]:
 
 def show(log: pd.DataFrame) -> None:
     """What the log comes to, for each victim and in all."""
-    heading("Kills", f"{len(log)} kills in {log.groupby(['seed', 'run']).ngroups} runs of the five methods.")
+    print_heading("Kills", f"{len(log)} kills in {log.groupby(['seed', 'run']).ngroups} runs of the five methods.")
     rows = []
     for victim, kills in [*log.groupby("victim"), ("all", log)]:
         rows.append(
@@ -203,7 +203,7 @@ def show(log: pd.DataFrame) -> None:
             ]
         )
     columns = ["killed", "kills", "runs ended", "tables equal", "lost s, mean (most)", "until it stopped s"]
-    table([*columns, "until it wrote again s"], rows)
+    print_table([*columns, "until it wrote again s"], rows)
     runs = log.drop_duplicates(["seed", "run"])
     print(f"Finished steps done again: {runs['repeated'].sum()}; processes left behind: {runs['orphans'].sum()}.")
 
@@ -212,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/faults.csv"))
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/faults.csv"))
     parser.add_argument("--table", action="store_true", help="only print what the log comes to")
     options = parser.parse_args()
     before = [pd.read_csv(options.log)] if options.log.exists() else []

@@ -1,6 +1,6 @@
 """`make soak`: small searches back to back on one Ray; memory, files and processes must not grow.
 
-    python -m tests.faults.soak [--minutes 30] [--log benchmarks/soak.csv] [--table]
+    python -m tests.faults.soak [--minutes 30] [--log benchmarks/results/soak.csv] [--table]
 
 After each search everything that lives of it is counted: this process, Ray's own, and the workers that Ray keeps. What
 stands there at the end is compared with what stood there after the first minute.
@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 import raynas
-from benchmarks.common.report import heading, table
+from benchmarks.common.report import print_heading, print_table
 from raynas.cluster.ray_session import connect
 from tests.faults.runs import parent, told
 from tests.raynas.conftest import SMALL
@@ -88,18 +88,18 @@ def compared(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(log: pd.DataFrame) -> None:
-    heading("Soak", f"{log['search'].nunique()} searches in {log['seconds'].max() / 60:.0f} minutes on one Ray.")
+    print_heading("Soak", f"{log['search'].nunique()} searches in {log['seconds'].max() / 60:.0f} minutes on one Ray.")
     rows = [
         [str(name), *(f"{row[f'{one}_first']:.0f} to {row[f'{one}_last']:.0f}" for one in COUNTED)]
         for name, row in compared(log).iterrows()
     ]
-    table(["process", "own memory MiB", "open files", "processes"], rows)
+    print_table(["process", "own memory MiB", "open files", "processes"], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/soak.csv"))
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/soak.csv"))
     parser.add_argument("--table", action="store_true", help="only print what the log comes to")
     options = parser.parse_args()
     counts: list[pd.DataFrame] = []

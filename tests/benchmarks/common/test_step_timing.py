@@ -1,20 +1,20 @@
-"""The two steps that are timed beside each other do the same work."""
+"""Both timed training steps do the same work."""
 
 import numpy as np
 import torch
 
 import search_spaces
-from benchmarks.common.step_timing import Alone, Engine, Setting, pairs
+from benchmarks.common.step_timing import Engine, PlainLoop, Setting, pairs
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=10)
 
 
-def test_both_steps_move_the_same_weights_to_the_same_values() -> None:
+def test_both_steps_give_the_same_weights() -> None:
     torch.manual_seed(0)
     images = torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last)
     engine = Engine(SPACE, images, torch.randint(0, 10, (8,)))
     path = SPACE.sample(np.random.default_rng(1))
-    alone = Alone(engine, path)
+    alone = PlainLoop(engine, path)
     before = {name: tensor.clone() for name, tensor in engine.supernet.state_dict().items()}
     for _ in range(3):
         engine.step(1)
@@ -22,14 +22,14 @@ def test_both_steps_move_the_same_weights_to_the_same_values() -> None:
     after = engine.supernet.state_dict()
     for name, tensor in SPACE.network_state(path, after).items():
         assert torch.equal(tensor, alone.network.state_dict()[name]), name
-    modules = {id(part) for part in engine.supernet.path_modules(path)}
+    modules = {id(module) for module in engine.supernet.path_modules(path)}
     on_path = tuple(f"{name}." for name, module in engine.supernet.named_modules() if id(module) in modules)
-    moved = [name for name, tensor in after.items() if not torch.equal(tensor, before[name])]
-    assert moved
-    assert all(name.startswith(on_path) for name in moved)
+    changed = [name for name, tensor in after.items() if not torch.equal(tensor, before[name])]
+    assert changed
+    assert all(name.startswith(on_path) for name in changed)
 
 
-def test_the_supernet_step_keeps_no_more_for_the_backward_pass() -> None:
+def test_the_supernet_step_keeps_the_same_bytes_for_the_backward_pass() -> None:
     measured = list(pairs(Setting("tiny", SPACE, batch_size=4, architectures=2)))
     for pair in measured:
         assert pair.saved_bytes[0] == pair.saved_bytes[1] > 0

@@ -1,4 +1,4 @@
-"""What the benchmark of FP-NAS's schedules asks for: the same first K, in both spaces."""
+"""The benchmark of FP-NAS's schedules: the first K in both spaces, and the table."""
 
 import math
 
@@ -13,13 +13,15 @@ from tuners.fp_nas.sweep import FpNasSweep
 
 
 @pytest.mark.parametrize("space", ["nas-bench-macro", "fbnetv2-f"])
-def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str, request: pytest.FixtureRequest) -> None:
+def test_every_schedule_begins_with_the_number_of_samples_of_the_paper(
+    space: str, request: pytest.FixtureRequest
+) -> None:
     if space == "nas-bench-macro":
         request.getfixturevalue("shared")
-    asked = recipe(space, [0, 1], True, [])
-    method = method_of_recipe(asked)
+    sweep = recipe(space, [0, 1], True, [])
+    method = method_of_recipe(sweep)
     assert isinstance(method, FpNasSweep)
-    nats = math.log(plan(asked).space.size())
+    nats = math.log(plan(sweep).space.size())
     first = {setting.name: setting.sample_size(nats) for setting in method.sweep if setting.sample_size}
     assert first == {
         "FS K=14": FIRST,
@@ -35,9 +37,9 @@ def test_every_schedule_begins_with_as_many_samples_as_the_paper(space: str, req
 
 
 def test_a_short_table_has_four_schedules_and_compares_them_with_the_first() -> None:
-    names = [one["name"] for one in schedules(10.0, full=False)]
+    names = [schedule["name"] for schedule in schedules(10.0, full=False)]
     assert len(names) == 4
-    found = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "schedule": [name for name in names for _ in range(2)],
             "total_samples": [100, 100, 50, 50, 40, 40, 30, 50],
@@ -48,7 +50,7 @@ def test_a_short_table_has_four_schedules_and_compares_them_with_the_first() -> 
             "true": [90.0, 92] * 4,
         }
     )
-    cells = list(rows(found))
+    cells = list(rows(table))
     assert cells[0] == ["FS K=14", "100 (+0 %)", "10 (1.00x)", "1.0", "2.00", "55.00 ± 5.00", "91.00 ± 1.00"]
     assert cells[3][1:3] == ["40 (-60 %)", "4 (2.50x)"]
     assert FixedSampling(fixed=FIRST)(0.0) == FIRST

@@ -1,4 +1,4 @@
-"""What the benchmark of FP-NAS's tables 4 and 7 asks for: the same search in three spaces, 14 samples first."""
+"""The benchmark of FP-NAS's tables 4 and 7: the same search in three spaces."""
 
 import math
 
@@ -12,13 +12,13 @@ from tuners.sweep import Sweep
 
 
 def test_only_the_space_and_the_samples_differ() -> None:
-    asked = recipe([0, 1], [])
-    method = method_of_recipe(asked)
+    sweep = recipe([0, 1], [])
+    method = method_of_recipe(sweep)
     assert isinstance(method, Sweep)
     first: dict[str, int] = {}
     for setting in method.settings:
-        one = method.recipe_of(setting, asked, 0)
-        search, planned = method_of_recipe(one), plan(one)
+        trial = method.recipe_of(setting, sweep, 0)
+        search, planned = method_of_recipe(trial), plan(trial)
         assert isinstance(search, FpNas)
         search.check(planned)
         first[setting.name] = search.sample_size(math.log(planned.space.size()))

@@ -1,4 +1,4 @@
-"""What FTSO's benchmarks ask for, count and print."""
+"""FTSO's benchmarks: the settings of the sweep, the searches on NATS-Bench, and their figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import search_spaces
 from benchmarks.ftso import nats, tables
-from benchmarks.ftso.nats_search import largest_eigenvalue, measured, searches, states
+from benchmarks.ftso.nats_search import largest_eigenvalue, measured_images, searches, states
 from raynas.recipe.recipe import Recipe
 from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
@@ -21,13 +21,13 @@ from tuners.sweep import Sweep
 @pytest.mark.usefixtures("shared")
 def test_every_setting_of_table_3_is_a_search() -> None:
     method = {"name": "sweep", "of": {"name": "ftso"}, "settings": tables.settings(), "seeds": [0]}
-    asked = Recipe.read(tables.RECIPE, [f"method={json.dumps(method)}"])
-    swept = method_of_recipe(asked)
-    assert isinstance(swept, Sweep)
-    for setting in swept.settings:
-        one = swept.recipe_of(setting, asked, 0)
-        method_of_recipe(one).check(plan(one))
-    assert [setting.name for setting in swept.settings][-3:] == [
+    sweep = Recipe.read(tables.RECIPE, [f"method={json.dumps(method)}"])
+    sweep_method = method_of_recipe(sweep)
+    assert isinstance(sweep_method, Sweep)
+    for setting in sweep_method.settings:
+        trial = sweep_method.recipe_of(setting, sweep, 0)
+        method_of_recipe(trial).check(plan(trial))
+    assert [setting.name for setting in sweep_method.settings][-3:] == [
         "DARTS, first order",
         "DARTS, second order",
         "PC-DARTS",
@@ -44,8 +44,8 @@ def test_a_step_of_the_topology_costs_a_fraction_of_darts() -> None:
 
 @pytest.mark.usefixtures("shared")
 def test_the_reference_cells_have_their_true_accuracies() -> None:
-    """Reference, section 5: what top-2 and 3x3 convolutions can output, and the cell of skip connections."""
-    true = nats.truth()
+    """Reference, section 5: the cells of top-2 and 3x3 convolutions, and the cell of skip connections."""
+    true = nats.true_accuracies()
     assert len(true) == 15_625
     conv, skip = "nor_conv_3x3", "skip_connect"
     edges = [[conv if source != dropped else "none" for source in range(3)] for dropped in range(3)]
@@ -59,29 +59,29 @@ def test_the_reference_cells_have_their_true_accuracies() -> None:
 @pytest.mark.usefixtures("shared")
 def test_ftso_finds_one_of_three_cells_and_the_initial_weights_decide_after_one_step() -> None:
     torch.set_num_threads(1)
-    true = nats.truth()
-    found = nats.ftso_cells(6, steps=1)
-    assert {round(true[one["cell"]], 1) for one in found} <= {92.1, 93.6, 93.0, 93.1}
-    assert any(one["untouched"] for one in found)
-    rows = list(nats.cell_rows("one step", found, true))
+    true = nats.true_accuracies()
+    cells = nats.ftso_cells(6, steps=1)
+    assert {round(true[row["cell"]], 1) for row in cells} <= {92.1, 93.6, 93.0, 93.1}
+    assert any(row["untouched"] for row in cells)
+    rows = list(nats.cell_rows("one step", cells, true))
     assert sum(int(row[2].split(" of ")[0]) for row in rows) == 6
 
 
 @pytest.mark.usefixtures("shared")
-def test_darts_is_followed_epoch_by_epoch() -> None:
+def test_darts_has_a_row_for_each_epoch() -> None:
     torch.set_num_threads(1)
-    rows = pd.DataFrame(nats.followed("DARTS, second order", 0, 1, nats.truth()))
+    rows = pd.DataFrame(nats.darts_epochs("DARTS, second order", 0, 1, nats.true_accuracies()))
     assert rows["epoch"].tolist() == [0, 1]
     assert rows["skip_share"].between(0, 1).all()
     assert len(list(nats.collapse_rows(rows, ["DARTS, second order"]))) == 2
 
 
 @pytest.mark.usefixtures("shared")
-def test_with_skip_connections_alone_a_cell_with_one_input_cannot_tell_its_edges_apart() -> None:
-    """Every node is a mean of copies of the cell's input, whatever beta: there is nothing to learn."""
+def test_with_skip_connections_alone_the_loss_does_not_depend_on_beta() -> None:
+    """Every node is a mean of copies of the cell's one input for any beta."""
     torch.set_num_threads(1)
     supernet, learner = next(iter(states(searches()["FTSO"], 0, epochs=0)))
-    images, labels = measured()
+    images, labels = measured_images()
     losses = []
     for beta in (torch.zeros(6), torch.tensor([0.0, 3.0, -3.0, 5.0, 0.0, -5.0])):
         with torch.no_grad():
@@ -100,7 +100,7 @@ def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None
     images, labels = torch.randn(16, 3, 8, 8).double(), torch.arange(16) % 3
     largest = largest_eigenvalue(supernet, learner, (images, labels))
 
-    def slope() -> torch.Tensor:
+    def gradient() -> torch.Tensor:
         loss = functional.cross_entropy(supernet.mixed(images, learner.weights()), labels)
         return torch.autograd.grad(loss, [learner.alpha])[0].flatten()
 
@@ -110,6 +110,6 @@ def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None
         for sign in (1, -2, 1):
             with torch.no_grad():
                 learner.alpha.view(-1)[place] += sign * 1e-5
-            ends.append(slope())
+            ends.append(gradient())
         lines.append((ends[0] - ends[1]) / 2e-5)
     assert largest == pytest.approx(float(torch.linalg.eigvalsh(torch.stack(lines))[-1]), rel=1e-4)

@@ -1,4 +1,4 @@
-"""How HM-NAS's benchmark makes up its tables, and what it draws."""
+"""HM-NAS's benchmark: the changes of the recipe, random architectures, and the rows of the tables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.small_spaces import cells
 from tuners.hm_nas.method import HmNas
 
 
-def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> None:
+def test_each_search_changes_only_the_setting_of_its_table() -> None:
     for changes in VARIANTS.values():
         method = method_of_recipe(Recipe.read(RECIPE, changes))
         assert isinstance(method, HmNas)
         assert (method.derive_by == "strongest") == bool(changes)
 
 
-def test_a_random_architecture_has_two_inputs_a_node_and_an_operation_each() -> None:
+def test_a_random_architecture_has_two_inputs_for_each_node_with_one_operation() -> None:
     space = cells("darts", {"cells": 3, "channels": 4})
     drawn = space.parse(random_architecture(space, 3))
     bits = [value.bit_count() for value in drawn.indices]
@@ -33,8 +33,8 @@ def test_tables_3_5_and_6() -> None:
     def stages(*top1: float) -> list[dict[Any, Any]]:
         kept = (100e3, 60e3, 60e3)
         return [
-            {"step": step, "top1": value, "kept_params": params, "operations": 5.0, "edges": 3.0}
-            for step, value, params in zip(STAGES, top1, kept, strict=True)
+            {"accuracy_of": stage, "top1": value, "kept_params": params, "operations": 5.0, "edges": 3.0}
+            for stage, value, params in zip(STAGES, top1, kept, strict=True)
         ]
 
     rows = list(stage_rows([stages(90, 88, 95), stages(92, 90, 97)]))

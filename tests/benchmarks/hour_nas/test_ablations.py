@@ -1,4 +1,4 @@
-"""What HourNAS's ablations change, and how their tables are made up."""
+"""HourNAS's ablations: the changes of the recipe, and the rows of the tables."""
 
 import pandas as pd
 
@@ -8,17 +8,17 @@ from raynas.study.method import method_of_recipe
 from tuners.hour_nas.method import HourNas
 
 
-def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> None:
+def test_each_search_changes_only_the_setting_of_its_table() -> None:
     recipe = Recipe.read(RECIPE)
-    given = method_of_recipe(recipe)
-    assert isinstance(given, HourNas)
+    original = method_of_recipe(recipe)
+    assert isinstance(original, HourNas)
     changed = {}
     for name, method in variants(recipe).items():
-        one = method_of_recipe(Recipe.read(RECIPE, [f"method.{key}={value}" for key, value in method.items()]))
-        assert isinstance(one, HourNas)
-        changed[name] = {key for key, value in given if value != getattr(one, key)}
-        stages = [one.epochs, one.vital_epochs] if one.vital_first else [one.epochs]
-        assert sum(stages) == given.vital_epochs + given.epochs
+        variant = method_of_recipe(Recipe.read(RECIPE, [f"method.{key}={value}" for key, value in method.items()]))
+        assert isinstance(variant, HourNas)
+        changed[name] = {key for key, value in original if value != getattr(variant, key)}
+        stages = [variant.epochs, variant.vital_epochs] if variant.vital_first else [variant.epochs]
+        assert sum(stages) == original.vital_epochs + original.epochs
     assert changed == {
         "HourNAS": set(),
         "without the prior (table 4)": {"vital_first", "epochs"},
@@ -28,12 +28,13 @@ def test_each_search_differs_from_the_recipe_in_what_its_table_compares() -> Non
 
 def test_rows_are_means_over_the_seeds() -> None:
     runs = [
-        {"seconds": s, "macs": 3e6, "params": 80e3, "top1": t, "alone": t + 1} for s, t in ((10.0, 50.0), (20.0, 60.0))
+        {"seconds": s, "macs": 3e6, "params": 80e3, "top1": t, "standalone": t + 1}
+        for s, t in ((10.0, 50.0), (20.0, 60.0))
     ]
     assert list(rows({"HourNAS": runs})) == [["HourNAS", "15", "3.00", "80.0", "55.0 ± 5.0", "56.0 ± 5.0"]]
 
 
-def test_trials_of_one_number_of_proposals_make_one_row() -> None:
+def test_all_trials_of_one_number_of_proposals_are_one_row() -> None:
     trials = pd.DataFrame(
         {
             "m": [1, 8, 1, 8],

@@ -1,4 +1,4 @@
-"""A mask resets what a block computes, and no more: by hand on networks that one can see through."""
+"""A mask resets the output of one block alone: by hand on small networks."""
 
 from pathlib import Path
 
@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 import search_spaces
 from benchmarks.common.plain_training import top1
-from benchmarks.hour_nas.block_importance import PROBABILITIES, Masked, fitted, mask_blocks, plot, rows
+from benchmarks.hour_nas.block_importance import PROBABILITIES, MaskedBlock, mask_blocks, plot, read_fitted, rows
 from raynas.recipe.recipe import Recipe
+from raynas.results.fit_result import write_network
 from raynas.storage.run_folder import RunFolder
-from search_spaces import SearchSpace, UserError
+from search_spaces import Architecture, SearchSpace, UserError
 
 SMALL = {"width": 0.25, "resolution": 16, "num_classes": 4}
 
 
-def trained(space: SearchSpace, text: str) -> tuple[SearchSpace, nn.Module]:
-    """A network whose residual branches are not zero."""
+def random_network(space: SearchSpace, text: str) -> tuple[SearchSpace, nn.Module]:
+    """Return the space of one network, and the network with residual branches that are not zero."""
     torch.manual_seed(0)
     network = space.network(space.parse(text))
     for module in network.modules():
@@ -34,12 +35,13 @@ def images() -> Tensor:
 
 
 @torch.no_grad()
-def test_all_channels_masked_is_a_residual_block_left_out_and_a_vital_block_of_zeros(images: Tensor) -> None:
+def test_a_full_mask_removes_a_residual_block_and_zeroes_a_vital_block(images: Tensor) -> None:
     macro = search_spaces.load("nas-bench-macro", **SMALL)
-    space, network = trained(macro, "nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
+    space, network = random_network(macro, "nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
     labels = network(images).argmax(dim=1)
-    found = {one.name: one for one in mask_blocks(space, network, images, labels, draws=2, seed=0)}
-    assert [(name, one.vital) for name, one in found.items()] == [
+    measured = mask_blocks(space, network, images, labels, draws=2, seed=0)
+    blocks = {block.name: block for block in measured}
+    assert [(name, block.vital) for name, block in blocks.items()] == [
         ("stage1.1", True),
         ("stage1.2", False),
         ("stage2.1", True),
@@ -47,16 +49,16 @@ def test_all_channels_masked_is_a_residual_block_left_out_and_a_vital_block_of_z
         ("stage3.1", True),
     ]
     without = macro.parse("nas-bench-macro: k3e3 skip | k3e3 skip k3e3 | k5e6 skip skip")
-    left_out = space_network(macro, network, without)
-    assert found["stage1.2"].left[1.0] == [top1(left_out(images), labels)]
-    blocks, head = network.get_submodule("blocks"), network.get_submodule("head")
-    last = list(blocks.children())[5]
+    shorter = network_without_blocks(macro, network, without)
+    assert blocks["stage1.2"].top1[1.0] == [top1(shorter(images), labels)]
+    body, head = network.get_submodule("blocks"), network.get_submodule("head")
+    last = list(body.children())[5]
     zeros = torch.zeros_like(last(torch.randn(64, 32, 4, 4)))
-    assert found["stage3.1"].left[1.0] == [top1(head(zeros), labels)]
+    assert blocks["stage3.1"].top1[1.0] == [top1(head(zeros), labels)]
 
 
-def space_network(space: SearchSpace, network: nn.Module, architecture: search_spaces.Architecture) -> nn.Module:
-    """The network of an architecture that lacks some of another's blocks, with its weights."""
+def network_without_blocks(space: SearchSpace, network: nn.Module, architecture: Architecture) -> nn.Module:
+    """Return the network of an architecture that lacks some blocks of another network, with that network's weights."""
     smaller = space.network(architecture)
     names = smaller.state_dict().keys()
     smaller.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name in names})
@@ -64,29 +66,29 @@ def space_network(space: SearchSpace, network: nn.Module, architecture: search_s
 
 
 @torch.no_grad()
-def test_a_padded_shortcut_stays_and_nothing_is_left_changed(images: Tensor) -> None:
-    space, network = trained(
+def test_a_mask_leaves_a_padded_shortcut_and_the_network_unchanged(images: Tensor) -> None:
+    space, network = random_network(
         search_spaces.load("resnet20", **SMALL), "resnet20: " + " | ".join(3 * [" ".join(3 * ["basic3"])])
     )
     before = network(images)
     labels = before.argmax(dim=1)
-    found = mask_blocks(space, network, images, labels, draws=3, seed=0)
+    blocks = mask_blocks(space, network, images, labels, draws=3, seed=0)
     assert torch.equal(network(images), before)
-    assert not any(one.vital for one in found)
+    assert not any(block.vital for block in blocks)
     last = list(network.get_submodule("blocks").children())[-1]
     norm = last.get_submodule("second.1")
     assert isinstance(norm, nn.BatchNorm2d)
     nn.init.zeros_(norm.weight)
     nn.init.zeros_(norm.bias)
-    assert found[-1].left[1.0] == [top1(network(images), labels)]
-    assert [len(found[0].left[p]) for p in PROBABILITIES] == [3, 3, 1]
+    assert blocks[-1].top1[1.0] == [top1(network(images), labels)]
+    assert [len(blocks[0].top1[p]) for p in PROBABILITIES] == [3, 3, 1]
 
 
-def test_the_means_are_those_of_each_kind_by_hand() -> None:
+def test_means_of_each_kind_of_block_by_hand() -> None:
     measured = [
-        Masked("a", True, {0.3: [50.0, 70.0], 0.6: [40.0, 40.0], 1.0: [10.0]}),
-        Masked("b", True, {0.3: [80.0, 80.0], 0.6: [20.0, 40.0], 1.0: [20.0]}),
-        Masked("c", False, {0.3: [90.0, 92.0], 0.6: [90.0, 90.0], 1.0: [88.0]}),
+        MaskedBlock("a", True, {0.3: [50.0, 70.0], 0.6: [40.0, 40.0], 1.0: [10.0]}),
+        MaskedBlock("b", True, {0.3: [80.0, 80.0], 0.6: [20.0, 40.0], 1.0: [20.0]}),
+        MaskedBlock("c", False, {0.3: [90.0, 92.0], 0.6: [90.0, 90.0], 1.0: [88.0]}),
     ]
     *_, vital, other = rows(measured)
     assert vital == ["mean of 2", "vital", "70.0", "35.0", "15.0"]
@@ -94,13 +96,13 @@ def test_the_means_are_those_of_each_kind_by_hand() -> None:
     assert len(plot(measured, 95.0).axes[0].patches) == 9
 
 
-def test_a_folder_without_a_fitted_network_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_network_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 0 networks"):
-        fitted(str(tmp_path))
+        read_fitted(str(tmp_path))
 
 
 @torch.no_grad()
-def test_a_network_that_raynas_fit_trained_comes_back_with_its_weights_and_images(tmp_path: Path) -> None:
+def test_a_network_of_raynas_fit_is_read_with_its_weights_and_images(tmp_path: Path) -> None:
     recipe = Recipe.read({"method": "fit", "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16}})
     whole = search_spaces.load("nas-bench-macro", width=0.125, resolution=16, num_classes=10)
     path = whole.parse("nas-bench-macro: k3e3 k5e6 | k3e3 skip k3e3 | k5e6 skip skip")
@@ -108,8 +110,9 @@ def test_a_network_that_raynas_fit_trained_comes_back_with_its_weights_and_image
     folder = RunFolder(tmp_path)
     folder.write("recipe.yaml", yaml.safe_dump(recipe.json_value()).encode())
     folder.write_tensors("steps/fit-abc/weights.safetensors", supernet.state_dict(), {})
-    folder.write_json("fit-abc.json", {"architecture": str(path), "weights": "steps/fit-abc/weights.safetensors"})
-    space, network, images = fitted(str(tmp_path))
+    figures = {"architecture": str(path), "top1": 50.0, "weights": "steps/fit-abc/weights.safetensors"}
+    write_network(folder, "fit-abc", figures)
+    space, network, images = read_fitted(str(tmp_path))
     assert space.size() == 1
     assert images.prepared.settings.name == "digits"
     inputs = torch.randn(4, 3, 16, 16)

@@ -1,4 +1,4 @@
-"""Table 6's network, the networks of appendix A, and the benchmark made tiny."""
+"""Table 6's network, the networks of appendix A, and a tiny run of the benchmark."""
 
 import torch
 
@@ -7,10 +7,10 @@ from benchmarks.hour_nas.block_sensitivity import (
     BACKBONES,
     RESOLUTION,
     TABLE_6,
-    alone,
     mean_rows,
-    one_shot,
-    small,
+    measure_one_shot,
+    small_space,
+    train_standalone,
     variants,
 )
 
@@ -22,26 +22,31 @@ def test_the_network_is_table_6s() -> None:
     assert len(space.choices) == 12
 
 
-def test_504_networks_of_which_438_differ() -> None:
-    space = small(10)
-    networks = [one for backbone in BACKBONES for places in variants(space, backbone).values() for one in places]
+def test_438_of_504_networks_are_distinct() -> None:
+    space = small_space(10)
+    networks = [
+        architecture
+        for backbone in BACKBONES
+        for architectures in variants(space, backbone).values()
+        for architecture in architectures
+    ]
     assert len(networks) == 504
     assert len(set(networks)) == 6 + 6 * 12 * 6
 
 
 def test_means_of_standard_deviations_by_hand() -> None:
-    space = small(10)
+    space = small_space(10)
     vital = {choice.name for choice in space.vital()}
-    found = {("k3e6", c.name): [0.0, 4.0] if c.name in vital else [1.0, 2.0] for c in space.choices}
-    (row,) = mean_rows(space, found, found)
+    accuracies = {("k3e6", c.name): [0.0, 4.0] if c.name in vital else [1.0, 2.0] for c in space.choices}
+    (row,) = mean_rows(space, accuracies, accuracies)
     assert row == ["k3e6", "2.00", "0.50", "2.00", "0.50"]
 
 
-def test_one_network_is_measured_alone_and_in_the_supernet() -> None:
+def test_a_network_is_measured_stand_alone_and_in_the_supernet() -> None:
     torch.set_num_threads(1)
     images = read_images(None, RESOLUTION, 0)
-    space = small(10)
+    space = small_space(10)
     architecture = variants(space, "k3e1")["stage1.1"][-1]
-    assert 10 < alone(space, architecture, images, 6, 0) <= 100
+    assert 10 < train_standalone(space, architecture, images, 6, 0) <= 100
     pruned = space.only(architecture)
-    assert 10 < one_shot(pruned, [architecture], images, 6, 0)[0] <= 100
+    assert 10 < measure_one_shot(pruned, [architecture], images, 6, 0)[0] <= 100

@@ -1,17 +1,17 @@
-"""Figure 3's table says what was drawn: costs and shares counted one by one, and what the plot shows."""
+"""Figure 3's table and plot: costs, shares and distinct architectures, counted one by one."""
 
 import numpy as np
 import torch
 
 import search_spaces
-from benchmarks.hour_nas.proposals import Drawn, draw, fit_by_expected_cost, plot
+from benchmarks.hour_nas.proposals import Draws, draw, fit_by_expected_cost, plot
 from tuners.hour_nas.proposals import probabilities, target_distance
 
 SPACE = search_spaces.load("nas-bench-macro").restrict({"stage1.1": ["k5e6"]})
 COSTS = SPACE.costs().as_table()
 
 
-def test_a_draw_costs_what_its_architecture_costs_and_is_within_the_space() -> None:
+def test_a_draw_has_the_cost_of_its_architecture_and_is_in_the_space() -> None:
     theta = torch.randn(2, *COSTS.kept.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn = draw(COSTS, theta, temperature=1.0, draws=5, seed=0)
     assert drawn.indices.shape == (2, 5, 8)
@@ -21,15 +21,15 @@ def test_a_draw_costs_what_its_architecture_costs_and_is_within_the_space() -> N
         assert all(torch.equal(drawn.cost[name][proposal], cost[name]) for name in ("macs", "params"))
 
 
-def test_each_option_is_drawn_as_often_as_its_probability() -> None:
+def test_the_frequency_of_each_option_is_its_probability() -> None:
     theta = torch.randn(2, *COSTS.kept.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn = draw(COSTS, theta, temperature=0.5, draws=20_000, seed=0)
     shares = torch.nn.functional.one_hot(drawn.indices, 3).double().mean(dim=1)
     torch.testing.assert_close(shares, probabilities(theta, 0.5, COSTS.kept), atol=0.015, rtol=0)
 
 
-def test_a_draw_counts_as_met_when_it_is_near_every_target() -> None:
-    drawn = Drawn(
+def test_a_draw_is_met_if_it_is_near_every_target() -> None:
+    drawn = Draws(
         indices=torch.tensor([[[0, 1], [0, 1], [1, 1]], [[0, 0], [1, 0], [1, 1]]]),
         cost={
             "macs": torch.tensor([[103.0, 97.0, 100.0], [104.0, 96.0, 100.0]]),
@@ -42,7 +42,7 @@ def test_a_draw_counts_as_met_when_it_is_near_every_target() -> None:
     assert drawn.distinct().tolist() == [2, 3]
 
 
-def test_the_letter_of_equation_7_brings_the_mean_to_the_target_and_not_the_sharpened_draws() -> None:
+def test_equation_7_alone_brings_the_mean_to_the_target_but_not_the_sharpened_draws() -> None:
     targets = {"macs": 60e6}
     theta = fit_by_expected_cost(COSTS, targets, number=2, seed=0)
     mean, sharpened = (probabilities(theta, temperature, COSTS.kept) for temperature in (1.0, 0.1))
@@ -50,7 +50,7 @@ def test_the_letter_of_equation_7_brings_the_mean_to_the_target_and_not_the_shar
     assert target_distance(COSTS, sharpened, targets).min() > target_distance(COSTS, mean, targets).max()
 
 
-def test_the_plot_has_a_panel_a_temperature_and_all_the_draws() -> None:
+def test_the_plot_has_a_panel_for_each_temperature_and_all_draws() -> None:
     theta = torch.zeros(2, *COSTS.kept.shape, dtype=torch.float64)
     panels = plot(COSTS, theta, seed=0, draws=10).axes
     assert len(panels) == 4

@@ -1,4 +1,4 @@
-"""Equation 11 by hand, and the curves of a network that is trained for a moment."""
+"""Equation 11 by hand, and the curves of two epochs of training."""
 
 import pytest
 import torch
@@ -9,15 +9,15 @@ from benchmarks.hour_nas.saturation import (
     is_downsampling,
     mean_rows,
     plot,
-    resnet20_curves,
     saturation,
     stage_of,
+    train_resnet20,
 )
 
 
 def test_equation_11_by_hand() -> None:
     """The distances to the last weights [3, 4] are 5, 3, |(-3, 4)| = 5 / 2 and 0."""
-    weights = [torch.tensor(one) for one in ([[0.0, 0.0]], [[3.0, 1.0]], [[1.5, 2.0]], [[3.0, 4.0]])]
+    weights = [torch.tensor(values) for values in ([[0.0, 0.0]], [[3.0, 1.0]], [[1.5, 2.0]], [[3.0, 4.0]])]
     assert saturation(weights) == pytest.approx([0.0, 0.4, 0.5, 1.0])
 
 
@@ -32,9 +32,9 @@ def test_a_level_is_reached_between_epochs() -> None:
     assert epochs_to(0.0, [0.0, 1.0]) == 0.0
 
 
-def test_every_convolution_is_followed_from_0_to_1() -> None:
+def test_the_curve_of_every_convolution_runs_from_0_to_1() -> None:
     torch.set_num_threads(1)
-    curves, top1 = resnet20_curves(read_images(None, 8, 0), epochs=2, seed=0)
+    curves, top1 = train_resnet20(read_images(None, 8, 0), epochs=2, seed=0)
     assert len(curves) == 19
     assert all(len(curve) == 3 for curve in curves.values())
     assert all(curve[0] == 0 and curve[-1] == 1 for curve in curves.values())

@@ -1,4 +1,4 @@
-"""The benchmark with real supernets, made tiny: digits, an eighth of the width, two generations."""
+"""A tiny run of the benchmark with real supernets: digits, an eighth of the width, two generations."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import search_spaces
-from benchmarks.pad_nas.nas_bench_macro import FIXED, METHODS, Plans, fixed_set, main
+from benchmarks.pad_nas.nas_bench_macro import FIXED, METHODS, Experiment, draw_fixed_set, main
 from benchmarks.pad_nas.nas_bench_macro_oracle import Truth
 from benchmarks.pad_nas.nas_bench_macro_report import along_front, tau
 
@@ -20,25 +20,26 @@ def table(top1: list[float], macs: list[int]) -> pd.DataFrame:
     return pd.DataFrame({"top1": top1, "macs": macs, "architecture": [f"a{number}" for number in range(len(macs))]})
 
 
-def test_architectures_along_the_front_are_its_own_while_it_has_enough() -> None:
-    found = table([1.0, 2.0, 3.0, 4.0, 5.0, 0.5], [10, 20, 30, 40, 50, 60])
-    assert along_front(found, 3)["macs"].tolist() == [10, 30, 50]
-    assert along_front(found, 6)["macs"].tolist() == [10, 20, 30, 40, 50, 60]
-    assert len(along_front(found, 30)) == 6
+def test_architectures_along_the_front_are_from_the_first_fronts() -> None:
+    rows = table([1.0, 2.0, 3.0, 4.0, 5.0, 0.5], [10, 20, 30, 40, 50, 60])
+    assert along_front(rows, 3)["macs"].tolist() == [10, 30, 50]
+    assert along_front(rows, 6)["macs"].tolist() == [10, 20, 30, 40, 50, 60]
+    assert len(along_front(rows, 30)) == 6
 
 
 @needs_table
 def test_tau_of_the_truth_is_one() -> None:
     truth = Truth.read()
-    best = sorted(truth.feasible, key=lambda one: -one.top1)[:10]
-    rows = table([one.top1 for one in best], [1] * 10).assign(architecture=[str(one.architecture) for one in best])
+    best = sorted(truth.feasible, key=lambda evaluation: -evaluation.top1)[:10]
+    architectures = [str(evaluation.architecture) for evaluation in best]
+    rows = table([evaluation.top1 for evaluation in best], [1] * 10).assign(architecture=architectures)
     assert tau(truth, rows) == 1.0
     assert tau(truth, rows.assign(top1=-rows["top1"])) == -1.0
 
 
-def test_every_method_trains_for_as_many_epochs_and_pruning_begins_alike() -> None:
-    plans = Plans(Path("unused"), 5e7, 1000, 12, DIGITS)
-    methods = {method: plans.recipe(method, 0).method for method in METHODS}
+def test_all_methods_train_for_the_same_epochs_and_begin_with_the_same_rate() -> None:
+    experiment = Experiment(Path("unused"), 5e7, 1000, 12, DIGITS)
+    methods = {method: experiment.recipe(method, 0).method for method in METHODS}
     assert {name: tuple(method["epochs"]) for name, method in methods.items()} == {
         "i-supernet": (12,),
         "p-supernet": (6, 6),
@@ -47,32 +48,32 @@ def test_every_method_trains_for_as_many_epochs_and_pruning_begins_alike() -> No
     assert len({method["learning_rates"][0] for method in methods.values()}) == 1
 
 
-def test_the_fixed_set_is_distinct_and_of_the_pruned_space() -> None:
+def test_the_fixed_set_has_distinct_architectures_of_the_pruned_space() -> None:
     space = search_spaces.load("nas-bench-macro")
     pruned = space.restrict({"stage1.1": ["k5e6"], "stage3.2": ["skip", "k3e3"]})
-    drawn = fixed_set(pruned, seed=1)
+    drawn = draw_fixed_set(pruned, seed=1)
     assert len(set(drawn)) == FIXED
-    assert all(one in pruned for one in drawn)
-    assert drawn == fixed_set(pruned, seed=1) != fixed_set(pruned, seed=2)
+    assert all(architecture in pruned for architecture in drawn)
+    assert drawn == draw_fixed_set(pruned, seed=1) != draw_fixed_set(pruned, seed=2)
     few = pruned.restrict({choice.name: ["k3e3"] for choice in space.choices if choice.name != "stage1.1"})
-    assert [one.indices for one in fixed_set(few, seed=1)] == [(2, *[1] * 7)]
+    assert [architecture.indices for architecture in draw_fixed_set(few, seed=1)] == [(2, *[1] * 7)]
 
 
 @needs_table
 @pytest.mark.slow
-def test_it_runs_prints_and_prints_the_same_again(
+def test_a_finished_run_prints_the_same_tables_again(
     tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = [argument for change in (*DIGITS, *SMALL) for argument in ("--set", change)]
-    asked = ["--seeds", "1", "--epochs", "6", "--out", str(tmp_path), *changes]
-    main([*asked, "--finished"])
+    options = ["--seeds", "1", "--epochs", "6", "--out", str(tmp_path), *changes]
+    main([*options, "--finished"])
     assert "none is finished yet" in capsys.readouterr().out
-    main(asked)
+    main(options)
     printed = capsys.readouterr().out
-    for title in ("Table 8", "Table 7", "Table 6", "What was chosen", "Figure 5", "Table 9"):
+    for title in ("Table 8", "Table 7", "Table 6", "The chosen architectures", "Figure 5", "Table 9"):
         assert title in printed
     curve = pd.read_csv(tmp_path / "figure-5.csv")
     assert curve.groupby("method")["epoch"].max().to_dict() == {"I-Supernet": 6, "P-Supernet": 6, "PAD-NAS": 6}
     assert np.isfinite(curve["validation_top1"]).all()
-    main([*asked, "--finished"])
+    main([*options, "--finished"])
     assert capsys.readouterr().out == printed

@@ -1,10 +1,10 @@
-"""What issue and README promise of the searches, on the table where the truth is known."""
+"""The results of the searches on the table of true accuracies."""
 
 import numpy as np
 import pytest
 
 from benchmarks.pad_nas.nas_bench_macro_oracle import SEEDS, Truth, searchers, shares
-from benchmarks.pad_nas.progressive import progressive_searches, pruned
+from benchmarks.pad_nas.progressive import progressive_searches, prune_space
 
 pytestmark = pytest.mark.usefixtures("shared")
 
@@ -20,13 +20,13 @@ def test_half_of_the_architectures_meet_the_budget(truth: Truth) -> None:
 
 
 def test_nsga2_covers_the_front_and_is_above_random(truth: Truth) -> None:
-    found = {name: np.median(shares(truth, searcher), axis=0) for name, searcher in searchers(20).items()}
-    assert found["constrained NSGA-II"][-1] >= 99.5
-    assert (found["constrained NSGA-II"] > found["random"]).all()
+    covered = {name: np.median(shares(truth, searcher), axis=0) for name, searcher in searchers(20).items()}
+    assert covered["constrained NSGA-II"][-1] >= 99.5
+    assert (covered["constrained NSGA-II"] > covered["random"]).all()
 
 
 @pytest.mark.parametrize("name", list(searchers(20)))
-def test_everything_evaluated_meets_the_budget(truth: Truth, name: str) -> None:
+def test_every_evaluation_is_feasible(truth: Truth, name: str) -> None:
     feasible = {evaluation.architecture for evaluation in truth.feasible}
     for seed in SEEDS[:3]:
         evaluated = [evaluation.architecture for evaluation in truth.search(searchers(20)[name], seed)]
@@ -39,5 +39,5 @@ def test_pruning_keeps_the_best_within_the_budget(truth: Truth, threshold: float
     searcher = searchers(20)["constrained NSGA-II"]
     for seed in SEEDS:
         stages = progressive_searches(truth.oracle, truth.budget, searcher, 2, threshold, seed)
-        assert truth.best.architecture in pruned(stages[-1], threshold)
+        assert truth.best.architecture in prune_space(stages[-1], threshold)
         assert truth.best.top1 - stages[-1].best.top1 < 0.05

@@ -1,3 +1,5 @@
+"""PAD-NAS's searching and pruning in a space of the paper's size."""
+
 import search_spaces
 from benchmarks.common.oracles import NeighbourOracle
 from benchmarks.pad_nas.paper_scale import MACS, SEARCHES, THRESHOLD

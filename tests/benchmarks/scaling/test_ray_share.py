@@ -1,22 +1,22 @@
-"""Ray's share is taken apart without a rest."""
+"""The parts of a search's time, and the free oracle."""
 
 import pytest
 
 from benchmarks.common.actor_oracles import FreeOracle
 from benchmarks.common.timed_search import TimedNsga2
-from benchmarks.scaling.ray_share import timings
+from benchmarks.scaling.ray_share import time_searches
 from raynas.cluster import ray_session
 
 
-def test_the_oracle_answers_the_same_again() -> None:
+def test_the_oracle_repeats_its_figures() -> None:
     first, second = FreeOracle().evaluate([(0, 3, 6), (0, 3, 6)], None)
     assert first == second
     assert 50.0 < first["top1"] < 100.0
 
 
 @pytest.mark.slow
-def test_the_parts_make_up_the_whole() -> None:
+def test_the_parts_add_up_to_the_whole() -> None:
     with ray_session.connect():
-        (timing,) = timings(1, TimedNsga2(population=4, generations=3))
+        (timing,) = time_searches(1, TimedNsga2(population=4, generations=3))
     assert 0.0 < timing.search < timing.generations < timing.whole
     assert timing.whole == pytest.approx(timing.start + timing.generations + timing.end)

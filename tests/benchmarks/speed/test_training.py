@@ -1,4 +1,4 @@
-"""The figures of the training step's benchmark: loops that run, and counts that are right."""
+"""The loops of the training step's benchmark, and its counts of bytes."""
 
 import math
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def test_every_loop_of_one_worker_runs() -> None:
 
 
 @pytest.mark.slow
-def test_the_engine_reduces_the_path_and_its_metrics_and_ddp_everything() -> None:
+def test_the_engine_reduces_the_path_and_its_metrics_but_ddp_everything() -> None:
     row = two_workers(TINY, turns=1)
     own = SPACE.costs().cost([SPACE.sample(np.random.default_rng(0))])["params"]
     assert row.path_bytes == pytest.approx(4 * float(own[0]))

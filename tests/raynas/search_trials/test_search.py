@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.scaling.ray_share import NO_WEIGHTS, QUESTION, recipe
+from benchmarks.common.actor_oracles import FreeOracle
+from benchmarks.scaling.ray_share import NO_WEIGHTS, recipe
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 def searched(folder: Path, islands: int) -> pd.DataFrame:
     searcher = ConstrainedNsga2(population=8, generations=3, islands=islands)
     with open_study(plan(recipe()), RunFolder(folder)) as study:
-        return study.search("search", study.space, NO_WEIGHTS, searcher, QUESTION).table
+        return study.search("search", study.space, NO_WEIGHTS, searcher, FreeOracle()).table
 
 
 def test_islands_search_by_seeds_of_their_own(tmp_path: Path) -> None:
