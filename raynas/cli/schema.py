@@ -28,8 +28,8 @@ def recipe_schema() -> dict[str, Any]:
 
     schema = Recipe.model_json_schema()
     kinds = {
-        name: method.kind(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
-        for name in method.names()
+        name: method.method_class(name).model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
+        for name in method.method_names()
     }
     schema["$defs"] |= kinds
     settings_by_name = [

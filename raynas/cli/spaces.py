@@ -49,8 +49,8 @@ def _method_rows() -> list[dict[str, Any]]:
     from raynas.study import method
 
     rows = []
-    for name in method.names():
-        kind = method.kind(name)
+    for name in method.method_names():
+        kind = method.method_class(name)
         settings = {
             key: None if field.is_required() else field.get_default(call_default_factory=True)
             for key, field in kind.model_fields.items()

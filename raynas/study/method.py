@@ -60,12 +60,12 @@ def check_fit_batch_size(plan: Plan) -> None:
         raise UserError(f"fit.batch_size is {batch_size}, but there are only {images} training images: lower it.")
 
 
-def names() -> list[str]:
+def method_names() -> list[str]:
     """Return the names of all installed methods, in alphabetical order."""
     return sorted(entry_points(group=_GROUP).names)
 
 
-def kind(name: str) -> type[Method]:
+def method_class(name: str) -> type[Method]:
     """Return the class of a method.
 
     Raises:
@@ -73,7 +73,7 @@ def kind(name: str) -> type[Method]:
     """
     found = entry_points(group=_GROUP, name=name)
     if not found:
-        raise UserError(f"No method is called {name!r}; {nearest(name, names())}")
+        raise UserError(f"No method is called {name!r}; {nearest(name, method_names())}")
     loaded: type[Method] = next(iter(found)).load()
     return loaded
 
@@ -85,7 +85,7 @@ def method_of_recipe(recipe: Recipe) -> Method:
         UserError: if there is no such method, or it has no such setting.
     """
     name = recipe.method["name"]
-    chosen = kind(name)
+    chosen = method_class(name)
     settings: dict[str, Any] = {key: value for key, value in recipe.method.items() if key != "name"}
     if "search" in settings:
         raise UserError("method.search is not a key: put the settings of the search under the recipe's own key search.")

@@ -17,7 +17,7 @@ from raynas.study.jobs import search_job, training_job
 from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
 from raynas.study.tracking import search_callbacks, track_training, write_curves
-from raynas.training.standalone_settings import standalone_objective
+from raynas.training.standalone_training import standalone_objective
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -129,7 +129,7 @@ def recipe_of(name: str) -> dict[str, Any]:
 
 
 def test_every_method_has_a_recipe_here() -> None:
-    assert set(RECIPES) | SWEEPS == set(method.names())
+    assert set(RECIPES) | SWEEPS == set(method.method_names())
 
 
 @pytest.mark.slow

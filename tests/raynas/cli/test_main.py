@@ -46,7 +46,7 @@ def test_spaces_have_exact_sizes(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_methods_have_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
     methods = {row["name"]: row for row in json.loads(run_command(["methods", "--json"], capsys))}
-    assert set(methods) == set(method.names()) >= {"pad-nas", "i-supernet", "p-supernet", "spos", "random"}
+    assert set(methods) == set(method.method_names()) >= {"pad-nas", "i-supernet", "p-supernet", "spos", "random"}
     assert all(list(row) == ["name", "paper", "spaces", "settings"] for row in methods.values())
     settings = methods["pad-nas"]["settings"]
     assert (settings["stages"], settings["epochs"], settings["prune_below"]) == (4, [120, 80, 40], 0.01)
