@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from raynas.interfaces.objective import UniformPath
-from raynas.study.method import Method
-from search_spaces.errors import UserError
-
-if TYPE_CHECKING:
-    from raynas.results.outcome import Outcome
-    from raynas.study.study import Study
+from raynas.plugin import Method, Outcome, Study, UniformPath, UserError
 
 
 class Halving(Method):
