@@ -14,10 +14,18 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+RESULTS = "benchmarks/results"
 MOUNTED = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
 """Pages of the repository that are pages of the site, under the same paths."""
-MOUNTED_FOLDERS = ("benchmarks/figures", "benchmarks/results")
+MOUNTED_FOLDERS = ("benchmarks/figures", RESULTS)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)]*)?\)")
+
+
+def on_config(config: Any) -> Any:
+    """List the results of the benchmarks in the navigation."""
+    benchmarks = next(entry["Benchmarks"] for entry in config["nav"] if "Benchmarks" in entry)
+    benchmarks += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / RESULTS).glob("*.md"))
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
