@@ -32,7 +32,7 @@ check: setup docs
 	$(BIN)/lint-imports
 
 docs: setup # the site, in site/index.html; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 faults: setup # kill runs of all methods at random moments: `make faults KILLS=8 SEED=1` adds eight kills to the log
 	$(BIN)/python -m tests.faults.campaign --kills $(or $(KILLS),100) --seed $(or $(SEED),0)
