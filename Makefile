@@ -1,5 +1,5 @@
 # On a bare machine with Python 3.11 and make: `make demo` and `make test` do everything.
-.PHONY: setup demo test slow check faults soak format lock wheel
+.PHONY: setup demo test slow check docs faults soak format lock wheel
 
 PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
 BIN := .venv/bin
@@ -25,11 +25,14 @@ test: setup
 slow: setup # two at a time: half of what they do is to wait for processes
 	$(BIN)/pytest -m slow --numprocesses 2 --dist worksteal --durations 30
 
-check: setup
+check: setup docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup # the site, in site/index.html; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 faults: setup # kill runs of all methods at random moments: `make faults KILLS=8 SEED=1` adds eight kills to the log
 	$(BIN)/python -m tests.faults.campaign --kills $(or $(KILLS),100) --seed $(or $(SEED),0)

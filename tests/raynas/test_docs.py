@@ -1,7 +1,8 @@
-"""Every command and every piece of Python in the documentation, page by page, as a reader would try them."""
+"""Every command and every piece of Python in the documentation runs, and the architecture page names what exists."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -17,35 +18,36 @@ from sklearn.datasets import load_digits
 
 from tests.raynas.conftest import SMALL
 
-pytestmark = pytest.mark.slow
-
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHRUNK = {
+FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")
+SMALLER = {
     "pad-nas-digits": "method.epochs=[1,1,1] search.population=8 search.generations=2",
     "hour-nas-digits": "method.vital_epochs=1 method.epochs=1",
     "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train.workers=1",
     "hm-nas-digits": "training.epochs=2 method.warmup_epochs=1 method.mask_epochs=1 fit.epochs=1",
     "ftso-digits": "method.topology_steps=2 method.topology_epochs=1 fit.epochs=1",
 }
-"""A recipe that ships takes minutes whole (tests/faults and `make demo` run them so); here it is made small."""
+"""Changes to the shipped recipes. Whole, each takes minutes; `make demo` and tests/faults run them whole."""
 
 
-def shrunk(command: str) -> str:
-    read = re.match(r"raynas run (\S+)", command)
-    if read is None or read[1] not in SHRUNK:
+def with_smaller_recipe(command: str) -> str:
+    """Return a command with the changes of its shipped recipe, if it runs a shipped recipe."""
+    match = re.match(r"raynas run (\S+)", command)
+    if match is None or match[1] not in SMALLER:
         return command
-    changes = [*SHRUNK[read[1]].split(), "scale.evaluate.actors=1", "data.fraction=0.3"]
+    changes = [*SMALLER[match[1]].split(), "scale.evaluate.actors=1", "data.fraction=0.3"]
     return " ".join([command, *(f"--set {change}" for change in changes)])
 
 
 def write_images(folder: Path) -> None:
-    """The digits as JPEG files of 40x36 pixels, in folders as the tutorial shows them."""
+    """Write the digits as JPEG files of 40x36 pixels, in folders as the pages show them."""
     images, labels = load_digits(return_X_y=True)
     generator = np.random.default_rng(0)
-    chosen = generator.permutation(len(images))[:600]
-    for number, (pixels, label) in enumerate(zip(images[chosen], labels[chosen], strict=True)):
+    drawn = generator.permutation(len(images))[:600]
+    for number, (pixels, label) in enumerate(zip(images[drawn], labels[drawn], strict=True)):
         name = {0: "daisy", 1: "rose"}.get(int(label), f"flower-{label}")
         part = folder / ("val" if number % 5 == 0 else "train") / name
         part.mkdir(parents=True, exist_ok=True)
@@ -54,29 +56,77 @@ def write_images(folder: Path) -> None:
     (folder / "val" / "daisy" / "101.jpg").write_bytes(next((folder / "val" / "daisy").glob("*.jpg")).read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_shows_works(page: str, tmp_path: Path, cluster: None) -> None:
-    if page == "tutorial.md":
+def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, cluster: None) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if "flowers" in text:
         write_images(tmp_path / "flowers")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
     bin_folder = Path(sys.executable).parent
-    one_ray_for_all = ray.get_runtime_context().gcs_address
-    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "RAY_ADDRESS": one_ray_for_all}
-    for language, text in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
-        if language == "yaml":
-            named = re.match(r"# (\S+)\n", text)
-            assert named, f"{page} shows a YAML file without a name:\n{text}"
-            (tmp_path / named[1]).write_text(text)
+    shared_ray = ray.get_runtime_context().gcs_address
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "RAY_ADDRESS": shared_ray}
+    for language, block in BLOCK.findall(text):
+        if file_name := FILE_NAME.match(block):
+            (tmp_path / file_name[1]).write_text(block)
             continue
-        command = [str(bin_folder / "python"), "-c", text]
+        assert language != "yaml", f"{page} shows a YAML file whose first line is not its name:\n{block}"
+        command = [str(bin_folder / "python"), "-c", block]
         if language == "sh":
-            command = ["bash", "-euc", "\n".join(shrunk(line) for line in text.splitlines())]
-        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
+            command = ["bash", "-euc", "\n".join(with_smaller_recipe(line) for line in block.splitlines())]
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{block}\n{result.stdout}\n{result.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (DOCS / page).read_text(encoding="utf-8")):
-        assert target.startswith("http") or ((DOCS / page).parent / target).exists(), target
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_lead_to_files(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert target.startswith("http") or ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_lines_are_short(page: str) -> None:
+    """Lines have at most 120 characters. Rows of tables may be longer, except in the README."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    long = [line for line in lines if len(line) > 120 and (page == "README.md" or not line.startswith("|"))]
+    assert not long
+    assert page != "README.md" or len(lines) <= 180
+
+
+def definitions(file: Path) -> set[str]:
+    """Return the names that a module defines: functions, classes, `Class.method` and constants."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{member.name}" for member in node.body if isinstance(member, ast.FunctionDef)}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def test_architecture_page_names_files_and_functions_that_exist() -> None:
+    for file in re.findall(r"`((?:raynas|search_spaces|tuners|tests|benchmarks)/[\w/.]*)`", ARCHITECTURE):
+        assert (ROOT / file).exists(), file
+    rows = re.findall(r"^\| .* \| `([\w/]+\.py)` \| (`.*`) \|$", ARCHITECTURE, re.MULTILINE)
+    assert len(rows) > 100
+    for file, cell in rows:
+        missing = set(re.findall(r"`([\w.]+)`", cell)) - definitions(ROOT / file)
+        assert not missing, f"{file} defines no {missing}"
+
+
+def test_architecture_page_lists_every_module() -> None:
+    listed: set[str] = set()
+    for folder, section in re.findall(r"^### `([\w/]+/)`(.*?)(?=^###|\Z)", ARCHITECTURE, re.MULTILINE | re.DOTALL):
+        rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+        listed |= {folder + name for row in rows for name in re.findall(r"`([\w/.]+\.py)`", row)}
+    modules = {
+        module.relative_to(ROOT).as_posix()
+        for package in ("raynas", "search_spaces", "tuners")
+        for module in (ROOT / package).rglob("*.py")
+        if module.name != "__init__.py"
+    }
+    assert listed - {"raynas/__init__.py"} == modules
