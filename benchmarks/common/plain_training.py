@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raynas.data import DataSettings, Images, batch, open_images, prepare, training_batch
-from raynas.training.learning_rate import epoch_batches
+from raynas.training.epoch_schedule import epoch_batches
 
 BATCH, MOMENTUM, WEIGHT_DECAY = 64, 0.9, 1e-4
 

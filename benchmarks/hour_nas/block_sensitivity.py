@@ -27,7 +27,7 @@ from benchmarks.common.report import print_heading, print_table, save_figure, sp
 from raynas.data import Images, training_batch
 from raynas.evaluation.evaluator import Evaluator
 from raynas.recipe.settings import EvaluationSettings
-from raynas.training.learning_rate import epoch_batches
+from raynas.training.epoch_schedule import epoch_batches
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.space import ChainFamily, Stage
 

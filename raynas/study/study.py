@@ -13,7 +13,7 @@ from raynas.results.evaluation_table import EvaluationTable, SearchResult
 from raynas.results.fit_result import StandaloneResult
 from raynas.results.outcome import Outcome
 from raynas.storage.weights import WEIGHTS_FILE, Weights
-from raynas.study.jobs import search_job, training_job
+from raynas.study.make_jobs import search_job, training_job
 from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
 from raynas.study.tracking import search_callbacks, track_training, write_curves

@@ -1,4 +1,4 @@
-"""The schedule of an epoch: which updates each training step makes, and with which batch of each stream."""
+"""The schedule of an epoch: its shuffled images, and which updates each training step makes with which batch."""
 
 from __future__ import annotations
 
@@ -62,3 +62,10 @@ class EpochSchedule:
 def _repeat(batches: NDArray[np.int64], place: int) -> NDArray[np.int64]:
     rows: NDArray[np.int64] = batches[place % len(batches)]
     return rows
+
+
+def epoch_batches(rows: NDArray[np.int64], batch_size: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """Return an epoch's rows in random order, shape (steps, batch_size). An incomplete last batch is left out."""
+    order = np.random.default_rng(seed).permutation(rows)
+    steps = len(order) // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)

@@ -1,12 +1,8 @@
-"""The learning rate and the images of each training step: pure functions of settings, seed and step."""
+"""The learning rate of each training step: a pure function of the settings and the step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from raynas.recipe.settings import TrainingSettings
 
@@ -26,10 +22,3 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
     if settings.schedule == "cosine":
         return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
     return settings.learning_rate * (1 - progress)
-
-
-def epoch_batches(rows: NDArray[np.int64], batch_size: int, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Return an epoch's rows in random order, shape (steps, batch_size). An incomplete last batch is left out."""
-    order = np.random.default_rng(seed).permutation(rows)
-    steps = len(order) // batch_size
-    return order[: steps * batch_size].reshape(steps, batch_size)

@@ -31,7 +31,7 @@ from raynas.storage.weights import LEARNER_FILE, WEIGHTS_FILE
 from raynas.training import checkpoints
 from raynas.training.all_reduce import from_first_worker, sum_over_workers
 from raynas.training.divergence import Divergence, LossMonitor, check_weights_finite
-from raynas.training.epoch_schedule import EpochSchedule
+from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
 from raynas.training.job import (
     FAILURE_FILE,
     PROBABILITIES_FILE,
@@ -40,7 +40,7 @@ from raynas.training.job import (
     WORKERS_FILE,
     TrainingJob,
 )
-from raynas.training.learning_rate import epoch_batches, learning_rate
+from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
 from raynas.training.update import apply_update, make_optimizer
 from raynas.training.weight_average import moving_average

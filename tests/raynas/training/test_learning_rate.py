@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from raynas.recipe.settings import TrainingSettings
-from raynas.training.learning_rate import epoch_batches, learning_rate
+from raynas.training.epoch_schedule import epoch_batches
+from raynas.training.learning_rate import learning_rate
 
 
 def rates(settings: TrainingSettings, steps: int) -> list[float]:
