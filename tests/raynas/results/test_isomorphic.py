@@ -1,4 +1,4 @@
-"""Isomorphic architectures have a row of the table each, and are one network in stand-alone training."""
+"""Isomorphic architectures have a row of the table each, but are one network in stand-alone training."""
 
 from __future__ import annotations
 
