@@ -35,11 +35,11 @@ def test_hm_nas_continues_in_each_training(command: Commands) -> None:
     assert rows_of["supernet"]["iteration"].tolist() == [0, 1, 2, 3]
     mixtures = [rows_of[f"{name}-test"].iloc[0] for name in ("supernet", "searched", "tuned")]
     assert [mixture["accuracy_of"] for mixture in mixtures] == ["supernet", "searched", "tuned"]
-    supernet, searched, tuned = (mixture["kept_params"] for mixture in mixtures)
-    assert supernet > searched == tuned
+    in_supernet, in_searched, in_tuned = (mixture["kept_params"] for mixture in mixtures)
+    assert in_supernet > in_searched == in_tuned
 
     settings = {"cells": 3, "channels": 4, "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
-    found, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
-    assert str(found) == genotype.strip()
+    searched, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
+    assert str(searched) == genotype.strip()
     with pytest.raises(UserError, match=r"was searched with space\.cells=3, but this recipe has 5"):
         read_searched_network(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))

@@ -111,10 +111,10 @@ def test_each_network_has_the_logits_of_the_separate_network_in_any_grouping(
             logits, logits_of_network(space, supernet, architecture, recalibrate), atol=2e-4, rtol=1e-4
         )
     shared_cache = StatisticsCache()
-    for groups in ([[one] for one in architectures], [architectures[4:], architectures[:4]]):
+    for groups in ([[architecture] for architecture in architectures], [architectures[4:], architectures[:4]]):
         for statistics in (StatisticsCache(), shared_cache, StatisticsCache(max_bytes=1)):
             regrouped = list(logits_by_tree(space, supernet, groups, recalibrate, statistics))
-            order = [architectures.index(one) for group in groups for one in group]
+            order = [architectures.index(architecture) for group in groups for architecture in group]
             assert all(torch.equal(logits, together[place]) for place, logits in zip(order, regrouped, strict=True))
     after = supernet.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items()), "the supernet does not change"
@@ -129,7 +129,9 @@ def test_each_prefix_runs_once_for_each_batch() -> None:
     space = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=CLASSES)
     supernet, architectures = awake(space).eval(), draw_with_shared_prefixes(space, 8)
     assert isinstance(supernet, ChainSupernet)
-    prefixes = {one.indices[:length] for one in architectures for length in range(1, len(space.choices) + 1)}
+    prefixes = {
+        architecture.indices[:length] for architecture in architectures for length in range(1, len(space.choices) + 1)
+    }
     calls: Counter[str] = Counter()
     for name, module in supernet.named_modules():
         if (name.count(".") == 2 and name.startswith("blocks.")) or name in ("stem", "head"):
@@ -144,9 +146,9 @@ def test_each_prefix_runs_once_for_each_batch() -> None:
         assert calls.pop("head") == 2 * len(set(architectures))
         assert calls.total() == 2 * len(prefixes)
         expected = Counter(
-            f"blocks.{choice.key}.{choice.options[one[-1]]}"
-            for one in prefixes
-            for choice in [space.choices[len(one) - 1]]
+            f"blocks.{choice.key}.{choice.options[prefix[-1]]}"
+            for prefix in prefixes
+            for choice in [space.choices[len(prefix) - 1]]
         )
         assert calls == Counter({name: 2 * count for name, count in expected.items()})
         calls.clear()

@@ -180,9 +180,9 @@ SEARCHERS: tuple[type[GenerationalSearcher], ...] = (ConstrainedNsga2, SposEvolu
 
 
 def run_search(search: Search, values: list[float], generations: int = 1000) -> list[list[Architecture]]:
-    """Return the generations of a search for which the top-1 accuracy is a sum of values of the options."""
-    asked: list[list[Architecture]] = []
-    while len(asked) < generations and (architectures := search.ask()):
+    """Return the populations of a search for which the top-1 accuracy is a sum of values of the options."""
+    populations: list[list[Architecture]] = []
+    while len(populations) < generations and (architectures := search.ask()):
         costs = {resource: totals.tolist() for resource, totals in COSTS.cost(architectures).items()}
         search.tell(
             [
@@ -201,8 +201,8 @@ def run_search(search: Search, values: list[float], generations: int = 1000) -> 
                 for position, architecture in enumerate(architectures)
             ]
         )
-        asked.append(architectures)
-    return asked
+        populations.append(architectures)
+    return populations
 
 
 @pytest.mark.parametrize("kind", SEARCHERS)
