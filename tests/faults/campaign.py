@@ -1,9 +1,10 @@
-"""`make faults`: studies of all five methods are killed at random moments, go on, and must end as if nothing had been.
+"""Kill processes of runs of all five methods at random moments, and compare the results with undisturbed runs.
 
+    make faults
     python -m tests.faults.campaign [--kills 100] [--seed 0] [--log benchmarks/results/faults.csv] [--table]
 
-Each run is killed up to four times, whoever a seeded draw says, and then compared with an undisturbed run of the same
-study. Every kill is a row of the log, which is added to; `--table` prints what the whole log comes to.
+Each run suffers up to four kills of random processes. Every kill becomes a row of the log. `--table` only prints the
+summary of the log.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ import pandas as pd
 from benchmarks.common.report import print_heading, print_table
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
-from tests.faults.runs import Command, Result, living, marked, reaped, write_recipe
-from tests.faults.studies import STUDIES
+from tests.faults.recipes import RECIPES
+from tests.faults.runs import Command, Result, command_processes, ended, run_processes, write_recipe
 
 VICTIMS = {
     "driver (SIGKILL)": "",
@@ -37,89 +38,93 @@ VICTIMS = {
     "raylet": "raylet/raylet --",
     "training worker": "RayTrainWorker",
     "training controller": "TrainController",
-    "supernet actor": "SupernetActor",
+    "supernet actor": "EvaluatorActor",
     "search trial": "ImplicitFunc",
 }
-"""Who is killed, and by which words its process is known."""
-KILLS_A_RUN = 4
+"""A part of the process title of each victim. The log keeps the older name of an evaluator."""
+KILLS_PER_RUN = 4
 _DURABLE = ("*.safetensors", "trial-*.json", "*.parquet", "study.json", "outcome.json")
-_MOST_SECONDS = 600
+_TIMEOUT_SECONDS = 600
 _ORPHAN_SECONDS = 60
 
 
 @dataclass
-class Killed:
-    """A run that is killed again and again, and what becomes of each kill."""
+class KilledRun:
+    """A run that suffers several kills, with a row for each kill."""
 
     command: Command
-    draw: random.Random
-    seconds: float
+    generator: random.Random
+    undisturbed_seconds: float
     started: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
 
     def carry_out(self) -> None:
-        """Kill it as often as planned, and then let it end."""
-        while len(self.rows) < KILLS_A_RUN and not self._ended():
-            self._one_attempt()
+        """Kill processes of the run as often as planned, then let the run finish."""
+        while len(self.rows) < KILLS_PER_RUN and not self.is_finished:
+            self._attempt()
         for _ in range(3):
-            if self._ended():
+            if self.is_finished:
                 break
             process = self.command.start()
-            with reaped(process):
-                process.communicate(timeout=_MOST_SECONDS)
-            self._count_repeated()
+            with ended(process):
+                process.communicate(timeout=_TIMEOUT_SECONDS)
+            self._count_repeated_steps()
 
-    def _ended(self) -> bool:
+    @property
+    def is_finished(self) -> bool:
         return (self.command.out / "outcome.json").exists()
 
-    def _one_attempt(self) -> None:
-        """Start it and kill victims, until the command has ended with one, or there have been enough."""
+    def _attempt(self) -> None:
+        """Start the command, and kill processes until the command ends or enough were killed."""
         process, self.started = self.command.start(), time.time()
-        with reaped(process):
-            while process.poll() is None and len(self.rows) < KILLS_A_RUN:
-                _wait(process, self.draw.uniform(0.1, 0.6) * self.seconds)
+        with ended(process):
+            while process.poll() is None and len(self.rows) < KILLS_PER_RUN:
+                _wait(process, self.generator.uniform(0.1, 0.6) * self.undisturbed_seconds)
                 if process.poll() is None:
-                    self._kill_one(process)
+                    self._kill_process(process)
             if process.poll() is None:
-                process.communicate(timeout=_MOST_SECONDS)
-        self._count_repeated()
+                process.communicate(timeout=_TIMEOUT_SECONDS)
+        self._count_repeated_steps()
 
-    def _kill_one(self, process: subprocess.Popen[str]) -> None:
+    def _kill_process(self, process: subprocess.Popen[str]) -> None:
+        """Kill a random process. Wait until the command has ended, or the run has written a durable file again."""
         out = self.command.out
-        victim, number, sent = self._choose(process)
-        kept = max(newest(out), self.started)
-        os.kill(number, sent)
+        victim, pid, kill_signal = self._choose_victim(process)
+        last_write = max(last_durable_write(out), self.started)
+        os.kill(pid, kill_signal)
         killed = time.time()
-        row = {"victim": victim, "at_s": killed - self.started, "lost_s": killed - kept}
+        row = {"victim": victim, "at_s": killed - self.started, "lost_s": killed - last_write}
         if victim.startswith("driver") or victim == "raylet":
-            _wait(process, _MOST_SECONDS)
+            _wait(process, _TIMEOUT_SECONDS)
             self.rows.append({**row, "status": process.poll(), "stopped_s": time.time() - killed})
             return
-        deadline = killed + _MOST_SECONDS
-        while process.poll() is None and newest(out) <= killed and time.time() < deadline:
+        deadline = killed + _TIMEOUT_SECONDS
+        while process.poll() is None and last_durable_write(out) <= killed and time.time() < deadline:
             time.sleep(0.05)
         self.rows.append({**row, "status": process.poll(), "back_s": time.time() - killed})
 
-    def _choose(self, process: subprocess.Popen[str]) -> tuple[str, int, signal.Signals]:
-        """Somebody who lives now: drawn first, looked for afterwards, the driver where nobody is found."""
-        order = self.draw.sample(list(VICTIMS), len(VICTIMS))
+    def _choose_victim(self, process: subprocess.Popen[str]) -> tuple[str, int, signal.Signals]:
+        """Return the first victim of a random order that lives now: its name, its process, and the signal."""
+        order = self.generator.sample(list(VICTIMS), len(VICTIMS))
         for victim in order:
             if victim.startswith("driver"):
                 return victim, process.pid, signal.SIGTERM if "TERM" in victim else signal.SIGKILL
-            found = marked(self.command.out, VICTIMS[victim])
-            if found:
-                return victim, self.draw.choice(sorted(found)), signal.SIGKILL
-        raise AssertionError("the driver is always there")
+            pids = command_processes(self.command.out, VICTIMS[victim])
+            if pids:
+                return victim, self.generator.choice(sorted(pids)), signal.SIGKILL
+        raise AssertionError("the driver always lives")
 
-    def _count_repeated(self) -> None:
-        """No step that had been finished may have been done again."""
-        now = {
-            one["name"]: one["attempt"] for one in records(RunFolder(self.command.out)) if one["state"] == "finished"
+    def _count_repeated_steps(self) -> None:
+        """Count the steps that ran again although they had finished."""
+        finished = {
+            record["name"]: record["attempt"]
+            for record in records(RunFolder(self.command.out))
+            if record["state"] == "finished"
         }
-        self.repeated += sum(now.get(name) != attempt for name, attempt in self.finished.items())
-        self.finished = now
+        self.repeated += sum(finished.get(name) != attempt for name, attempt in self.finished.items())
+        self.finished = finished
 
 
 def _wait(process: subprocess.Popen[str], seconds: float) -> None:
@@ -127,8 +132,8 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
         process.wait(seconds)
 
 
-def newest(out: Path) -> float:
-    """When something that lasts was last written; 0 before."""
+def last_durable_write(out: Path) -> float:
+    """Return the time of the last write of a durable file; 0 before the first write."""
     times = []
     for pattern in _DURABLE:
         for file in out.rglob(pattern):
@@ -140,54 +145,54 @@ def newest(out: Path) -> float:
 
 
 def orphans(out: Path) -> list[int]:
-    """What is left of a run a minute after its end."""
+    """Return the processes of a run that still live a minute after its end."""
     deadline = time.monotonic() + _ORPHAN_SECONDS
-    while left := [*marked(out), *living(out)]:
+    while remaining := run_processes(out):
         if time.monotonic() > deadline:
-            return left
+            return remaining
         time.sleep(0.2)
     return []
 
 
-def command(name: str, folder: Path, out: str) -> Command:
-    recipe, changes = STUDIES[name]
+def make_command(name: str, folder: Path, out: str) -> Command:
+    recipe, changes = RECIPES[name]
     return Command(Path(recipe) if recipe else write_recipe(folder), folder / out, changes)
 
 
 def campaign(kills: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The rows of so many kills."""
+    """Run the methods in turn until the number of kills is reached. Yields a row for each kill."""
     folder = Path(tempfile.mkdtemp(prefix="raynas-faults-"))
     expected: dict[str, tuple[Result, float]] = {}
-    names = list(STUDIES)
-    done = run = 0
-    while done < kills:
+    names = list(RECIPES)
+    killed = run = 0
+    while killed < kills:
         name = names[run % len(names)]
         if name not in expected:
             started = time.monotonic()
-            whole = command(name, folder, f"{name}-undisturbed")
+            whole = make_command(name, folder, f"{name}-undisturbed")
             whole.finish()
-            expected[name] = Result.of(whole.out), time.monotonic() - started
+            expected[name] = Result.read(whole.out), time.monotonic() - started
         undisturbed, seconds = expected[name]
-        killed = Killed(command(name, folder, f"{name}-{run}"), random.Random(f"{seed}-{run}"), seconds)
-        killed.carry_out()
-        ended = (killed.command.out / "outcome.json").exists()
+        killed_run = KilledRun(make_command(name, folder, f"{name}-{run}"), random.Random(f"{seed}-{run}"), seconds)
+        killed_run.carry_out()
+        out = killed_run.command.out
         outcome = {
-            "ended": ended,
-            "equal": ended and Result.of(killed.command.out).equals(undisturbed),
-            "repeated": killed.repeated,
-            "orphans": len(orphans(killed.command.out)),
+            "ended": killed_run.is_finished,
+            "equal": killed_run.is_finished and Result.read(out).equals(undisturbed),
+            "repeated": killed_run.repeated,
+            "orphans": len(orphans(out)),
         }
-        for row in killed.rows:
+        for row in killed_run.rows:
             yield {"seed": seed, "run": run, "method": name, "undisturbed_s": round(seconds, 1), **row, **outcome}
-        done += len(killed.rows)
+        killed += len(killed_run.rows)
         run += 1
         if outcome == {"ended": True, "equal": True, "repeated": 0, "orphans": 0}:
-            shutil.rmtree(killed.command.out)
+            shutil.rmtree(out)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def show(log: pd.DataFrame) -> None:
-    """What the log comes to, for each victim and in all."""
+    """Print a summary of the log: a row for each kind of victim, and a row for all."""
     print_heading("Kills", f"{len(log)} kills in {log.groupby(['seed', 'run']).ngroups} runs of the five methods.")
     rows = []
     for victim, kills in [*log.groupby("victim"), ("all", log)]:
@@ -210,10 +215,10 @@ def show(log: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/faults.csv"))
-    parser.add_argument("--table", action="store_true", help="only print what the log comes to")
+    parser.add_argument("--kills", type=int, default=100, help="the number of kills")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the moments and the victims")
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/faults.csv"), help="the log to add to")
+    parser.add_argument("--table", action="store_true", help="only print the summary of the log")
     options = parser.parse_args()
     before = [pd.read_csv(options.log)] if options.log.exists() else []
     new: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What the tests that kill things share: commands that leave nothing behind, and what an undisturbed run finds."""
+"""Fixtures of the fault tests: commands that leave no process behind, and the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.runs import Command, Result, living, marked, told, write_recipe
+from tests.faults.runs import Command, Result, read_proc, run_processes, write_recipe
+
+_ORPHAN_SECONDS = 90
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
-    """Makes commands, of a recipe that ships or of that of the tests; in the end nothing that they started lives on."""
+    """A function that makes commands, of a shipped recipe or of the tests' recipe. No process outlives the test."""
 
     def make(name: str, *changes: str, recipe: str | None = None) -> Command:
         return Command(Path(recipe) if recipe else write_recipe(tmp_path), tmp_path / name, list(changes))
 
-    def left() -> dict[int, str]:
-        found = [number for out in tmp_path.iterdir() for number in (*marked(out), *living(out))]
-        return {number: told(number, "cmdline")[:80] for number in found}
+    def living() -> dict[int, str]:
+        pids = [pid for out in tmp_path.iterdir() for pid in run_processes(out)]
+        return {pid: read_proc(pid, "cmdline")[:80] for pid in pids}
 
     yield make
-    deadline = time.monotonic() + 90
-    while remaining := left():
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while remaining := living():
         if time.monotonic() > deadline:
-            for number in remaining:
-                os.kill(number, signal.SIGKILL)
-            pytest.fail(f"these were left behind: {remaining}")
+            for pid in remaining:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail(f"these processes outlived the test: {remaining}")
         time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The result of the recipe when nothing happens to it."""
+    """The result of the tests' recipe without any fault."""
     folder = tmp_path_factory.mktemp("undisturbed")
     Command(write_recipe(folder), folder / "run").finish()
-    return Result.of(folder / "run")
+    return Result.read(folder / "run")

@@ -1,4 +1,4 @@
-"""An objective that asks, in one step, for more memory than any machine has."""
+"""An objective that needs more memory than any machine has."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class Hungry(UniformPath):
-    """Its second epoch has no end that memory would hold."""
+    """Allocates 4 PiB in each training step from the second epoch on."""
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        return _Hungry(super().begin(space, costs, seed))
+        return _HungryLearner(super().begin(space, costs, seed))
 
 
-class _Hungry(Learner):
+class _HungryLearner(Learner):
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         self._learner = learner
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         (update,) = self._learner.passes(epoch)[0]
-        return [[update if epoch == 0 else replace(update, accumulate=_too_much)]]
+        return [[update if epoch == 0 else replace(update, accumulate=_allocate_too_much)]]
 
 
-def _too_much(step: TrainingStep) -> Gradients:
+def _allocate_too_much(step: TrainingStep) -> Gradients:
     torch.empty(2**50)
-    raise AssertionError("no machine has so much")
+    raise AssertionError("no machine has so much memory")

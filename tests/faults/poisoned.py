@@ -1,4 +1,4 @@
-"""An objective whose losses are all numbers, and whose gradients in the second epoch are not."""
+"""An objective with finite losses whose gradients in the second epoch are not finite."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Poisoned(UniformPath):
-    """One step of its second epoch leaves weights that are no numbers, which no loss of that epoch sees."""
+    """Makes weights NaN in the second epoch. No loss of that epoch shows the fault."""
 
     def begin(self, space: SearchSpace, costs: Costs, seed: int) -> Learner:
-        return _Poisoned(super().begin(space, costs, seed))
+        return _PoisonedLearner(super().begin(space, costs, seed))
 
 
-class _Poisoned(Learner):
+class _PoisonedLearner(Learner):
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         self._learner = learner
@@ -30,11 +30,11 @@ class _Poisoned(Learner):
         (update,) = self._learner.passes(epoch)[0]
 
         def accumulate(step: TrainingStep) -> Gradients:
-            done = update.accumulate(step)
+            gradients = update.accumulate(step)
             if epoch == 1:
                 for parameter in step.supernet.parameters():
                     if parameter.grad is not None:
                         parameter.grad.fill_(torch.nan)
-            return Gradients(done.paths, {key: torch.zeros(()) for key in done.metrics})
+            return Gradients(gradients.paths, {key: torch.zeros(()) for key in gradients.metrics})
 
         return [[replace(update, accumulate=accumulate)]]

@@ -1,10 +1,9 @@
-"""A recipe of a minute, the command that carries it out, the processes that it starts, and what it comes to."""
+"""A recipe of one minute, the command that carries it out, the processes of its run, and the result to compare."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pandas as pd
 import yaml
 
 import raynas
+from tests.support.command import start_raynas
 
 RECIPE = {
     "method": {
@@ -31,64 +31,61 @@ RECIPE = {
     "search": {"population": 10, "generations": 5},
     "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 32},
 }
-_SECONDS = 900
-_GONE_SECONDS = 90
+_TIMEOUT_SECONDS = 900
+_ORPHAN_SECONDS = 90
 _MARK = "RAYNAS_RUN_UNDER_TEST"
+"""The environment variable that marks the processes of a command. Its value is the run folder."""
+Condition = Callable[[Path], bool]
+"""Whether a run folder shows that the moment of a fault has come."""
 
 
 @dataclass
 class Command:
-    """`raynas run` of the recipe in a folder, as often as it takes."""
+    """`raynas run` of a recipe in a run folder. A test can start it several times."""
 
     recipe: Path
     out: Path
     changes: list[str] = field(default_factory=list)
 
     def start(self) -> subprocess.Popen[str]:
-        arguments = [str(Path(sys.executable).parent / "raynas"), "run", str(self.recipe), "--out", str(self.out)]
+        arguments = ["run", str(self.recipe), "--out", str(self.out)]
         arguments += [part for change in self.changes for part in ("--set", change)]
-        return subprocess.Popen(
-            [*arguments, "--quiet"],
-            cwd=self.out.parent,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, _MARK: str(self.out)},
-        )
+        environment = {**os.environ, _MARK: str(self.out)}
+        return start_raynas(self.out.parent, *arguments, "--quiet", environment=environment)
 
     def finish(self) -> None:
-        """Run it to its end."""
-        with self.beside():
+        """Run the command to its end."""
+        with self.run_beside():
             pass
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
-        """Run it to its end, while something else is done."""
+    def run_beside(self) -> Iterator[None]:
+        """Run the command to its end, beside the body of the `with` statement."""
         process = self.start()
-        with reaped(process):
+        with ended(process):
             yield
-            said = process.communicate(timeout=_SECONDS)
-        assert process.returncode == 0, said
+            output = process.communicate(timeout=_TIMEOUT_SECONDS)
+        assert process.returncode == 0, output
 
-    def kill_when(self, moment: Callable[[Path], bool]) -> None:
-        """Start it, and kill -9 the driver, and nothing else, once the run folder shows the moment."""
+    def kill_when(self, condition: Condition) -> None:
+        """Start the command. Once the run folder meets the condition, kill the driver alone with SIGKILL."""
         process = self.start()
-        with reaped(process):
-            wait_until(lambda: moment(self.out), process)
+        with ended(process):
+            wait_until(lambda: condition(self.out), process)
             process.kill()
             process.wait()
 
-    def wait_until_gone(self) -> None:
-        """Until nothing that it has started lives on, and may yet write."""
-        deadline = time.monotonic() + _GONE_SECONDS
-        while left := [*marked(self.out), *living(self.out)]:
-            assert time.monotonic() < deadline, left
+    def wait_for_processes(self) -> None:
+        """Wait until all processes of the run have ended, so that none of them writes any more."""
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while remaining := run_processes(self.out):
+            assert time.monotonic() < deadline, remaining
             time.sleep(0.1)
 
 
 @contextmanager
-def reaped(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Whatever becomes of the test, the command and the Ray that it started end."""
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a command and its Ray after the body of the `with` statement, whether the test passes or fails."""
     try:
         yield
     finally:
@@ -103,46 +100,63 @@ def reaped(process: subprocess.Popen[str]) -> Iterator[None]:
                 pipe.close()
 
 
-def wait_until(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not moment():
-        assert process.poll() is None, f"it ended before the moment came: {process.communicate()}"
-        assert time.monotonic() < deadline, "the moment never came"
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until a condition holds while a process runs."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while not condition():
+        assert process.poll() is None, f"the process ended before the condition held: {process.communicate()}"
+        assert time.monotonic() < deadline, f"the condition did not hold within {_TIMEOUT_SECONDS} s"
         time.sleep(0.02)
 
 
-def living(out: Path, title: str = "") -> list[int]:
-    """The numbers of the living processes that the run has noted in its folder and whose title holds these words."""
+def run_processes(out: Path) -> list[int]:
+    """Return the living processes of a run: the processes of its command, and the processes of its notes."""
+    return [*command_processes(out), *noted_processes(out)]
+
+
+def noted_processes(out: Path) -> list[int]:
+    """Return the living processes of the notes in a run folder."""
     noted = [int(note.stem.rpartition("-")[2]) for note in (out / "processes").glob("*.json")]
-    return [number for number in noted if title in told(number, "cmdline") and told(number, "cmdline")]
+    return [pid for pid in noted if read_proc(pid, "cmdline")]
 
 
-def marked(out: Path, words: str = "") -> list[int]:
-    """The numbers of the living processes that a command with this run folder has started, itself among them.
+def command_processes(out: Path, title: str = "") -> list[int]:
+    """Return the living processes of a command with this run folder, with the command itself.
 
-    Ray's workers write over their environment; they are known by the raylet that they are children of.
+    Ray's workers overwrite their environment. They are recognised as children of the raylet.
+
+    Args:
+        title: a part of the titles of the processes.
     """
     mark = f"{_MARK}={out} "
-    numbers = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
-    own = {number for number in numbers if mark in told(number, "environ")}
-    children = {number for number in numbers if parent(number) in own}
-    return [number for number in own | children if words in told(number, "cmdline") and told(number, "cmdline")]
+    pids = set(living_processes())
+    marked = {pid for pid in pids if mark in read_proc(pid, "environ")}
+    children = {pid for pid in pids if parent_process(pid) in marked}
+    titles = {pid: read_proc(pid, "cmdline") for pid in marked | children}
+    return [pid for pid, words in titles.items() if words and title in words]
 
 
-def shared_memory() -> set[str]:
-    """The segments of shared memory that have a name, and that no living process has mapped."""
-    mapped = " ".join(told(int(entry.name), "maps") for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+def unmapped_shared_memory() -> set[str]:
+    """Return the named segments of shared memory that no living process has mapped."""
+    mapped = " ".join(read_proc(pid, "maps") for pid in living_processes())
     return {entry.name for entry in Path("/dev/shm").iterdir() if f"/dev/shm/{entry.name}" not in mapped}
 
 
-def parent(number: int) -> int:
-    return int(told(number, "stat").rpartition(")")[2].split()[1]) if told(number, "stat") else 0
+def living_processes() -> list[int]:
+    """Return the numbers of all living processes of this machine."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
-def told(number: int, file: str) -> str:
-    """What the kernel tells of a process; nothing of one that has ended."""
+def parent_process(pid: int) -> int:
+    """Return the number of a process's parent; 0 if the process has ended."""
+    status = read_proc(pid, "stat")
+    return int(status.rpartition(")")[2].split()[1]) if status else 0
+
+
+def read_proc(pid: int, file: str) -> str:
+    """Return a file of a process in `/proc`, with spaces for zeros; empty if the process has ended."""
     try:
-        return Path(f"/proc/{number}/{file}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return Path(f"/proc/{pid}/{file}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
 
@@ -155,25 +169,25 @@ def write_recipe(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Result:
-    """What must be equal between a run and the same run after any fault."""
+    """The result of a run. A fault must not change it."""
 
     table: pd.DataFrame
     front: str
     best: str
 
     @classmethod
-    def of(cls, out: Path) -> Result:
+    def read(cls, out: Path) -> Result:
         table = raynas.load(out).table.drop(columns="seconds")
         return cls(table, (out / "front.csv").read_text(), (out / "best.json").read_text())
 
     def equals(self, other: Result) -> bool:
         try:
-            self.must_equal(other)
+            self.assert_equal(other)
         except AssertionError:
             return False
         return True
 
-    def must_equal(self, other: Result) -> None:
+    def assert_equal(self, other: Result) -> None:
         pd.testing.assert_frame_equal(self.table, other.table, check_exact=True)
         assert self.front == other.front
         assert self.best == other.best

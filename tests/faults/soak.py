@@ -1,9 +1,10 @@
-"""`make soak`: small searches back to back on one Ray; memory, files and processes must not grow.
+"""Search again and again on one Ray, and check that memory, open files and processes do not grow.
 
+    make soak
     python -m tests.faults.soak [--minutes 30] [--log benchmarks/results/soak.csv] [--table]
 
-After each search everything that lives of it is counted: this process, Ray's own, and the workers that Ray keeps. What
-stands there at the end is compared with what stood there after the first minute.
+After each search all processes are counted: this process, Ray's own, and the workers that Ray keeps. The count at the
+end may exceed the first count after the first minute by at most 5 %. `--table` only prints the summary of the log.
 """
 
 from __future__ import annotations
@@ -22,49 +23,49 @@ import pandas as pd
 import raynas
 from benchmarks.common.report import print_heading, print_table
 from raynas.cluster.ray_session import connect
-from tests.faults.runs import parent, told
+from tests.faults.runs import living_processes, parent_process, read_proc
 from tests.raynas.conftest import SMALL
 
 _SETTLE_SECONDS = 2
-_MOST = 1.05
+_MAX_GROWTH = 1.05
 _MIB = 2**20
 COUNTED = ("memory_mib", "files", "processes")
 
 
-def family() -> list[int]:
-    """The numbers of this process and of all that descend from it."""
-    parents = {int(entry.name): parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
-    found, new = [], [os.getpid()]
-    while new:
-        found += new
-        new = [number for number, above in parents.items() if above in new]
-    return found
+def own_processes() -> list[int]:
+    """Return the numbers of this process and of all its descendants."""
+    parents = {pid: parent_process(pid) for pid in living_processes()}
+    pids, generation = [], [os.getpid()]
+    while generation:
+        pids += generation
+        generation = [pid for pid, parent in parents.items() if parent in generation]
+    return pids
 
 
-def kind(number: int) -> str:
-    """What a process is: the driver, one of Ray's own, or a worker."""
-    if number == os.getpid():
+def kind(pid: int) -> str:
+    """Return the kind of a process: `driver`, `worker`, or the name of one of Ray's own programs."""
+    if pid == os.getpid():
         return "driver"
-    words = told(number, "cmdline").split()
+    words = read_proc(pid, "cmdline").split()
     return "worker" if not words or words[0].startswith("ray::") else Path(words[0]).name
 
 
-def counted() -> pd.DataFrame:
-    """For each kind of process: memory of its own that it has written (MiB), open files, and how many there are."""
+def count_processes() -> pd.DataFrame:
+    """Return a row for each kind of process: memory that only it has written (MiB), open files, and their number."""
     rows: list[dict[str, str | float]] = []
-    for number in family():
-        lines = [line.split() for line in told(number, "smaps_rollup").splitlines()]
+    for pid in own_processes():
+        lines = [line.split() for line in read_proc(pid, "smaps_rollup").splitlines()]
         written = sum(int(words[1]) for words in lines if words and words[0] == "Private_Dirty:")
         try:
-            files = len(list(Path(f"/proc/{number}/fd").iterdir()))
+            files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         except OSError:
             continue
-        rows.append({"kind": kind(number), "memory_mib": written * 1024 / _MIB, "files": files, "processes": 1})
+        rows.append({"kind": kind(pid), "memory_mib": written * 1024 / _MIB, "files": files, "processes": 1})
     return pd.DataFrame(rows).groupby("kind", as_index=False).sum()
 
 
 def soak(minutes: float) -> Iterator[pd.DataFrame]:
-    """What is counted after each search for so many minutes."""
+    """Search until the time is over. Yields the counts after each search."""
     with tempfile.TemporaryDirectory(prefix="raynas-soak-") as folder, connect():
         start, seconds, search = time.monotonic(), 0.0, 0
         while seconds < 60 * minutes:
@@ -72,15 +73,15 @@ def soak(minutes: float) -> Iterator[pd.DataFrame]:
             gc.collect()
             time.sleep(_SETTLE_SECONDS)
             seconds = time.monotonic() - start
-            yield counted().assign(search=search, seconds=seconds)
+            yield count_processes().assign(search=search, seconds=seconds)
             search += 1
 
 
-def compared(log: pd.DataFrame) -> pd.DataFrame:
-    """What stood after the first minute, and what stands at the end, by kind and in all."""
-    everything = log.groupby(["search", "seconds"], as_index=False)[list(COUNTED)].sum().assign(kind="all")
-    both = pd.concat([log, everything], ignore_index=True)
-    settled = both[both["seconds"] >= 60]
+def compare_ends(log: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts after the first minute and at the end, by kind of process and for all."""
+    sums = log.groupby(["search", "seconds"], as_index=False)[list(COUNTED)].sum().assign(kind="all")
+    counts = pd.concat([log, sums], ignore_index=True)
+    settled = counts[counts["seconds"] >= 60]
     first = settled[settled["search"] == settled["search"].min()].set_index("kind")[list(COUNTED)]
     last = settled[settled["search"] == settled["search"].max()].set_index("kind")[list(COUNTED)]
     joined: pd.DataFrame = first.add_suffix("_first").join(last.add_suffix("_last"), how="outer").fillna(0)
@@ -90,17 +91,17 @@ def compared(log: pd.DataFrame) -> pd.DataFrame:
 def show(log: pd.DataFrame) -> None:
     print_heading("Soak", f"{log['search'].nunique()} searches in {log['seconds'].max() / 60:.0f} minutes on one Ray.")
     rows = [
-        [str(name), *(f"{row[f'{one}_first']:.0f} to {row[f'{one}_last']:.0f}" for one in COUNTED)]
-        for name, row in compared(log).iterrows()
+        [str(name), *(f"{row[f'{column}_first']:.0f} to {row[f'{column}_last']:.0f}" for column in COUNTED)]
+        for name, row in compare_ends(log).iterrows()
     ]
     print_table(["process", "own memory MiB", "open files", "processes"], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/soak.csv"))
-    parser.add_argument("--table", action="store_true", help="only print what the log comes to")
+    parser.add_argument("--minutes", type=float, default=30, help="the time of all searches")
+    parser.add_argument("--log", type=Path, default=Path("benchmarks/results/soak.csv"), help="the log to write")
+    parser.add_argument("--table", action="store_true", help="only print the summary of the log")
     options = parser.parse_args()
     counts: list[pd.DataFrame] = []
     for count in () if options.table else soak(options.minutes):
@@ -108,9 +109,9 @@ def main() -> None:
         pd.concat(counts).round(1).to_csv(options.log, index=False)
     log = pd.read_csv(options.log)
     show(log)
-    whole = compared(log).loc["all"]
-    if any(whole[f"{one}_last"] > _MOST * whole[f"{one}_first"] for one in COUNTED):
-        print("It grew by more than 5 %.", file=sys.stderr)
+    everything = compare_ends(log).loc["all"]
+    if any(everything[f"{column}_last"] > _MAX_GROWTH * everything[f"{column}_first"] for column in COUNTED):
+        print("Memory, files or processes grew by more than 5 %.", file=sys.stderr)
         sys.exit(1)
 
 

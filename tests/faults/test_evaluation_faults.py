@@ -1,4 +1,4 @@
-"""What goes wrong while measuring: memory that runs out, weights that are no numbers, a table that is damaged."""
+"""Faults of evaluations: memory that runs out, weights that are not finite, a damaged table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from raynas.storage.weights import Weights
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
 from raynas.study.study import Study
-from tests.faults.test_training_faults import RECIPE, Heard
+from tests.faults.test_training_faults import RECIPE, Recorder
+from tests.support.damage import empty, truncate
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 MEASURE = """
@@ -53,16 +54,20 @@ SEARCHER = ConstrainedNsga2(population=8, generations=3)
 WEIGHTS = Weights("w.safetensors", "w:0", [])
 
 
-def measured(limit: str) -> dict[str, Any]:
-    """The answer of a process that may take so many bytes more than it has when it begins."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, limit], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+def measure(limit: str) -> dict[str, Any]:
+    """Return the figures of an architecture, measured in a process.
+
+    Args:
+        limit: how many bytes the process may allocate for the measurement; `whole` for no limit.
+    """
+    process = subprocess.run([sys.executable, "-c", MEASURE, limit], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    figures: dict[str, Any] = json.loads(process.stdout)
+    return figures
 
 
-def test_fewer_images_at_once_where_memory_runs_out() -> None:
-    whole, halved = measured("whole"), measured(str(300 * 2**20))
+def test_batches_are_halved_if_memory_runs_out() -> None:
+    whole, halved = measure("whole"), measure(str(300 * 2**20))
     assert whole["batch_size"] == 256
     assert halved["batch_size"] < 256
     assert (halved["top1"], halved["top5"], halved["images"]) == (whole["top1"], whole["top5"], whole["images"])
@@ -70,64 +75,64 @@ def test_fewer_images_at_once_where_memory_runs_out() -> None:
 
 
 @contextmanager
-def study(folder: Path) -> Iterator[tuple[Study, Heard]]:
-    """A study with weights, untrained, to search by."""
-    heard = Heard(folder)
-    with open_study(plan(Recipe.read(RECIPE)), RunFolder(folder), heard) as opened_study:
-        yield opened_study, heard
+def open_recorded_study(folder: Path) -> Iterator[tuple[Study, Recorder]]:
+    """Open a study. Yields it, and the recorder of its lines."""
+    recorder = Recorder(folder)
+    with open_study(plan(Recipe.read(RECIPE)), RunFolder(folder), recorder) as study:
+        yield study, recorder
 
 
 def write_weights(study: Study, poisoned: str) -> None:
-    """Weights drawn with one seed, those whose names hold a word being no numbers."""
+    """Write weights drawn with one seed. Tensors with `poisoned` in their names are NaN."""
     torch.manual_seed(0)
     state = study.space.supernet().state_dict()
-    spoilt = {
+    not_finite = {
         key: torch.full_like(value, torch.nan)
         for key, value in state.items()
         if poisoned in key and "tracked" not in key
     }
-    study.folder.write_tensors(WEIGHTS.file, {**state, **spoilt}, {})
+    study.folder.write_tensors(WEIGHTS.file, {**state, **not_finite}, {})
 
 
 @pytest.mark.usefixtures("cluster")
-def test_what_cannot_be_measured_is_written_down_and_the_search_goes_on(tmp_path: Path) -> None:
-    with study(tmp_path) as (it, _):
-        write_weights(it, ".stage1-1.k3e3.")
-        found = it.search("search", it.space, WEIGHTS, SEARCHER)
-        table = EvaluationTable(it.folder).read("search")
-        spoilt = [text.startswith("nas-bench-macro: k3e3 ") for text in table["architecture"]]
-        assert 0 < sum(spoilt) < len(table)
-        assert table["failed"].notna().tolist() == spoilt
-        assert set(table["failed"].dropna()) == {"its loss is not a number"}
-        assert table["top1"].isna().tolist() == spoilt
-        assert len(found.table) == len(found.architectures) == len(table) - sum(spoilt)
+def test_a_search_continues_past_architectures_without_finite_losses(tmp_path: Path) -> None:
+    with open_recorded_study(tmp_path) as (study, _):
+        write_weights(study, ".stage1-1.k3e3.")
+        result = study.search("search", study.space, WEIGHTS, SEARCHER)
+        table = EvaluationTable(study.folder).read("search")
+        poisoned = [text.startswith("nas-bench-macro: k3e3 ") for text in table["architecture"]]
+        assert 0 < sum(poisoned) < len(table)
+        assert table["failure"].notna().tolist() == poisoned
+        assert set(table["failure"].dropna()) == {"its loss is not a number"}
+        assert table["top1"].isna().tolist() == poisoned
+        assert len(result.table) == len(result.architectures) == len(table) - sum(poisoned)
         assert pareto_front(table, "macs")["top1"].notna().all()
 
-        write_weights(it, "classifier")
+        write_weights(study, "classifier")
         with pytest.raises(StepFailed, match=r"None of 4 architectures can be measured: its loss is not a number\."):
-            it.evaluate("again", it.space, found.architectures[:4], WEIGHTS)
+            study.evaluate("again", study.space, result.architectures[:4], WEIGHTS)
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_damaged_table_and_a_lost_state_are_mended(tmp_path: Path) -> None:
+def test_a_search_repairs_a_damaged_table_and_a_damaged_state(tmp_path: Path) -> None:
     def search() -> tuple[SearchResult, list[str]]:
-        with study(tmp_path) as (it, heard):
-            write_weights(it, "nothing")
-            return it.search("search", it.space, WEIGHTS, SEARCHER), heard.said
+        with open_recorded_study(tmp_path) as (study, recorder):
+            write_weights(study, "nothing")
+            return study.search("search", study.space, WEIGHTS, SEARCHER), recorder.lines
 
     before, _ = search()
     (state,) = tmp_path.glob("steps/*/trial-0.json")
     tables = sorted((tmp_path / "evaluations").iterdir())
-    kept = [file.stat().st_mtime_ns for file in tables]
-    tables[1].write_bytes(tables[1].read_bytes()[:-20])
-    state.write_bytes(state.read_bytes()[:-2])
-    (tmp_path / "study.json").write_text("")
-    after, said = search()
+    times = [file.stat().st_mtime_ns for file in tables]
+    truncate(tables[1])
+    truncate(state)
+    empty(tmp_path / "study.json")
+    after, lines = search()
     pd.testing.assert_frame_equal(after.table.drop(columns="seconds"), before.table.drop(columns="seconds"))
-    assert any("is damaged or gone: search is done again" in text for text in said)
-    assert [file.stat().st_mtime_ns == at for file, at in zip(tables, kept, strict=True)] == [True, False, True]
+    assert any("is damaged or missing: the step search runs again" in line for line in lines)
+    assert [file.stat().st_mtime_ns == at for file, at in zip(tables, times, strict=True)] == [True, False, True]
 
-    tables[-1].write_bytes(tables[-1].read_bytes()[:-20])
-    after, said = search()
+    truncate(tables[-1])
+    after, lines = search()
     pd.testing.assert_frame_equal(after.table.drop(columns="seconds"), before.table.drop(columns="seconds"))
-    assert any(f"{tables[-1].name} is damaged or gone: search is done again" in text for text in said)
+    assert any(f"{tables[-1].name} is damaged or missing: the step search runs again" in line for line in lines)

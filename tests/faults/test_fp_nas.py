@@ -1,14 +1,14 @@
-"""FP-NAS is killed while it learns, and gives back a worker: the same table, and nothing lost over the change."""
+"""FP-NAS is killed while it learns and after it gave back a worker; the table stays the same."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, killed_in, training
+from tests.faults.test_kills import Commands, run_with_kills, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-SHORT = (
+CHANGES = (
     "method.epochs=9",
     "method.warmup_epochs=2",
     "method.joint_from=5",
@@ -18,24 +18,24 @@ SHORT = (
 )
 
 
-def test_it_goes_on_with_what_is_left_of_its_workers(command: Commands) -> None:
-    undisturbed, killed = killed_in(
+def test_fp_nas_continues_with_fewer_workers(command: Commands) -> None:
+    undisturbed, killed = run_with_kills(
         command,
         "fp-nas-digits",
-        SHORT,
+        CHANGES,
         [training("distribution"), lambda out: any(out.glob("steps/*/workers.json"))],
     )
-    expected = Result.of(undisturbed.out)
-    Result.of(killed.out).must_equal(expected)
+    expected = Result.read(undisturbed.out)
+    Result.read(killed.out).assert_equal(expected)
 
     rows = expected.table[expected.table["step"] == "distribution"]
     assert rows["iteration"].tolist() == list(range(9))
-    learnt = rows[2:]
-    assert learnt["workers"].iloc[0] == 2
-    assert learnt["workers"].iloc[-1] == 1
-    assert learnt["workers"].is_monotonic_decreasing
-    assert learnt["distribution"].tolist() == ["factorised"] * 3 + ["joint"] * 4
-    assert learnt["entropy"].iloc[-1] < learnt["entropy"].iloc[0]
+    learned = rows[2:]
+    assert learned["workers"].iloc[0] == 2
+    assert learned["workers"].iloc[-1] == 1
+    assert learned["workers"].is_monotonic_decreasing
+    assert learned["distribution"].tolist() == ["factorised"] * 3 + ["joint"] * 4
+    assert learned["entropy"].iloc[-1] < learned["entropy"].iloc[0]
     epochs = pd.read_csv(undisturbed.out / "epochs.csv")
     assert epochs["epoch"].tolist() == list(range(1, 10))
     saved = (2 - epochs["workers"]) * epochs["seconds"]

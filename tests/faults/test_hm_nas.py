@@ -1,37 +1,45 @@
-"""HM-NAS is killed in each of its trainings: the same table and the same genotype."""
+"""HM-NAS is killed in each of its trainings; the table and the genotype stay the same."""
 
 import pytest
 
 from search_spaces.errors import UserError
+from tests.faults.recipes import RECIPES
 from tests.faults.runs import Result
-from tests.faults.studies import STUDIES
-from tests.faults.test_kills import Commands, attempts, killed_in, training
+from tests.faults.test_kills import Commands, attempts, run_with_kills, training
 from tests.support.small_spaces import cells
 from tuners.hm_nas.found_network import read_searched_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE, SHORT = STUDIES["hm-nas"]
+RECIPE, CHANGES = RECIPES["hm-nas"]
 
 
-def test_it_goes_on_in_each_training(command: Commands) -> None:
-    undisturbed, killed = killed_in(
-        command, RECIPE, SHORT, [training("supernet"), training("masks"), training("tuned")]
+def test_hm_nas_continues_in_each_training(command: Commands) -> None:
+    undisturbed, killed = run_with_kills(
+        command, RECIPE, CHANGES, [training("supernet"), training("masks"), training("tuned")]
     )
-    assert list(attempts(killed.out).values()) == [2, 2, 3, 3, 3, 4, 4]
-    expected = Result.of(undisturbed.out)
-    Result.of(killed.out).must_equal(expected)
+    assert attempts(killed.out) == {
+        "supernet": 2,
+        "supernet-test": 2,
+        "masks": 3,
+        "searched": 3,
+        "searched-test": 3,
+        "tuned": 4,
+        "tuned-test": 4,
+    }
+    expected = Result.read(undisturbed.out)
+    Result.read(killed.out).assert_equal(expected)
     genotype = (undisturbed.out / "genotype.txt").read_text()
     assert (killed.out / "genotype.txt").read_text() == genotype
 
-    of_step = dict(list(expected.table.groupby("step")))
-    assert of_step["supernet"]["iteration"].tolist() == [0, 1, 2, 3]
-    stages = [of_step[f"{stage}-test"].iloc[0] for stage in ("supernet", "searched", "tuned")]
-    assert [stage["accuracy_of"] for stage in stages] == ["supernet", "searched", "tuned"]
-    supernet, searched, tuned = (stage["kept_params"] for stage in stages)
-    assert supernet > searched == tuned
+    rows_of = dict(list(expected.table.groupby("step")))
+    assert rows_of["supernet"]["iteration"].tolist() == [0, 1, 2, 3]
+    mixtures = [rows_of[f"{name}-test"].iloc[0] for name in ("supernet", "searched", "tuned")]
+    assert [mixture["accuracy_of"] for mixture in mixtures] == ["supernet", "searched", "tuned"]
+    in_supernet, in_searched, in_tuned = (mixture["kept_params"] for mixture in mixtures)
+    assert in_supernet > in_searched == in_tuned
 
     settings = {"cells": 3, "channels": 4, "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
-    there, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
-    assert str(there) == genotype.strip()
-    with pytest.raises(UserError, match=r"searched with space\.cells = 3, not 5"):
+    searched, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
+    assert str(searched) == genotype.strip()
+    with pytest.raises(UserError, match=r"was searched with space\.cells=3, but this recipe has 5"):
         read_searched_network(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))

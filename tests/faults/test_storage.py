@@ -1,4 +1,4 @@
-"""Files are damaged, the disk is full, the clock is set back: the table is the same in the end."""
+"""After damaged files, a full disk and a clock that was set back, the table is the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, searching, training
-from tests.raynas.training.test_checkpoints import of_another_version, with_a_bit_flipped
 from tests.support.absent import absent
+from tests.support.damage import empty, flip_bit, truncate, write_as_other_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 CLOCK = """
@@ -25,38 +25,30 @@ time.time = lambda: _time() - (3600.0 if time.monotonic() - _start > 12 else 0.0
 """
 
 
-def truncated(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def emptied(file: Path) -> None:
-    file.write_bytes(b"")
-
-
 def newest(run: Path, pattern: str) -> Path:
     return max(run.glob(pattern), key=lambda file: file.stat().st_mtime_ns)
 
 
-def test_damaged_files_are_passed_over_or_made_again(command: Commands, undisturbed: Result) -> None:
+def test_damaged_files_are_skipped_or_written_again(command: Commands, undisturbed: Result) -> None:
     run = command("damaged")
     checkpoints = "steps/*/checkpoints/*"
     run.kill_when(lambda out: len(list(out.glob(checkpoints))) == 2)
-    run.wait_until_gone()
-    of_another_version(newest(run.out, checkpoints))
-    with_a_bit_flipped(run.out / "lock.json")
-    truncated(run.out / "recipe.yaml")
+    run.wait_for_processes()
+    write_as_other_version(newest(run.out, checkpoints))
+    flip_bit(run.out / "lock.json")
+    truncate(run.out / "recipe.yaml")
     run.kill_when(training("supernet-2"))
-    run.wait_until_gone()
-    truncated(newest(run.out, "evaluations/*"))
-    emptied(run.out / "study.json")
-    with_a_bit_flipped(run.out / "steps/01-supernet/weights.safetensors")
-    with_a_bit_flipped(newest(run.out, "steps/02-search-2/trial-0.json"))
-    emptied(run.out / "versions.json")
+    run.wait_for_processes()
+    truncate(newest(run.out, "evaluations/*"))
+    empty(run.out / "study.json")
+    flip_bit(run.out / "steps/01-supernet/weights.safetensors")
+    flip_bit(newest(run.out, "steps/02-search-2/trial-0.json"))
+    empty(run.out / "versions.json")
     run.finish()
-    Result.of(run.out).must_equal(undisturbed)
+    Result.read(run.out).assert_equal(undisturbed)
     log = (run.out / "log.jsonl").read_text()
     assert "cannot be read: training goes on from" in log
-    assert "weights.safetensors is damaged or gone: supernet is done again" in log
+    assert "weights.safetensors is damaged or missing: the step supernet runs again" in log
 
 
 @pytest.fixture
@@ -71,7 +63,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_ends_the_run_with_a_sentence_and_loses_nothing(
+def test_a_full_disk_ends_the_run_with_one_sentence_and_loses_no_finished_step(
     command: Commands, undisturbed: Result, small_disk: Path
 ) -> None:
     run = command("disk/run")
@@ -83,13 +75,13 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_loses_nothing(
     assert not list(run.out.rglob("*.aside"))
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     run.finish()
-    Result.of(run.out).must_equal(undisturbed)
+    Result.read(run.out).assert_equal(undisturbed)
 
 
 def test_a_clock_that_is_set_back_changes_nothing(
     command: Commands, undisturbed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By an hour, in every process, twelve seconds after it began."""
+    """In every process the clock goes back by an hour, twelve seconds after the start of the process."""
     folder = tmp_path.parent / f"{tmp_path.name}-clock"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(CLOCK)
@@ -97,7 +89,8 @@ def test_a_clock_that_is_set_back_changes_nothing(
     run = command("clock")
     run.kill_when(searching("search-2"))
     run.finish()
-    Result.of(run.out).must_equal(undisturbed)
-    assert all(step["seconds"] >= 0 for step in records(RunFolder(run.out))), "no clock that can be set back was asked"
+    Result.read(run.out).assert_equal(undisturbed)
+    seconds = [record["seconds"] for record in records(RunFolder(run.out))]
+    assert all(value >= 0 for value in seconds), "times of steps come from a monotonic clock"
     assert (raynas.load(run.out).table["seconds"] >= 0).all()
     shutil.rmtree(folder)

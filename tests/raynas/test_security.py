@@ -1,4 +1,4 @@
-"""Nothing that is read runs code, and a Ray of our own is closed to others."""
+"""No file that raynas reads runs code, and a Ray of our own refuses strangers."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ with connect():
         stranger = subprocess.Popen(command, env={**others, **token}, stdout=subprocess.PIPE, text=True)
         try:
             joined[name] = "joined" in stranger.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:  # Ray asks again and again
+        except subprocess.TimeoutExpired:  # Ray tries again and again
             joined[name] = False
             stranger.kill()
-told = {"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}
-print(json.dumps({**told, "dashboard": dashboard, "joined": joined}))
+access = {"token": os.environ["RAY_AUTH_TOKEN"], "mode": os.environ["RAY_AUTH_MODE"]}
+print(json.dumps({**access, "dashboard": dashboard, "joined": joined}))
 """
 
 
 class Malicious:
-    """Leaves a mark when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -65,14 +65,14 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a run's recipe": ("recipe.yaml", lambda file: read_run_recipe(RunFolder(file.parent))),
     "a run": ("recipe.yaml", lambda file: load(file.parent)),
     "a recipe": ("recipe.yaml", lambda file: Recipe.read(str(file))),
-    "an own space": ("space.yaml", lambda file: SpaceFile.read(file).space()),
+    "a user space": ("space.yaml", lambda file: SpaceFile.read(file).space()),
     "a latency table": ("table.csv", LatencyTable.read),
     "a latency table in YAML": ("table.yaml", LatencyTable.read),
 }
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_pickle_is_refused_by_whatever_reads(tmp_path: Path, reader: str) -> None:
+def test_every_reader_refuses_a_pickle(tmp_path: Path, reader: str) -> None:
     mark, (name, read) = tmp_path / "mark", READERS[reader]
     (tmp_path / name).write_bytes(pickle.dumps(Malicious(mark)))
     with pytest.raises((DamagedFile, UserError)):
@@ -80,7 +80,7 @@ def test_a_pickle_is_refused_by_whatever_reads(tmp_path: Path, reader: str) -> N
     assert not mark.exists()
 
 
-def test_a_pickle_among_the_checkpoints_is_passed_over(tmp_path: Path) -> None:
+def test_a_pickle_among_the_checkpoints_is_skipped(tmp_path: Path) -> None:
     mark, file = tmp_path / "mark", checkpoints.name(1, 0, 1)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / checkpoints.path(file)).write_bytes(pickle.dumps(Malicious(mark)))
@@ -89,15 +89,16 @@ def test_a_pickle_among_the_checkpoints_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_token_of_a_ray_of_our_own_is_written_to_no_file_and_asked_of_everybody(tmp_path: Path) -> None:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+def test_our_own_ray_demands_a_token_that_lies_in_no_file(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["HOME"] = str(tmp_path)
     command = [sys.executable, "-c", START]
-    done = subprocess.run(command, env={**kept, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["mode"] == "token"
-    assert len(told["token"]) == 64
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    output = json.loads(process.stdout)
+    assert output["mode"] == "token"
+    assert len(output["token"]) == 64
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert not any(told["token"].encode() in file.read_bytes() for file in written)
-    assert not told["dashboard"], "a Ray of our own has none that anybody could open"
-    assert told["joined"] == {"own": True, "wrong": False, "none": False}
+    assert not any(output["token"].encode() in file.read_bytes() for file in written)
+    assert not output["dashboard"], "our own Ray has no dashboard that a stranger could open"
+    assert output["joined"] == {"own": True, "wrong": False, "none": False}

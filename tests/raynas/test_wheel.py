@@ -1,4 +1,4 @@
-"""The wheel holds what it should, and runs the demo far from the checkout."""
+"""The wheel holds three packages and the recipes, and runs the demo outside the checkout."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_holds_three_packages_their_types_and_the_recipes(wheel: Path) -> None:
+def test_the_wheel_holds_three_packages_with_types_and_the_recipes(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert packages == {"raynas", "search_spaces", "tuners"}
@@ -44,11 +44,11 @@ def test_it_holds_three_packages_their_types_and_the_recipes(wheel: Path) -> Non
     assert "raynas/recipe/shipped/pad-nas-digits.yaml" in recipes
 
 
-def test_it_runs_the_demo_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """In an environment that sees the packages which are installed here, but not the checkout."""
+def test_the_wheel_runs_the_demo_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """The environment sees the installed packages, but not the checkout."""
     venv.create(tmp_path / "venv", with_pip=False)
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (packages / "installed-here.pth").write_text(sysconfig.get_path("purelib"))
+    (packages / "installed.pth").write_text(sysconfig.get_path("purelib"))
     python = tmp_path / "venv" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([*install, "--ignore-installed"], check=True, capture_output=True)
@@ -56,12 +56,12 @@ def test_it_runs_the_demo_far_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     elsewhere.mkdir()
 
     def run(*command: str) -> str:
-        ended = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False, timeout=400)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        process = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False, timeout=400)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
-    where = run(str(python), "-c", "import raynas, search_spaces, tuners; print(raynas.__file__, tuners.__file__)")
-    assert all(path.startswith(str(packages)) for path in where.split())
+    paths = run(str(python), "-c", "import raynas, search_spaces, tuners; print(raynas.__file__, tuners.__file__)")
+    assert all(path.startswith(str(packages)) for path in paths.split())
     changes = [part for change in TINY for part in ("--set", change)]
     outcome = json.loads(run(str(tmp_path / "venv" / "bin" / "raynas"), "demo", "--json", *changes))
     assert outcome["run"] == str(elsewhere / "runs" / "demo")

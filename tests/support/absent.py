@@ -1,4 +1,4 @@
-"""What a test needs and pip cannot install: in CI it has to be there, elsewhere the test is skipped without it."""
+"""Skip a test that needs something which pip cannot install. In CI the test fails instead."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 
 def absent(needed: str) -> NoReturn:
-    """End the test that calls this, with what it needs."""
+    """Skip or fail the calling test, with the reason."""
     (pytest.fail if "CI" in os.environ else pytest.skip)(f"needs {needed}")

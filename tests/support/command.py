@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-RAYNAS = str(Path(sys.executable).parent / "raynas")
+_RAYNAS = str(Path(sys.executable).parent / "raynas")
 
 
-def run_raynas(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `raynas` in a working directory and return its status and output."""
-    return subprocess.run([RAYNAS, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=400)
+def run_raynas(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `raynas` in a working directory, and return its status and output.
+
+    Args:
+        environment: the environment variables; None for those of this process.
+    """
+    return subprocess.run(
+        [_RAYNAS, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def start_raynas(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start `raynas` in a working directory, with pipes for its output."""
+    return subprocess.Popen(
+        [_RAYNAS, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

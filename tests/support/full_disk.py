@@ -1,4 +1,4 @@
-"""A disk on which nothing more can be written, for as long as a test needs it."""
+"""A full disk, for a part of a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """The kernel refuses this process every byte that it would write into a file; names it still gives and takes."""
-    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    """Let the kernel refuse every byte that this process writes into a file. Names can still be made and removed."""
+    limit, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard_limit))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard_limit))

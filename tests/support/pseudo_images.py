@@ -1,4 +1,4 @@
-"""An oracle on images that are numbers: the hardness of each image, and the luck of each architecture with it."""
+"""An oracle with numbers for images: the hardness of each image, and the luck of each architecture with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raynas.evaluation.request import Indices, LoadedOracle, Oracle
 
 
 class PseudoImages(Oracle):
-    """Larger option indices are right more often. Every fifth architecture is far worse."""
+    """An oracle for which larger option indices classify better. About every fifth architecture is far worse."""
 
     number: int
 

@@ -1,4 +1,4 @@
-"""Two processes in one gloo group, as the workers of a Ray Train job are."""
+"""Two processes in one gloo group, like the workers of a Ray Train job."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WORKERS = 2
 
 
 def run(work: Callable[[int], dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """What `work(rank)`, a function of a module, returns in each of them: tensors and what JSON knows."""
+    """Return the result of `work(rank)` in each process: tensors and JSON values. `work` is a function of a module."""
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        list(pool.map(partial(_one, work, folder), range(WORKERS)))
+        list(pool.map(partial(_work_in_group, work, folder), range(WORKERS)))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
 
 
-def _one(work: Callable[[int], dict[str, Any]], folder: Path, rank: int) -> None:
+def _work_in_group(work: Callable[[int], dict[str, Any]], folder: Path, rank: int) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=WORKERS)
     try:

@@ -4,7 +4,6 @@ After the last case a table with all cases and their sentences is printed.
 """
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import shorten
@@ -16,6 +15,7 @@ from raynas.cli.main import main
 from raynas.reporting.terminal import plain_table, wide_console
 from tests.raynas.cli.bad_input import data, recipes, runs, spaces
 from tests.raynas.cli.bad_input.case import EXECUTED, RECIPE, Case, finished, write_recipe
+from tests.support.command import run_raynas
 
 CASES: dict[str, list[Case]] = {
     "recipe": [*recipes.FILES, *recipes.KEYS, *recipes.VALUES],
@@ -128,11 +128,10 @@ def test_a_damaged_file_of_raynas_is_no_error_of_the_user(
 def test_too_many_workers_and_another_recipe_are_refused(tmp_path: Path) -> None:
     """In a process of its own, because the command starts Ray. The recipe can change until a step has begun."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-    command = [str(Path(sys.executable).parent / "raynas"), "run", "recipe.yaml", "--out", "out"]
 
     def run(*changes: str) -> subprocess.CompletedProcess[str]:
-        arguments = [*command, "--quiet", *(f"--set={change}" for change in changes)]
-        return subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        options = ["--out", "out", "--quiet", *(f"--set={change}" for change in changes)]
+        return run_raynas(tmp_path, "run", "recipe.yaml", *options)
 
     refused = run("training.batch_size=999", "scale.train.workers=999")
     assert (refused.returncode, refused.stdout) == (2, "")

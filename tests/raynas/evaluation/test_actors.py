@@ -1,4 +1,4 @@
-"""Supernet actors: each question is answered once, the same by however many, and the same after a death."""
+"""Evaluators measure each architecture once, with the same figures for any number of evaluators and after a restart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @contextmanager
-def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[EvaluatorPool, list[Any]]]:
-    """A pool of actors that hold one supernet's weights, and the actors."""
+def start_pool(folder: Path, step: str, actors: int) -> Iterator[tuple[EvaluatorPool, list[Any]]]:
+    """Start evaluators with the weights of one supernet. Yields their pool and the actors."""
     torch.manual_seed(0)
     RunFolder(folder).write_tensors("w.safetensors", SPACE.supernet().state_dict(), {})
     oracle = SupernetOracle(
@@ -45,26 +45,26 @@ def pool(folder: Path, step: str, actors: int) -> Iterator[tuple[EvaluatorPool, 
         yield EvaluatorPool(names, SPACE.costs(), Budget({})), [ray.get_actor(name, NAMESPACE) for name in names]
 
 
-def test_each_question_is_answered_once_and_again_after_a_death(tmp_path: Path) -> None:
+def test_each_architecture_is_measured_once_and_again_after_a_restart(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    asked = [SPACE.sample(generator) for _ in range(6)]
-    with pool(tmp_path, "two", 2) as (two, actors):
-        answers = two.evaluate([*asked, *asked])
-        assert answers[:6] == answers[6:], "down to the seconds"
+    architectures = [SPACE.sample(generator) for _ in range(6)]
+    with start_pool(tmp_path, "two", 2) as (two, actors):
+        evaluations = two.evaluate([*architectures, *architectures])
+        assert evaluations[:6] == evaluations[6:], "even the seconds are equal"
         counts = ray.get([actor.measured.remote() for actor in actors])
-        assert sum(counts) == len(set(asked))
-        assert all(counts), "both have answered"
+        assert sum(counts) == len(set(architectures))
+        assert all(counts), "both evaluators have measured"
         ray.kill(actors[0], no_restart=False)
-        again = two.evaluate(asked)
-    with pool(tmp_path, "one", 1) as (one, _):
-        alone = one.evaluate(asked)
+        again = two.evaluate(architectures)
+    with start_pool(tmp_path, "one", 1) as (pool, _):
+        alone = pool.evaluate(architectures)
     expected = Evaluator(SPACE, open_images(prepare(DATA, 16, 0)), SETTINGS, torch.device("cpu"))
     torch.manual_seed(0)
     supernet = SPACE.supernet()
-    costs = SPACE.costs().cost(asked)
-    for position, architecture in enumerate(asked):
-        figures = [(each[position].top1, each[position].loss) for each in (answers, again, alone)]
+    costs = SPACE.costs().cost(architectures)
+    for position, architecture in enumerate(architectures):
+        figures = [(each[position].top1, each[position].loss) for each in (evaluations, again, alone)]
         assert figures[0] == figures[1] == figures[2]
         assert figures[0][1] == pytest.approx(expected.one_shot(supernet, [architecture])[0]["loss"], rel=1e-3)
-        assert answers[position].architecture == architecture
-        assert answers[position].costs == {key: values[position].item() for key, values in costs.items()}
+        assert evaluations[position].architecture == architecture
+        assert evaluations[position].costs == {key: values[position].item() for key, values in costs.items()}

@@ -1,4 +1,4 @@
-"""One-shot accuracy does not depend on what was asked before, and is that of the network standing alone."""
+"""One-shot accuracy does not depend on earlier measurements, and is equal to that of the separate network."""
 
 from pathlib import Path
 
@@ -27,16 +27,16 @@ def fail(block, inputs):
 
 
 def space(**settings):
-    made = load("nas-bench-macro", width=0.125, resolution=16, **settings)
-    whole = made.supernet
+    changed = load("nas-bench-macro", width=0.125, resolution=16, **settings)
+    build = changed.supernet
 
-    def supernet():
-        built = whole()
-        built.get_submodule("blocks.stage1-1.k3e3").register_forward_pre_hook(fail)
-        return built
+    def breaking_supernet():
+        supernet = build()
+        supernet.get_submodule("blocks.stage1-1.k3e3").register_forward_pre_hook(fail)
+        return supernet
 
-    made.name, made.supernet = "breaking", supernet
-    return made
+    changed.name, changed.supernet = "breaking", breaking_supernet
+    return changed
 """
 
 
@@ -47,7 +47,7 @@ def images(image_cache: Path) -> Images:
 
 @pytest.fixture
 def supernet() -> Supernet:
-    """Untrained, but with batch norm of no block at rest."""
+    """An untrained supernet in which each batch norm changes its input."""
     torch.manual_seed(0)
     built: Supernet = SPACE.supernet().to(memory_format=torch.channels_last)
     for module in built.modules():
@@ -62,32 +62,34 @@ def architectures(count: int) -> list[Architecture]:
     return [SPACE.sample(generator) for _ in range(count)]
 
 
-def test_oracle_do_not_depend_on_the_order_of_questions(images: Images, supernet: Supernet) -> None:
+def test_figures_do_not_depend_on_the_order_of_architectures(images: Images, supernet: Supernet) -> None:
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    asked = architectures(4)
-    there = evaluator.one_shot(supernet, asked)
-    back = evaluator.one_shot(supernet, asked[::-1])
-    (fresh,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, asked[2:3])
+    drawn = architectures(4)
+    forward = evaluator.one_shot(supernet, drawn)
+    backward = evaluator.one_shot(supernet, drawn[::-1])
+    (fresh,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, drawn[2:3])
     for key in ("top1", "top5", "loss", "images"):
-        assert [one[key] for one in there] == [one[key] for one in reversed(back)]
-        assert fresh[key] == there[2][key]
-    assert len({one["loss"] for one in there}) == 4
+        assert [figures[key] for figures in forward] == [figures[key] for figures in reversed(backward)]
+        assert fresh[key] == forward[2][key]
+    assert len({figures["loss"] for figures in forward}) == 4
 
 
-def test_isomorphic_architectures_are_measured_each_with_its_own_weights(images: Images, supernet: Supernet) -> None:
-    """Asked together they have other oracle, and each the one that it has when asked alone."""
-    asked = [
+def test_isomorphic_architectures_are_measured_with_their_own_weights(images: Images, supernet: Supernet) -> None:
+    """Their figures differ, and are the same together and alone."""
+    isomorphic = [
         SPACE.parse(f"nas-bench-macro: k3e3 k3e3 | k5e6 {ending} | skip skip skip")
         for ending in ("k3e3 skip", "skip k3e3")
     ]
-    assert SPACE.canonical(asked[0]) == SPACE.canonical(asked[1])
+    assert SPACE.canonical(isomorphic[0]) == SPACE.canonical(isomorphic[1])
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    together = evaluator.one_shot(supernet, asked)
+    together = evaluator.one_shot(supernet, isomorphic)
     assert together[0]["loss"] != together[1]["loss"]
-    assert [one["loss"] for one in together] == [evaluator.one_shot(supernet, [one])[0]["loss"] for one in asked]
+    assert [figures["loss"] for figures in together] == [
+        evaluator.one_shot(supernet, [architecture])[0]["loss"] for architecture in isomorphic
+    ]
 
 
-def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supernet: Supernet) -> None:
+def test_recalibration_does_not_change_the_momentum_of_batch_norm(images: Images, supernet: Supernet) -> None:
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, architectures(1))
@@ -95,12 +97,12 @@ def test_recalibration_leaves_momentum_as_training_has_it(images: Images, supern
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: Supernet, position: int) -> None:
-    """Against a plain loop: `network`'s own weights, running means over the same batches, and accuracy counted anew."""
+def test_a_sub_network_is_equal_to_the_separate_network(images: Images, supernet: Supernet, position: int) -> None:
+    """A plain loop recalibrates the separate network on the same batches and counts its accuracy."""
     architecture = architectures(3)[position]
     network = SPACE.network(architecture)
     network.load_state_dict(SPACE.network_state(architecture, supernet.state_dict()))
-    (answer,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
+    (figures,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
 
     network.train()
     for module in network.modules():
@@ -116,16 +118,18 @@ def test_a_sub_network_is_the_network_standing_alone(images: Images, supernet: S
         network.eval()
         inputs, labels = batch(images, images.rows("validation"))
         logits = network(inputs)
-    assert answer["images"] == len(labels)
-    assert answer["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
-    assert answer["top1"] == pytest.approx(100 * float((logits.argmax(1) == labels).float().mean()), abs=1e-4)
-    assert answer["top5"] == 100, "there are three classes"
+    assert figures["images"] == len(labels)
+    assert figures["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert figures["top1"] == pytest.approx(100 * float((logits.argmax(1) == labels).float().mean()), abs=1e-4)
+    assert figures["top5"] == 100, "there are three classes"
 
 
-def test_oracle_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Images, supernet: Supernet) -> None:
+def test_an_oracle_with_weights_of_a_run_folder_has_the_figures_of_the_evaluator(
+    tmp_path: Path, images: Images, supernet: Supernet
+) -> None:
     folder = RunFolder(tmp_path)
     folder.write_tensors("w.safetensors", supernet.state_dict(), {})
-    asked = architectures(2)
+    drawn = architectures(2)
     oracle = SupernetOracle(
         run=folder.uri,
         space=SPACE.specification(),
@@ -135,12 +139,12 @@ def test_oracle_from_a_run_folder_are_the_evaluators(tmp_path: Path, images: Ima
         recalibrate=True,
     ).load()
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    found = oracle.evaluate([one.indices for one in asked], "w.safetensors")
-    for answer, expected in zip(found, evaluator.one_shot(supernet, asked), strict=True):
-        assert {**answer, "seconds": 0} == {**expected, "seconds": 0}
+    measured = oracle.evaluate([architecture.indices for architecture in drawn], "w.safetensors")
+    for figures, expected in zip(measured, evaluator.one_shot(supernet, drawn), strict=True):
+        assert {**figures, "seconds": 0} == {**expected, "seconds": 0}
 
 
-def test_a_pruned_supernet_takes_its_weights_from_its_parents(
+def test_a_restricted_space_takes_the_weights_of_the_whole_supernet(
     tmp_path: Path, images: Images, supernet: Supernet
 ) -> None:
     folder = RunFolder(tmp_path)
@@ -158,7 +162,7 @@ def test_a_pruned_supernet_takes_its_weights_from_its_parents(
     assert oracle.evaluate([architecture.indices], "w.safetensors")[0]["loss"] == expected["loss"]
 
 
-def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
+def test_an_architecture_that_fails_costs_no_other_its_figures(
     tmp_path: Path, images: Images, supernet: Supernet
 ) -> None:
     (tmp_path / "breaking.py").write_text(BREAKING)
@@ -172,11 +176,11 @@ def test_what_breaks_while_it_is_measured_leaves_the_others_their_figures(
         part="validation",
         recalibrate=True,
     ).load()
-    asked = [(first, *architectures(1)[0].indices[1:]) for first in (0, 1, 2)]
-    before, broken, after = oracle.evaluate(asked, "w.safetensors")
+    indices = [(first, *architectures(1)[0].indices[1:]) for first in (0, 1, 2)]
+    before, broken, after = oracle.evaluate(indices, "w.safetensors")
     assert broken["failure"] == "RuntimeError: this block breaks"
     assert (broken["top1"], broken["images"]) == (0, 0)
     evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"))
-    expected = evaluator.one_shot(supernet, [SPACE.architecture(asked[place]) for place in (0, 2)])
-    for answer, alone in zip((before, after), expected, strict=True):
-        assert {**answer, "seconds": 0} == {**alone, "seconds": 0}
+    expected = evaluator.one_shot(supernet, [SPACE.architecture(indices[place]) for place in (0, 2)])
+    for figures, alone in zip((before, after), expected, strict=True):
+        assert {**figures, "seconds": 0} == {**alone, "seconds": 0}

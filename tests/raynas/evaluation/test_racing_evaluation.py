@@ -1,4 +1,4 @@
-"""Racing: bounds hold as often as they say, and a search that drops what cannot survive finds the same front."""
+"""Racing: bounds hold with their probability, and a search that drops architectures early finds the same front."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 
 @pytest.mark.parametrize("bound", ["hypergeometric", "hoeffding"])
-def test_bounds_miss_no_more_often_than_they_say(bound: Any) -> None:
+def test_bounds_fail_at_most_with_their_probability(bound: Any) -> None:
     """The probability of every sample of 40 of 200 images is known exactly."""
     right = np.arange(41)
-    least, most = accuracy_bounds(right, np.full(41, 40), 200, 0.1, bound)
+    lower, upper = accuracy_bounds(right, np.full(41, 40), 200, 0.1, bound)
     for total in range(201):
         chances = hypergeom.pmf(right, 200, total, 40)
         truth = total / 2
-        assert chances[(truth < least) | (truth > most)].sum() <= 0.1 + 1e-12
-    assert (least <= 100 * right / 40).all()
-    assert (100 * right / 40 <= most).all()
+        assert chances[(truth < lower) | (truth > upper)].sum() <= 0.1 + 1e-12
+    assert (lower <= 100 * right / 40).all()
+    assert (100 * right / 40 <= upper).all()
 
 
-def test_exact_bounds_are_the_tighter_ones_and_close_on_all_images() -> None:
+def test_exact_bounds_are_tighter_and_meet_on_all_images() -> None:
     exact, loose = (accuracy_bounds([30], [60], 100, 0.01, bound) for bound in ("hypergeometric", "hoeffding"))
     assert loose[0] < exact[0] < 50 < exact[1] < loose[1]
-    least, most = accuracy_bounds([37], [100], 100, 0.01, "hypergeometric")
-    assert least == most == 37
+    lower, upper = accuracy_bounds([37], [100], 100, 0.01, "hypergeometric")
+    assert lower == upper == 37
 
 
-def test_rounds_double() -> None:
+def test_each_round_has_twice_as_many_images() -> None:
     assert Race(images=1000, first=250, racing=RacingSettings()).ends() == [250, 500, 1000]
     assert Race(images=1001, first=250, racing=RacingSettings()).ends() == [250, 500, 1000, 1001]
     assert Race(images=100, first=250, racing=RacingSettings()).ends() == [100]
 
 
-def test_true_stands_for_the_defaults() -> None:
+def test_racing_can_be_true_for_the_defaults() -> None:
     assert EvaluationSettings.model_validate({"racing": True}).racing == RacingSettings()
     assert EvaluationSettings.model_validate({"racing": False}).racing is None
     with pytest.raises(UserError, match="risk"):
@@ -69,8 +69,8 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
-    """Every evaluation of a search by so many actors."""
+def run_search(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
+    """Search with evaluators, and return a row for each evaluation."""
     request = EvaluationRequest(PseudoImages(number=IMAGES), None)
     space = search_spaces.load("nas-bench-macro")
     costs, budget = space.costs(), Budget({})
@@ -79,20 +79,23 @@ def searched(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
     with start_evaluators(str(folder), "race", 1, request, scale) as names:
         pool = EvaluatorPool(names, costs, budget)
-        while asked := search.ask():
-            evaluations = pool.measure(asked) if race is None else race.run(pool, asked, search)
+        while architectures := search.ask():
+            evaluations = pool.measure(architectures) if race is None else race.run(pool, architectures, search)
             search.tell(evaluations)
-            rows += [{**vars(one), **one.costs, "architecture": str(one.architecture)} for one in evaluations]
+            rows += [
+                {**vars(evaluation), **evaluation.costs, "architecture": str(evaluation.architecture)}
+                for evaluation in evaluations
+            ]
     return pd.DataFrame(rows)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
-    whole = searched(None, tmp_path / "whole", 1)
+    whole = run_search(None, tmp_path / "whole", 1)
     race = Race(images=IMAGES, first=250, racing=RacingSettings())
-    raced, by_two = (searched(race, tmp_path / str(actors), actors) for actors in (1, 2))
+    raced, by_two = (run_search(race, tmp_path / str(actors), actors) for actors in (1, 2))
     figures = ["architecture", "top1", "loss", "images"]
-    assert raced[figures].equals(by_two[figures]), "in the same rounds, whoever answers"
+    assert raced[figures].equals(by_two[figures]), "rounds do not depend on the number of evaluators"
     dropped = raced["images"] < IMAGES
     assert set(raced["images"]) <= set(race.ends())
     assert 0.05 < dropped.mean() < 0.5
@@ -106,13 +109,13 @@ def test_a_race_finds_the_same_front_on_fewer_images(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_real_architectures_race_in_rounds(tmp_path: Path) -> None:
-    """Who is dropped changes nothing for the others, and figures on all images are those without a race."""
+    """The search does not change, and figures on all images are the figures without a race."""
     whole = raynas.run(RECIPE, tmp_path / "whole").table
     raced = raynas.run(
         RECIPE, tmp_path / "raced", ["evaluation.racing={risk: 1.0e-9}", "scale.evaluate.actors=2"]
     ).table
     assert raced["architecture"].equals(whole["architecture"])
-    to_the_end = raced["images"] == whole["images"]
-    assert to_the_end.mean() > 0.5
-    assert raced["top1"][to_the_end].equals(whole["top1"][to_the_end])
-    assert np.allclose(raced["loss"][to_the_end], whole["loss"][to_the_end], atol=1e-5)
+    is_complete = raced["images"] == whole["images"]
+    assert is_complete.mean() > 0.5
+    assert raced["top1"][is_complete].equals(whole["top1"][is_complete])
+    assert np.allclose(raced["loss"][is_complete], whole["loss"][is_complete], atol=1e-5)

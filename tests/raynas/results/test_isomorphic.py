@@ -1,4 +1,4 @@
-"""Isomorphic architectures have a row of the table each, and are one network in stand-alone training."""
+"""Isomorphic architectures have a row of the table each, but are one network in stand-alone training."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_front_has_each_network_once_at_equal_accuracy(tmp_path: Path) -> No
 
 
 def test_isomorphic_rows_share_the_stand_alone_figures() -> None:
-    """a and b are one network, trained as both: the better stand-alone and the better one-shot accuracy count."""
+    """Two trainings of one network (a and b): the better stand-alone and the better one-shot accuracy count."""
     table = pd.DataFrame({"architecture": list("abcde"), "top1": [20.0, 10.0, 30.0, 40.0, 50.0]})
     networks = [
         {"architecture": "b", "isomorphic": ["a"], "top1": 90.0, "top5": 99.0},
@@ -87,8 +87,8 @@ def test_isomorphic_rows_share_the_stand_alone_figures() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_once_for_all_its_texts(standalone_run: Path, tmp_path: Path) -> None:
-    """An evaluated network is trained as an isomorphic architecture."""
+def test_a_network_is_trained_once_for_all_its_architectures(standalone_run: Path, tmp_path: Path) -> None:
+    """An evaluated network is trained as one of its isomorphic architectures."""
     run = tmp_path / "run"
     shutil.copytree(standalone_run, run)
     pairs = ((text, str(other)) for text in load(run).table["architecture"] for other in isomorphic_to(text))
@@ -110,7 +110,7 @@ def test_a_network_is_trained_once_for_all_its_texts(standalone_run: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_texts_of_one_network_share_a_run_folder(
+def test_isomorphic_architectures_share_a_run_folder(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ray
 
-from tests.faults.runs import told
+from tests.faults.runs import read_proc
 
 SCRIPT = """
 import atexit
@@ -50,7 +50,7 @@ def test_the_controllers_of_trainings_skip_the_teardown_of_ray(standalone_run: P
     outputs = [file for file in logs.glob("worker-*.out") if "actor_name:TrainController" in file.read_text()]
     numbers = [file.stem.rpartition("-")[2] for file in outputs]
     assert numbers
-    while any("TrainController" in told(int(number), "cmdline") for number in numbers):
+    while any("TrainController" in read_proc(int(number), "cmdline") for number in numbers):
         time.sleep(0.1)
     for number in numbers:
         (log,) = logs.glob(f"python-core-worker-*_{number}.log")

@@ -1,4 +1,4 @@
-"""Islands: several searches share the supernet actors, each by a seed of its own, and the table holds them all."""
+"""Islands: the trials of a search share the evaluators, have seeds of their own, and fill one table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def searched(folder: Path, islands: int) -> pd.DataFrame:
+def run_search(folder: Path, islands: int) -> pd.DataFrame:
     searcher = ConstrainedNsga2(population=8, generations=3, islands=islands)
     with open_study(plan(recipe()), RunFolder(folder)) as study:
         return study.search("search", study.space, NO_WEIGHTS, searcher, FreeOracle()).table
 
 
-def test_islands_search_by_seeds_of_their_own(tmp_path: Path) -> None:
-    two, one = searched(tmp_path / "two", 2), searched(tmp_path / "one", 1)
+def test_each_island_searches_with_its_own_seed(tmp_path: Path) -> None:
+    two, single = run_search(tmp_path / "two", 2), run_search(tmp_path / "one", 1)
     assert two.groupby(["trial", "iteration"]).size().tolist() == [8] * 6
     first, second = (two[two["trial"] == trial] for trial in (0, 1))
     figures = ["iteration", "architecture", "top1", "seed"]
-    pd.testing.assert_frame_equal(first[figures], one[figures])
+    pd.testing.assert_frame_equal(first[figures], single[figures])
     assert first["seed"].unique() != second["seed"].unique()
     assert not set(first["architecture"]) & set(second["architecture"])

@@ -1,4 +1,4 @@
-"""What is written down is read back as it was or not at all, and what is stopped goes on as if it never was."""
+"""Properties: a file is read back whole or not at all, and a stopped run or search continues as if undisturbed."""
 
 from __future__ import annotations
 
@@ -60,19 +60,21 @@ def tensors(draw: st.DrawFn) -> dict[str, torch.Tensor]:
     }
 
 
-def same_tables(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(one, other, check_exact=True, check_column_type=False)
+def assert_equal_tables(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(first, second, check_exact=True, check_column_type=False)
 
 
-def same_tensors(one: tuple[dict[str, torch.Tensor], Any], other: tuple[dict[str, torch.Tensor], Any]) -> None:
-    assert (one[0].keys(), one[1]) == (other[0].keys(), other[1])
-    for name, tensor in one[0].items():
-        assert (tensor.dtype, tensor.shape) == (other[0][name].dtype, other[0][name].shape)
-        assert torch.equal(tensor, other[0][name])
+def assert_equal_tensors(
+    first: tuple[dict[str, torch.Tensor], Any], second: tuple[dict[str, torch.Tensor], Any]
+) -> None:
+    assert (first[0].keys(), first[1]) == (second[0].keys(), second[1])
+    for name, tensor in first[0].items():
+        assert (tensor.dtype, tensor.shape) == (second[0][name].dtype, second[0][name].shape)
+        assert torch.equal(tensor, second[0][name])
 
 
-def same(one: Any, other: Any) -> None:
-    assert one == other
+def assert_equal(first: Any, second: Any) -> None:
+    assert first == second
 
 
 WRITERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[RunFolder, Any], None]]] = {
@@ -88,13 +90,17 @@ READERS: dict[str, Callable[[RunFolder], Any]] = {
     "tensors": lambda folder: folder.read_tensors("file"),
     "table": lambda folder: folder.read_table("file"),
 }
-SAME: dict[str, Callable[[Any, Any], None]] = {"json": same, "tensors": same_tensors, "table": same_tables}
+ASSERT_EQUAL: dict[str, Callable[[Any, Any], None]] = {
+    "json": assert_equal,
+    "tensors": assert_equal_tensors,
+    "table": assert_equal_tables,
+}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 @settings(max_examples=40)
 @given(st.data())
-def test_a_file_reads_back_as_it_was_written_and_harmed_so_or_not_at_all(kind: str, data: st.DataObject) -> None:
+def test_a_damaged_file_reads_back_as_written_or_not_at_all(kind: str, data: st.DataObject) -> None:
     values, write = WRITERS[kind]
     value = data.draw(values)
     with TemporaryDirectory() as name:
@@ -102,57 +108,54 @@ def test_a_file_reads_back_as_it_was_written_and_harmed_so_or_not_at_all(kind: s
         write(folder, value)
         whole = folder.read("file")
         written = READERS[kind](folder)
-        if kind != "table":  # whose column of nothing comes back as one of nothing in particular
-            SAME[kind](written, value)
-        harms: list[bytes] = []
+        if kind != "table":  # a column without values loses its type in Parquet
+            ASSERT_EQUAL[kind](written, value)
+        damaged: list[bytes] = []
         for _ in range(12):
             place = data.draw(st.integers(0, 8 * len(whole) - 1))
             flipped = bytearray(whole)
             flipped[place // 8] ^= 1 << place % 8
-            harms += [bytes(flipped), whole[: place // 8]]
-        for harmed in harms:
-            folder.write("file", harmed)
+            damaged += [bytes(flipped), whole[: place // 8]]
+        for content in damaged:
+            folder.write("file", content)
             try:
                 read = READERS[kind](folder)
             except DamagedFile:
                 continue
-            SAME[kind](read, written)
-
-
-STEPS = st.tuples(st.sampled_from("abcdef"), OBJECTS, OBJECTS)
+            ASSERT_EQUAL[kind](read, written)
 
 
 class Stopped(Exception):
-    """What kills a run."""
+    """The end of a run before its last step."""
 
 
 @settings(max_examples=60)
 @given(
-    wanted=st.lists(
+    steps=st.lists(
         st.tuples(st.sampled_from("abcdef"), OBJECTS, OBJECTS), min_size=1, max_size=6, unique_by=lambda step: step[0]
     ),
     stops=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["before", "inside", "after"])), max_size=4),
 )
-def test_a_run_that_is_stopped_anywhere_does_each_step_once(
-    wanted: list[tuple[str, dict[str, Any], dict[str, Any]]], stops: list[tuple[int, str]]
+def test_a_run_that_is_stopped_anywhere_computes_each_step_once(
+    steps: list[tuple[str, dict[str, Any], dict[str, Any]]], stops: list[tuple[int, str]]
 ) -> None:
-    done: list[str] = []
+    computed: list[str] = []
 
     def attempt(number: int, folder: RunFolder, stop: tuple[int, str] | None) -> list[dict[str, Any]]:
         run, results = Steps(folder, number, Quiet()), []
-        for position, (name, arguments, _) in enumerate(wanted):
+        for position, (name, identity, _) in enumerate(steps):
             if stop == (position, "before"):
                 raise Stopped
 
-            def work(where: str, position: int = position) -> dict[str, Any]:
-                name, _, result = wanted[position]
-                assert where == f"steps/{position + 1:02d}-{name}"
+            def work(step_folder: str, position: int = position) -> dict[str, Any]:
+                name, _, result = steps[position]
+                assert step_folder == f"steps/{position + 1:02d}-{name}"
                 if stop == (position, "inside"):
                     raise Stopped
-                done.append(name)
+                computed.append(name)
                 return result
 
-            results.append(run.do(name, "training", "", arguments, work))
+            results.append(run.do(name, "training", "", identity, work))
             if stop == (position, "after"):
                 raise Stopped
         return results
@@ -163,11 +166,11 @@ def test_a_run_that_is_stopped_anywhere_does_each_step_once(
             with suppress(Stopped):
                 attempt(number, folder, stop)
         last = len(stops) + 1
-        expected = [result for _, _, result in wanted]
+        expected = [result for _, _, result in steps]
         assert attempt(last, folder, None) == attempt(last + 1, folder, None) == expected
-        assert done == [name for name, _, _ in wanted]
+        assert computed == [name for name, _, _ in steps]
         records = Steps(folder, last, Quiet()).records
-        assert [(record["name"], record["state"]) for record in records] == [(name, "finished") for name in done]
+        assert [(record["name"], record["state"]) for record in records] == [(name, "finished") for name in computed]
         assert [record["result"] for record in records] == expected
 
 
@@ -176,27 +179,30 @@ COSTS = SPACE.costs()
 SEARCHERS: tuple[type[GenerationalSearcher], ...] = (ConstrainedNsga2, SposEvolution, RandomSearch)
 
 
-def asked(search: Search, worth: list[float], generations: int = 1000) -> list[list[Architecture]]:
-    """What a search asks for when an option's place in `worth` says what it is worth; equal ones are ties."""
-    found: list[list[Architecture]] = []
-    while len(found) < generations and (architectures := search.ask()):
+def run_search(search: Search, values: list[float], generations: int = 1000) -> list[list[Architecture]]:
+    """Return the populations of a search for which the top-1 accuracy is a sum of values of the options."""
+    populations: list[list[Architecture]] = []
+    while len(populations) < generations and (architectures := search.ask()):
         costs = {resource: totals.tolist() for resource, totals in COSTS.cost(architectures).items()}
         search.tell(
             [
                 Evaluation(
-                    architecture=one,
-                    top1=sum(worth[(3 * choice + option) % len(worth)] for choice, option in enumerate(one.indices)),
+                    architecture=architecture,
+                    top1=sum(
+                        values[(3 * choice + option) % len(values)]
+                        for choice, option in enumerate(architecture.indices)
+                    ),
                     top5=100.0,
                     loss=0.0,
                     images=1,
                     costs={resource: totals[position] for resource, totals in costs.items()},
                     seconds=0.0,
                 )
-                for position, one in enumerate(architectures)
+                for position, architecture in enumerate(architectures)
             ]
         )
-        found.append(architectures)
-    return found
+        populations.append(architectures)
+    return populations
 
 
 @pytest.mark.parametrize("kind", SEARCHERS)
@@ -205,31 +211,31 @@ def asked(search: Search, worth: list[float], generations: int = 1000) -> list[l
     population=st.integers(2, 12),
     generations=st.integers(1, 6),
     share=st.floats(0.1, 1),
-    worth=st.lists(st.floats(0, 5), min_size=1, max_size=24),
+    values=st.lists(st.floats(0, 5), min_size=1, max_size=24),
     seed=st.integers(0, 2**32),
     data=st.data(),
 )
-def test_a_search_goes_on_from_any_generation_as_if_undisturbed(
+def test_a_search_continues_from_any_generation_as_if_undisturbed(
     kind: type[GenerationalSearcher],
     population: int,
     generations: int,
     share: float,
-    worth: list[float],
+    values: list[float],
     seed: int,
     data: st.DataObject,
 ) -> None:
     searcher = kind(population=population, generations=generations)
-    least, greatest = COSTS.bounds()["macs"]
-    budget = Budget.model_validate({"macs": {"max": least + share * (greatest - least)}})
+    lowest, highest = COSTS.bounds()["macs"]
+    budget = Budget.model_validate({"macs": {"max": lowest + share * (highest - lowest)}})
     undisturbed = searcher.begin(SPACE, COSTS, budget, seed)
-    expected = asked(undisturbed, worth)
+    expected = run_search(undisturbed, values)
     before: list[list[Architecture]] = []
     search = searcher.begin(SPACE, COSTS, budget, seed)
     for stop in sorted(data.draw(st.sets(st.integers(1, len(expected)), min_size=1, max_size=2))):
-        before += asked(search, worth, stop - len(before))
+        before += run_search(search, values, stop - len(before))
         state = json.loads(json.dumps(search.state(), allow_nan=False))
         search = searcher.begin(SPACE, COSTS, budget, seed + 1)
         search.restore(state)
         assert json.loads(json.dumps(search.state(), allow_nan=False)) == state
-    assert before + asked(search, worth) == expected
+    assert before + run_search(search, values) == expected
     assert search.note == undisturbed.note

@@ -1,4 +1,4 @@
-"""A run folder is held by one process, and ghosts of a killed attempt are waited for."""
+"""One process holds a run folder, and a new attempt waits for the processes of a killed attempt."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ time.sleep(60)
 
 
 def start(script: str, folder: Path) -> subprocess.Popen[bytes]:
-    """A process that runs the script, once it has said something."""
+    """Start a process that runs a script, and wait for its first line."""
     process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
@@ -46,7 +46,7 @@ def test_attempts_are_numbered(tmp_path: Path) -> None:
             assert attempt == expected
 
 
-def test_a_second_run_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_while_the_first_runs(tmp_path: Path) -> None:
     holder = start(HOLD, tmp_path)
     try:
         with pytest.raises(UserError, match=f"in use by process {holder.pid}"), lock.hold(RunFolder(tmp_path)):
@@ -58,52 +58,51 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path: Path) -> None:
         assert attempt == 2
 
 
-def test_a_new_attempt_waits_for_the_processes_of_the_last(tmp_path: Path) -> None:
-    ghost = start(NOTE, tmp_path)
-
+def test_a_new_attempt_waits_for_the_processes_of_the_attempt_before(tmp_path: Path) -> None:
+    worker = start(NOTE, tmp_path)
     killed = threading.Event()
 
-    def end_it() -> None:
+    def kill_later() -> None:
         time.sleep(0.6)
         killed.set()
-        ghost.kill()
-        ghost.wait()
+        worker.kill()
+        worker.wait()
 
-    ending = threading.Thread(target=end_it)
-    ending.start()
+    thread = threading.Thread(target=kill_later)
+    thread.start()
     with lock.hold(RunFolder(tmp_path)):
         assert killed.is_set()
-    ending.join()
+    thread.join()
 
 
-def test_a_reused_process_number_is_not_mistaken_for_one_of_the_run(tmp_path: Path) -> None:
-    """Of an earlier boot, say: neither for the holder nor for a ghost, which would be waited for."""
+def test_a_reused_process_number_does_not_count_as_a_process_of_the_run(tmp_path: Path) -> None:
+    """After a reboot, say, another process has the number of the holder or of a noted process."""
     folder = RunFolder(tmp_path)
     with lock.hold(folder):
-        mine = folder.read_json("lock.json")
-        assert lock.holder(folder) == mine
-    other = {**mine, "state": "held", "started": "1"}
+        own = folder.read_json("lock.json")
+        assert lock.holder(folder) == own
+    other = {**own, "state": "held", "started": "1"}
     folder.write_json("lock.json", other)
     assert lock.holder(folder) is None
-    folder.write_json(f"processes/{mine['host']}-{mine['pid']}.json", other)
+    folder.write_json(f"processes/{own['host']}-{own['pid']}.json", other)
     with lock.hold(folder) as attempt:
         assert attempt == 2
 
 
-def test_an_object_store_has_no_lock_but_the_one_that_is_written() -> None:
+def test_on_an_object_store_the_lock_file_is_the_lock() -> None:
     folder = RunFolder("mock:///")
     with lock.hold(folder):
         with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), lock.hold(folder):
             pass
-        mine = folder.read_json("lock.json")
-        folder.write_json("lock.json", {**mine, "host": "another"})
+        own = folder.read_json("lock.json")
+        folder.write_json("lock.json", {**own, "host": "another"})
         with pytest.raises(UserError, match=f"in use by process {os.getpid()} on another"), lock.hold(folder):
             pass
     with lock.hold(folder) as attempt:
         assert attempt == 2
 
 
-def test_a_damaged_lock_counts_on_from_the_steps(tmp_path: Path) -> None:
+def test_after_a_damaged_lock_attempts_are_counted_from_the_step_records(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_json("study.json", {"steps": [{"attempt": 3}, {}]})
     (tmp_path / "lock.json").write_text("{")
@@ -111,7 +110,7 @@ def test_a_damaged_lock_counts_on_from_the_steps(tmp_path: Path) -> None:
         assert attempt == 4
 
 
-def test_what_an_older_attempt_has_still_to_write_is_not_written(tmp_path: Path) -> None:
+def test_a_process_of_an_older_attempt_may_not_write(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for _ in range(2):
         with lock.hold(folder):

@@ -1,4 +1,4 @@
-"""A run that is also logged to MLflow and to Weights & Biases, each on this machine alone."""
+"""A run is also logged to MLflow and to Weights & Biases, both on this machine alone."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_searches_and_trainings_are_logged(cluster: None, tmp_path: Path, monkey
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
 
 
-def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path) -> None:
-    """By a Python that has every package of this one but MLflow."""
+def test_a_tracker_without_its_package_is_refused(tmp_path: Path) -> None:
+    """The command runs in a Python that has all installed packages except MLflow."""
     (tmp_path / "packages").mkdir()
     for package in Path(sysconfig.get_path("purelib")).iterdir():
         if not package.name.startswith("mlflow"):
             (tmp_path / "packages" / package.name).symlink_to(package)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "track": ["mlflow"]}))
-    run = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-S", "-c", "from raynas.cli.main import main; main()", "run", "recipe.yaml"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{tmp_path / 'packages'}:{Path(__file__).parents[3]}"},
@@ -55,5 +55,5 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "track: mlflow needs its package: pip install 'raynas[tracking]'.\n"
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr == "track: mlflow needs its package: pip install 'raynas[tracking]'.\n"

@@ -1,4 +1,4 @@
-"""Two processes that each see half a batch end with the gradients of the whole."""
+"""Two workers with a share of a batch each get the gradients of the whole batch."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tests.support import two_workers
 SPACE = load("proxylessnas", width=0.1, resolution=32, num_classes=3)
 
 
-def two_paths() -> nn.ModuleList:
-    """Two branches over one stem; a step trains the first branch alone."""
+def build_two_paths() -> nn.ModuleList:
+    """Build two branches over one stem. A training step trains the first branch alone."""
     torch.manual_seed(0)
     return nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Linear(4, 2), nn.Linear(4, 2)])
 
@@ -37,38 +37,38 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.randn(8, 3, 5, 5, generator=generator), torch.randint(2, (8,), generator=generator)
 
 
-def work(rank: int) -> dict[str, Any]:
-    net = two_paths()
+def reduce_share(rank: int) -> dict[str, Any]:
+    net = build_two_paths()
     images, labels = data()
-    begin, end = ((0, 3), (3, 8))[rank]  # shares need not be equal
+    begin, end = ((0, 3), (3, 8))[rank]  # shares can be unequal
     loss = accumulate(net, images[begin:end], labels[begin:end], (end - begin) / 8)
     metrics = add_over_workers(net.parameters(), {"loss": loss, "count": torch.tensor(rank + 1)})
     gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
-    idle = add_over_workers(two_paths().parameters(), {})
+    idle = add_over_workers(build_two_paths().parameters(), {})
     return {"gradients": gradients, "metrics": metrics, "idle": idle, "first": from_first_worker(rank + 41)}
 
 
-def test_gradients_of_the_path_and_metrics_add_up(tmp_path: Path) -> None:
-    found = two_workers.run(work, tmp_path)
-    alone = two_paths()
-    loss = accumulate(alone, *data(), 1.0)
-    expected = {name: parameter.grad for name, parameter in alone.named_parameters()}
-    for one in found:
-        assert one["first"] == 41
-        assert one["idle"] == {}
-        assert float(one["metrics"]["loss"]) == pytest.approx(float(loss), rel=1e-6)
-        assert float(one["metrics"]["count"]) == 3
-        for name, gradient in one["gradients"].items():
+def test_the_gradients_of_a_path_and_the_metrics_are_summed(tmp_path: Path) -> None:
+    results = two_workers.run(reduce_share, tmp_path)
+    single = build_two_paths()
+    loss = accumulate(single, *data(), 1.0)
+    expected = {name: parameter.grad for name, parameter in single.named_parameters()}
+    for result in results:
+        assert result["first"] == 41
+        assert result["idle"] == {}
+        assert float(result["metrics"]["loss"]) == pytest.approx(float(loss), rel=1e-6)
+        assert float(result["metrics"]["count"]) == 3
+        for name, gradient in result["gradients"].items():
             if gradient is None:
                 assert expected[name] is None, f"{name} of the other path"
             else:
                 torch.testing.assert_close(gradient, expected[name])
-    for name, gradient in found[0]["gradients"].items():
-        assert gradient is None or torch.equal(gradient, found[1]["gradients"][name])
+    for name, gradient in results[0]["gradients"].items():
+        assert gradient is None or torch.equal(gradient, results[1]["gradients"][name])
 
 
-def test_one_worker_adds_up_nothing() -> None:
-    net = two_paths()
+def test_a_single_worker_keeps_its_gradients_and_metrics() -> None:
+    net = build_two_paths()
     loss = accumulate(net, *data(), 1.0)
     before = net[1].weight.grad
     assert add_over_workers(net.parameters(), {"loss": loss}) == {"loss": loss}
@@ -76,8 +76,8 @@ def test_one_worker_adds_up_nothing() -> None:
     assert from_first_worker(5) == 5
 
 
-def reduced_in_a_step(rank: int) -> dict[str, Any]:
-    """What one single-path step on half of four images reduces, as the collective operations' own record has it."""
+def profile_training_step(rank: int) -> dict[str, Any]:
+    """Profile a single-path training step on half of four images, and return the shapes of its all-reduces."""
     torch.manual_seed(0)
     supernet = SPACE.supernet()
     (update,) = UniformPath().begin(SPACE, SPACE.costs(), 0).passes(0)[0]
@@ -88,19 +88,19 @@ def reduced_in_a_step(rank: int) -> dict[str, Any]:
         (path,) = apply_update(update, {WEIGHTS: optimizer}, 0.1, step).paths
     shapes = [event.input_shapes for event in profile.events() if event.name == "gloo:all_reduce"]
     on_path = sum(weight.numel() for module in supernet.path_modules(path) for weight in module.parameters())
-    held = optimizer.param_groups[0]["params"]
+    in_optimizer = optimizer.param_groups[0]["params"]
     return {
         "reduced": shapes,
         "path": on_path,
         "all": sum(weight.numel() for weight in supernet.parameters()),
         "moved": sum(weight.numel() for weight in optimizer.state),
-        "held": sum(weight.numel() for weight in held),
+        "in_optimizer": sum(weight.numel() for weight in in_optimizer),
     }
 
 
-def test_a_step_reduces_the_paths_gradients_and_the_metrics_at_once_and_nothing_else(tmp_path: Path) -> None:
-    for found in two_workers.run(reduced_in_a_step, tmp_path):
+def test_a_training_step_has_one_all_reduce_for_the_gradients_of_the_path_and_the_metrics(tmp_path: Path) -> None:
+    for result in two_workers.run(profile_training_step, tmp_path):
         metrics = 2
-        assert found["reduced"] == [[[found["path"] + metrics]]]
-        assert found["moved"] == found["path"] < found["all"] / 3
-        assert found["held"] == found["all"]
+        assert result["reduced"] == [[[result["path"] + metrics]]]
+        assert result["moved"] == result["path"] < result["all"] / 3
+        assert result["in_optimizer"] == result["all"]

@@ -1,4 +1,4 @@
-"""A checkpoint brings back training bit for bit; a damaged one is passed over for the one before it."""
+"""A checkpoint restores a training bit for bit. Instead of a damaged checkpoint, the checkpoint before it counts."""
 
 import os
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from raynas.storage.run_folder import RunFolder, WriteFailed
 from raynas.training import checkpoints
 from search_spaces import load
 from search_spaces.supernet import Supernet
+from tests.support.damage import empty, flip_bit, truncate, write_as_other_version
 from tests.support.full_disk import full_disk
 
 SPACE = load("nas-bench-macro", width=0.125, resolution=16, num_classes=3)
@@ -22,7 +23,7 @@ Optimizer = type[torch.optim.SGD] | type[torch.optim.RMSprop]
 
 
 class Training:
-    """Supernet and optimizer, as a worker holds them."""
+    """The supernet and the optimizer of a worker."""
 
     def __init__(self, kind: Optimizer, seed: int) -> None:
         torch.manual_seed(seed)
@@ -41,12 +42,12 @@ class Training:
             self.optimizers["weights"].zero_grad(set_to_none=True)
 
     def save(self, folder: RunFolder, file: str) -> None:
-        about = {"history": [{"loss": 0.1 + 0.2}], "means": {}}
-        checkpoints.save(folder, file, self.supernet, self.optimizers, LEARNER, about)
+        header = {"history": [{"loss": 0.1 + 0.2}], "means": {}}
+        checkpoints.save(folder, file, self.supernet, self.optimizers, LEARNER, header)
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop])
-def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
+def test_a_restored_training_continues_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
     folder = RunFolder(tmp_path)
     file = checkpoints.name(1, 0, 1)
     unbroken = Training(kind, 0)
@@ -56,8 +57,8 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
 
     resumed = Training(kind, 1)
     resumed.steps(20, 22)
-    about = checkpoints.restore(folder, file, resumed.supernet, resumed.optimizers, LEARNER)
-    assert about["history"] == [{"loss": 0.1 + 0.2}]
+    header = checkpoints.restore(folder, file, resumed.supernet, resumed.optimizers, LEARNER)
+    assert header["history"] == [{"loss": 0.1 + 0.2}]
     resumed.steps(4, 9)
     for name, tensor in unbroken.supernet.state_dict().items():
         assert torch.equal(tensor, resumed.supernet.state_dict()[name]), name
@@ -68,9 +69,9 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, kind: Optimizer) -> None:
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][number][entry])), (number, entry)
 
 
-def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
+def test_two_checkpoints_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
-    files = [checkpoints.name(*at, 1) for at in ((0, 5), (1, 0), (2, 0), (10, 0))]
+    files = [checkpoints.name(*moment, 1) for moment in ((0, 5), (1, 0), (2, 0), (10, 0))]
     assert checkpoints.newest(folder) == (None, [])
     for file in files:
         training.save(folder, file)
@@ -79,8 +80,8 @@ def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     assert checkpoints.written_at(files[-1])[:2] == (10, 0)
 
 
-def test_the_newest_is_the_furthest_whatever_the_clock_says(tmp_path: Path) -> None:
-    """The first was written before the clock was set back by an hour, and so seems to be the youngest."""
+def test_the_newest_checkpoint_is_the_furthest_even_if_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The clock is set back by an hour after the first checkpoint, so that its file seems to be the newest."""
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2, 3)]
     training.save(folder, files[0])
@@ -92,7 +93,7 @@ def test_the_newest_is_the_furthest_whatever_the_clock_says(tmp_path: Path) -> N
     assert folder.names("checkpoints") == files[1:]
 
 
-def test_none_is_removed_before_the_one_in_its_place_is_safe(tmp_path: Path) -> None:
+def test_no_checkpoint_is_removed_before_a_newer_one_is_written(tmp_path: Path) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
     for file in files:
@@ -103,9 +104,9 @@ def test_none_is_removed_before_the_one_in_its_place_is_safe(tmp_path: Path) -> 
     assert checkpoints.newest(folder) == (files[1], [])
 
 
-def test_the_end_of_an_epoch_is_kept_to_go_back_to(tmp_path: Path) -> None:
+def test_the_last_end_of_an_epoch_is_kept(tmp_path: Path) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
-    files = [checkpoints.name(*at, 1) for at in ((0, 5), (1, 0), (1, 5), (1, 10), (1, 15))]
+    files = [checkpoints.name(*moment, 1) for moment in ((0, 5), (1, 0), (1, 5), (1, 10), (1, 15))]
     for file in files:
         training.save(folder, file)
     assert folder.names("checkpoints") == [files[1], *files[-2:]]
@@ -113,32 +114,11 @@ def test_the_end_of_an_epoch_is_kept_to_go_back_to(tmp_path: Path) -> None:
     assert folder.names("checkpoints") == [files[1]]
 
 
-def of_another_version(file: Path) -> None:
-    """Whole, and laid out as another raynas would have it."""
-    folder = RunFolder(file.parent)
-    tensors, about = folder.read_tensors(file.name)
-    folder.write_tensors(file.name, {f"later/{key}": value for key, value in tensors.items()}, {**about, "format": 2})
-
-
-def with_a_bit_flipped(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-HARMS: dict[str, Callable[[Path], object]] = {
-    "truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
-    "emptied": lambda file: file.write_bytes(b""),
-    "with a bit flipped": with_a_bit_flipped,
-    "of another version": of_another_version,
-}
-
-
-@pytest.mark.parametrize("harm", HARMS)
-def test_a_damaged_one_is_passed_over(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("damage", [truncate, empty, flip_bit, write_as_other_version])
+def test_a_damaged_checkpoint_is_skipped(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder, training = RunFolder(tmp_path), Training(torch.optim.SGD, 0)
     files = [checkpoints.name(epoch, 0, 1) for epoch in (1, 2)]
     for file in files:
         training.save(folder, file)
-    HARMS[harm](tmp_path / "checkpoints" / files[1])
+    damage(tmp_path / "checkpoints" / files[1])
     assert checkpoints.newest(folder) == (files[0], [files[1]])

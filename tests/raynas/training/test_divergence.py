@@ -1,4 +1,4 @@
-"""A loss that is no number or has exploded is found, and named; so is a weight that is no number."""
+"""A loss that is not finite or has exploded raises an error, and so does a weight that is not finite."""
 
 import math
 
@@ -23,25 +23,25 @@ GUESSING = math.log(3)
         ("teacher_loss", math.nan),
     ],
 )
-def test_a_loss_that_diverged_is_named_with_its_epoch_and_its_architecture(name: str, value: float) -> None:
+def test_the_error_of_a_diverged_loss_names_the_epoch_and_the_architecture(name: str, value: float) -> None:
     monitor = LossMonitor(classes=3)
     monitor.add({"loss": torch.tensor(1.0)}, [])
     monitor.add({name: torch.tensor(value)}, [PATH])
-    shown = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3, of {PATH}"
+    message = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3, of {PATH}"
     with pytest.raises(Divergence) as fault:
         monitor.check(2)
-    assert str(fault.value) == shown
+    assert str(fault.value) == message
     monitor.check(2)  # losses are checked once
 
 
-def test_what_is_no_loss_and_what_is_merely_high_goes_on() -> None:
+def test_other_metrics_and_high_losses_are_no_divergence() -> None:
     monitor = LossMonitor(classes=3)
     monitor.add({"loss": torch.tensor(999 * GUESSING), "top1": torch.tensor(math.nan)}, [PATH])
     monitor.add({"latency_loss": torch.tensor(1e9)}, [PATH])
     monitor.check(0)
 
 
-def test_a_weight_that_is_no_number_is_found() -> None:
+def test_a_weight_that_is_not_finite_is_a_divergence() -> None:
     weights = [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(3))]
     check_weights_finite(weights, 0)
     for wrong in (math.nan, math.inf):

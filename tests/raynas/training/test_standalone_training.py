@@ -1,4 +1,4 @@
-"""DARTS's evaluation networks: the auxiliary head, operations that drop out and clipped gradients."""
+"""Stand-alone training of networks of cells: the auxiliary head, drop-path and clipped gradients."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ DARTS_V2 = (
     "skip_connect none dil_conv_3x3 none none | max_pool_3x3 max_pool_3x3 | none max_pool_3x3 skip_connect | "
     "max_pool_3x3 none skip_connect none | none max_pool_3x3 skip_connect none none"
 )
-"""The cells that DARTS prints for its second order."""
+"""The cells of DARTS's paper, searched with the second order."""
 IMAGES = 8
 
 
 class Bench:
-    """One network, what it is trained with, and its optimizer, in an epoch; batch norm keeps still."""
+    """One network with its learner and optimizer in one epoch. Batch norm is in evaluation mode."""
 
     def __init__(self, settings: FitSettings, epoch: int = 0) -> None:
         torch.manual_seed(0)
@@ -55,7 +55,11 @@ class Bench:
         self.sgd = make_optimizer(self.weights, settings)
 
     def step(self, parts: int = 1, share: slice = slice(IMAGES)) -> TrainingStep:
-        """A step on this share of its images, in so many micro-batches."""
+        """Return a training step on a share of the images.
+
+        Args:
+            parts: the number of micro-batches.
+        """
         generator = torch.Generator().manual_seed(1)
         images, labels = torch.randn(IMAGES, 3, 8, 8, generator=generator), torch.arange(IMAGES) % 3
         bounds = np.linspace(share.start or 0, share.stop, parts + 1).astype(int).tolist()
@@ -80,8 +84,8 @@ class Bench:
     ("size", "norm", "pooled"),
     [(8, True, [slice(0, 5), slice(3, 8)]), (7, False, [slice(0, 5), slice(2, 7)])],
 )
-def test_the_head_is_that_of_darts(size: int, norm: bool, pooled: list[slice]) -> None:
-    """Pooling by hand: four 5x5 windows, at stride 3 on CIFAR-10, 2 on ImageNet."""
+def test_the_head_has_the_layers_of_darts(size: int, norm: bool, pooled: list[slice]) -> None:
+    """Pooling by hand: four 5x5 windows, at stride 3 on CIFAR-10 and stride 2 on ImageNet."""
     head = auxiliary_head(16, size, 5, norm)
     layers = dict(head.named_children())
     assert list(layers) == [
@@ -128,21 +132,23 @@ def test_the_head_stands_behind_the_last_reduction(
 
 
 @pytest.mark.parametrize("name", ["darts", "nats-bench"])
-def test_what_the_head_is_given_is_what_that_cell_gives(name: str) -> None:
+def test_the_head_gets_the_output_of_the_last_reduction_cell(name: str) -> None:
     space = cells(name, {"cells": 4 if name == "darts" else 1, "channels": 4, "resolution": 8})
     architecture = space.sample(np.random.default_rng(0))
     network = space.supernet().eval()
-    given: list[Tensor] = []
-    takes = [*(cast(Cell, cell).inputs[-1] for cell in network.cells), network.head][1:]
-    takes[space.layout().last_reduction].register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
+    inputs_after: list[Tensor] = []
+    consumers = [*(cast(Cell, cell).inputs[-1] for cell in network.cells), network.head][1:]
+    consumers[space.layout().last_reduction].register_forward_pre_hook(
+        lambda module, inputs: inputs_after.extend(inputs)
+    )
     images = torch.randn(2, 3, 8, 8)
     logits, features = network.trained(images, architecture, None)
-    assert torch.equal(features, given[0])
+    assert torch.equal(features, inputs_after[0])
     assert torch.equal(logits, network(images, architecture))
 
 
-def test_the_network_is_the_same_with_and_without_a_head() -> None:
-    """In its weights, their names and what they begin as; the head is the learner's."""
+def test_the_head_does_not_change_the_network() -> None:
+    """The weights have the same names and initial values. The head belongs to the learner."""
     plain, headed = Bench(FitSettings()), Bench(FitSettings(auxiliary_weight=0.4))
     without, with_head = plain.supernet.state_dict(), headed.supernet.state_dict()
     assert list(without) == list(with_head)
@@ -153,11 +159,11 @@ def test_the_network_is_the_same_with_and_without_a_head() -> None:
     space.network(architecture).load_state_dict(with_head)
 
 
-def test_nothing_asked_for_is_a_path_as_any_other() -> None:
+def test_default_settings_train_like_any_path() -> None:
     assert standalone_objective(FitSettings(), prepare(DataSettings(), 8, 0)) == UniformPath()
 
 
-def test_images_drop_out_as_often_as_they_should_and_the_mean_stays() -> None:
+def test_drop_path_drops_the_set_share_and_keeps_the_mean() -> None:
     features = torch.ones(10_000, 1, 1, 1)
     dropped = DropPath(0.3, 5, 10_000, 0)(features).flatten()
     assert sorted(set(dropped.tolist())) == pytest.approx([0, 1 / 0.7])
@@ -166,12 +172,12 @@ def test_images_drop_out_as_often_as_they_should_and_the_mean_stays() -> None:
     assert torch.equal(parts.flatten(), dropped)
 
 
-def test_each_operation_but_the_identity_drops_out_on_its_own() -> None:
+def test_drop_path_applies_to_each_operation_except_the_identity() -> None:
     space = cells("nats-bench", {"cells": 1, "channels": 4, "resolution": 8, "num_classes": 3})
     network = space.supernet().eval()
     calls: list[tuple[int, ...]] = []
 
-    class Counted(DropPath):
+    class RecordedDropPath(DropPath):
         def __call__(self, features: Tensor) -> Tensor:
             calls.append(tuple(features.shape))
             return super().__call__(features)
@@ -179,7 +185,7 @@ def test_each_operation_but_the_identity_drops_out_on_its_own() -> None:
     def run(*words: str) -> Tensor:
         calls.clear()
         architecture = space.architecture([space.choices[0].options.index(word) for word in words])
-        logits, _ = network.trained(torch.ones(2, 3, 8, 8), architecture, Counted(0.5, 0, 2, 0))
+        logits, _ = network.trained(torch.ones(2, 3, 8, 8), architecture, RecordedDropPath(0.5, 0, 2, 0))
         assert torch.equal(logits, network(torch.ones(2, 3, 8, 8), architecture)) == (not calls)
         return logits
 
@@ -195,18 +201,18 @@ def test_the_auxiliary_loss_is_added_with_its_weight() -> None:
     assert isinstance(by_hand.supernet, CellSupernet)
     logits, features = by_hand.supernet.trained(batch.images, by_hand.space.parse(DARTS_V2), None)
     (head,) = by_hand.learner.children()
-    main, auxiliary = (functional.cross_entropy(one, batch.labels) for one in (logits, head(features)))
+    main, auxiliary = (functional.cross_entropy(outputs, batch.labels) for outputs in (logits, head(features)))
     for weight, parts in ((0.4, 1), (0.4, 4), (0.8, 1)):
         bench = Bench(FitSettings(auxiliary_weight=weight))
         metrics = bench.accumulate(parts).metrics
         assert float(metrics["loss"]) == pytest.approx((main + weight * auxiliary).item(), rel=1e-5)
-        assert all(one.grad is not None for one in bench.weights)
+        assert all(tensor.grad is not None for tensor in bench.weights)
     torch.autograd.backward(main + 0.8 * auxiliary)
     expected = torch.cat([weight.grad.flatten() for weight in by_hand.weights if weight.grad is not None])
     torch.testing.assert_close(Bench(FitSettings(auxiliary_weight=0.8)).gradients(), expected)
 
 
-def test_the_probability_rises_over_the_epochs_and_micro_batches_do_not_matter() -> None:
+def test_drop_path_rises_over_the_epochs_and_does_not_depend_on_micro_batches() -> None:
     def gradients(epoch: int, parts: int = 1, drop_path: float = 0.5) -> Tensor:
         return Bench(FitSettings(drop_path=drop_path, epochs=10), epoch).gradients(parts)
 
@@ -219,27 +225,27 @@ def test_the_probability_rises_over_the_epochs_and_micro_batches_do_not_matter()
 BOTH = FitSettings(auxiliary_weight=0.4, drop_path=0.5, epochs=4, momentum=0.9, clip_norm=0.5)
 
 
-def test_the_head_moves_and_is_kept_as_the_network_is(tmp_path: Path) -> None:
-    """Momentum, weight decay and rate are its, too, and a checkpoint brings it back."""
+def test_the_head_is_trained_and_restored_like_the_network(tmp_path: Path) -> None:
+    """Momentum, weight decay and learning rate apply to the head, and a checkpoint holds it."""
 
-    def move(bench: Bench) -> Tensor:
+    def train_step(bench: Bench) -> Tensor:
         apply_update(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(), BOTH.clip_norm)
         return bench.values()
 
     unbroken, resumed = Bench(BOTH, epoch=2), Bench(BOTH, epoch=2)
     before = unbroken.values()
-    move(unbroken)
+    train_step(unbroken)
     folder, file = RunFolder(tmp_path), checkpoints.name(1, 0, 1)
     checkpoints.save(folder, file, unbroken.supernet, {WEIGHTS: unbroken.sgd}, unbroken.learner, {})
-    expected = move(unbroken)
+    expected = train_step(unbroken)
     checkpoints.restore(folder, file, resumed.supernet, {WEIGHTS: resumed.sgd}, resumed.learner)
-    assert torch.equal(move(resumed), expected)
+    assert torch.equal(train_step(resumed), expected)
     heads = sum(weight.numel() for weight in unbroken.learner.parameters())
     assert (expected - before)[-heads:].abs().max() > 0
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 1e6])
-def test_gradients_are_clipped_to_their_norm_together(clip_norm: float | None) -> None:
+def test_gradients_are_clipped_by_their_joint_norm(clip_norm: float | None) -> None:
     bench = Bench(FitSettings(auxiliary_weight=0.4, momentum=0, weight_decay=0))
     before, gradients = bench.values(), bench.gradients()
     bench.sgd.zero_grad()
@@ -248,26 +254,26 @@ def test_gradients_are_clipped_to_their_norm_together(clip_norm: float | None) -
     torch.testing.assert_close(before - bench.values(), factor * gradients, atol=1e-6, rtol=1e-5)
 
 
-def one_of_two(rank: int) -> dict[str, Any]:
+def train_share(rank: int) -> dict[str, Any]:
     bench = Bench(BOTH, epoch=2)
-    share = (slice(3), slice(3, IMAGES))[rank]  # shares need not be equal
+    share = (slice(3), slice(3, IMAGES))[rank]  # shares can be unequal
     for _ in range(2):
-        done = apply_update(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
-    return {"values": bench.values(), "loss": done.metrics["loss"]}
+        result = apply_update(bench.update, {WEIGHTS: bench.sgd}, 0.1, bench.step(share=share), BOTH.clip_norm)
+    return {"values": bench.values(), "loss": result.metrics["loss"]}
 
 
-def test_two_workers_drop_out_and_clip_as_one(tmp_path: Path) -> None:
-    """What is clipped is the norm of the workers' sum."""
-    alone = Bench(BOTH, epoch=2)
+def test_two_workers_train_like_one(tmp_path: Path) -> None:
+    """Gradients are clipped after their sum over the workers."""
+    single = Bench(BOTH, epoch=2)
     for _ in range(2):
-        done = apply_update(alone.update, {WEIGHTS: alone.sgd}, 0.1, alone.step(), BOTH.clip_norm)
-    first, second = two_workers.run(one_of_two, tmp_path)
+        result = apply_update(single.update, {WEIGHTS: single.sgd}, 0.1, single.step(), BOTH.clip_norm)
+    first, second = two_workers.run(train_share, tmp_path)
     assert torch.equal(first["values"], second["values"])
-    torch.testing.assert_close(first["values"], alone.values(), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(first["loss"], done.metrics["loss"])
+    torch.testing.assert_close(first["values"], single.values(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(first["loss"], result.metrics["loss"])
 
 
-def test_networks_without_cells_are_refused() -> None:
+def test_settings_for_cells_are_refused_for_other_networks() -> None:
     chain = search_spaces.load("proxylessnas")
     check_standalone_settings(chain, FitSettings())
     check_standalone_settings(cells("nats-bench", {}), BOTH)

@@ -1,8 +1,8 @@
-"""One small study of each method, of well under a minute each where nothing happens to it."""
+"""One small run of each method. Without faults each takes well under a minute."""
 
 from __future__ import annotations
 
-STUDIES: dict[str, tuple[str | None, list[str]]] = {
+RECIPES: dict[str, tuple[str | None, list[str]]] = {
     "pad-nas": (None, []),
     "hour-nas": (
         "hour-nas-digits",
@@ -46,4 +46,4 @@ STUDIES: dict[str, tuple[str | None, list[str]]] = {
         ],
     ),
 }
-"""The recipe of each, which is that of the tests where none is named, and what is changed of it."""
+"""By method: a shipped recipe, or None for the recipe of the tests; and the changes to the recipe."""
