@@ -95,9 +95,10 @@ def rows(table: pd.DataFrame) -> Iterator[list[str]]:
     """Yield the cells of each schedule, means over its trials."""
     base = table[table["schedule"] == "FS K=14"]
     for name, trials in table.groupby("schedule", sort=False):
+        samples = trials["total_samples"].mean()
         yield [
             str(name),
-            f"{trials['drawn'].mean():,.0f} ({100 * (trials['drawn'].mean() / base['drawn'].mean() - 1):+.0f} %)",
+            f"{samples:,.0f} ({100 * (samples / base['total_samples'].mean() - 1):+.0f} %)",
             f"{trials['seconds'].mean():.0f} ({base['seconds'].mean() / trials['seconds'].mean():.2f}x)",
             f"{trials['entropy'].mean():.1f}",
             f"{trials['macs'].mean() / 1e6:.2f}",

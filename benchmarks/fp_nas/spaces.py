@@ -90,7 +90,7 @@ def rows(table: pd.DataFrame) -> Iterator[list[str]]:
         searched = trials["total_samples"].notna().all()
         yield [
             str(name),
-            f"{trials['drawn'].mean():,.0f}" if searched else "",
+            f"{trials['total_samples'].mean():,.0f}" if searched else "",
             f"{trials['entropy'].mean():.1f}" if searched else "",
             f"{trials['top1'].mean():.1f}" if searched else "",
             spread(trials["standalone_top1"], 2),

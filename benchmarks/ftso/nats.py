@@ -86,7 +86,7 @@ def collapse_rows(epochs: pd.DataFrame, names: Sequence[str]) -> Iterator[list[s
         row = [str(epoch)]
         for name in names:
             trials = epochs[(epochs["epoch"] == epoch) & (epochs["search"] == name)]
-            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skips'].mean():.0f}"]
+            row += [" ".join(f"{value:.2f}" for value in trials["true"]), f"{100 * trials['skip_share'].mean():.0f}"]
         yield row
 
 

@@ -17,7 +17,7 @@ from raynas.cli.main import main
 from search_spaces import LatencyTable
 
 KEYS = ["space", "architecture", "resolution", "macs", "params", "latency_ms", "printed", "counted"]
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "own-space.md"
 YAML = """
 name: my-space
 resolution: 32
@@ -161,16 +161,16 @@ def test_unknown_names_and_wrong_options_are_refused(
     assert part in captured.err
 
 
-def test_the_spaces_of_the_readme_are_described(describe: Describe, tmp_path: Path) -> None:
-    """The YAML file and the Python file of the README, and the README's commands."""
-    text = README.read_text()
+def test_the_spaces_of_the_page_are_described(describe: Describe, tmp_path: Path) -> None:
+    """The YAML file and the Python file of the page on own spaces, and its commands."""
+    text = PAGE.read_text()
     blocks = dict(re.findall(r"```(?:yaml|python)\n# (my.space\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
     assert set(blocks) == {"my-space.yaml", "my_space.py"}
     for name, block in blocks.items():
         (tmp_path / name).write_text(block)
         assert int(describe(name, "--json")["size"]) > 1
     commands = re.findall(r"^raynas describe ([^\n#]*?)\s*(?:#.*)?$", text, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 3
     for command in commands:
         arguments = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', command)]
         assert len(describe(*arguments)) > 3

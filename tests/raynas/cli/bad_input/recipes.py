@@ -68,7 +68,7 @@ VALUES = [
     changed("workers without an image", "scale.train.workers=33", "batch_size = 32 is less than 33 workers"),
     changed("a batch of more than all images", "training.batch_size=100000", "100000", "training images"),
     changed("a teacher that torchvision has not", "fit.teacher.model=resnet19", "'resnet19'", "'resnet18'"),
-    changed("a teacher of other classes", "fit.teacher.model=alexnet", "know 1000 classes, and the data has 10"),
+    changed("a teacher of other classes", "fit.teacher.model=alexnet", "have 1000 classes, but the data has 10"),
     changed("a teacher's images without spread", "fit.teacher={model: alexnet, std: [0, 1, 1]}", "std.0 = 0"),
 ]
 
@@ -102,8 +102,10 @@ def _hm_nas(fault: str, change: str, part: str) -> Case:
 
 
 METHODS = [
-    changed("an auxiliary head on blocks", "fit.auxiliary_weight=0.4", "networks of cells, not of nas-bench-macro"),
-    changed("paths dropped of blocks", "fit.drop_path=0.2", "networks of cells, not of nas-bench-macro"),
+    changed(
+        "an auxiliary head on blocks", "fit.auxiliary_weight=0.4", "networks of cells, and nas-bench-macro has none"
+    ),
+    changed("paths dropped of blocks", "fit.drop_path=0.2", "networks of cells, and nas-bench-macro has none"),
     changed("the rate of all stages", "training.learning_rate=0.3", "set method.learning_rates"),
     changed("a population of one", "search.population=1", "greater than or equal to 2"),
     _fp_nas("no samples a nat", "method.sample_size={per_nat: 0}", "per_nat should be greater than 0"),
@@ -122,5 +124,7 @@ METHODS = [
     _hm_nas("masks that hide all", "method.threshold=0.02", "node2 and all other nodes would lose all inputs"),
     _hm_nas("HM-NAS's warm-up alone", "method.warmup_epochs=10", "Of 10 epochs 10 cannot be warm-up"),
     _hm_nas("no masks", "method.levels=[]", "tuple should have at least 1 item"),
-    _hm_nas("a tuning batch of more than all images", "fit.batch_size=5000", "fit.batch_size = 5000 is more than the"),
+    _hm_nas(
+        "a tuning batch of more than all images", "fit.batch_size=5000", "fit.batch_size is 5000, but there are only"
+    ),
 ]

@@ -99,9 +99,11 @@ WEIGHTS = [
     _teacher("a text named .safetensors", file("t.safetensors", "none"), "tensors alone", name="t.safetensors"),
     _teacher("a pickle that executes", file("teacher.pth", pickle.dumps(Malicious())), "tensors alone"),
     _teacher("weights that execute", _saved({"weight": Malicious()}), "tensors alone"),
-    _teacher("a list of weights", _saved([torch.zeros(2)]), "not those of a alexnet of 10 classes"),
-    _teacher("weights without names", _saved({1: torch.zeros(2)}), "not those of a alexnet of 10 classes"),
-    _teacher("weights of another model", _saved({"weight": torch.zeros(2)}), "not those of a alexnet of 10 classes"),
+    _teacher("a list of weights", _saved([torch.zeros(2)]), "not the weights of a alexnet with 10 classes"),
+    _teacher("weights without names", _saved({1: torch.zeros(2)}), "not the weights of a alexnet with 10 classes"),
+    _teacher(
+        "weights of another model", _saved({"weight": torch.zeros(2)}), "not the weights of a alexnet with 10 classes"
+    ),
     _searched("no searched run", None),
     _searched("a file for the searched run", file("run", "")),
     _searched("a searched run that is not finished", begun),
