@@ -1,10 +1,10 @@
 """What accuracy does a trained network keep if the output of one of its blocks is masked (HourNAS figure 2)?
 
     python -m benchmarks.hour_nas.block_importance [--epochs 20] [--npz FILE] [--draws 10] [--seed 0]
-    python -m benchmarks.hour_nas.block_importance --fitted RUN
+    python -m benchmarks.hour_nas.block_importance --standalone RUN
 
 The network is a MobileNetV2 of half the width for images of 16 x 16, trained by this command on the digits or on the
-images of an .npz file. With `--fitted` it is the network that `raynas fit` trained in the run folder RUN.
+images of an .npz file. With `--standalone` it is the network that `raynas fit` trained in the run folder RUN.
 
 A mask resets each channel of the block's F(x) to zero with probability p, the same channels for all test images. F(x)
 of a residual block is its branch; the input is still added. Blocks without a computation are left out.
@@ -114,7 +114,7 @@ def train_network(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace
     return space, network, images
 
 
-def read_fitted(run: str) -> tuple[SearchSpace, nn.Module, Images]:
+def read_standalone(run: str) -> tuple[SearchSpace, nn.Module, Images]:
     """Read the network that `raynas fit` trained in a run folder.
 
     Raises:
@@ -173,13 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("hour_nas.block_importance", __doc__)
     parser.add_argument("--epochs", type=int, default=20, help="epochs of training the network (default: 20)")
     add_npz(parser)
-    parser.add_argument("--fitted", metavar="RUN", help="run folder of `raynas fit` with the network to mask")
+    parser.add_argument("--standalone", metavar="RUN", help="run folder of `raynas fit` with the network to mask")
     parser.add_argument("--draws", type=int, default=10, help="masks for each block and p below 1 (default: 10)")
     add_seed(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if options.fitted:
-        space, network, images = read_fitted(options.fitted)
+    if options.standalone:
+        space, network, images = read_standalone(options.standalone)
     else:
         space, network, images = train_network(options.npz, options.epochs, options.seed)
     inputs, labels = read_test_images(images)

@@ -57,3 +57,11 @@ def test_the_method_runs_in_the_space(environment: dict[str, str], tmp_path: Pat
     run_json(tmp_path, environment, "describe", outcome["best"]["architecture"])
     rows = run_json(tmp_path, environment, "table", str(tmp_path / "run"))
     assert [row["step"] for row in rows] == ["asked-1"] * 4 + ["asked-2"] * 2
+
+
+def test_the_contracts_of_the_plug_in_hold(environment: dict[str, str], tmp_path: Path) -> None:
+    tests = PLUGIN / "tests"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tests), str(tests)]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout[-2000:]
+    assert "2 passed" in process.stdout

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import search_spaces
 from benchmarks.common.plain_training import top1
-from benchmarks.hour_nas.block_importance import PROBABILITIES, MaskedBlock, mask_blocks, plot, read_fitted, rows
+from benchmarks.hour_nas.block_importance import PROBABILITIES, MaskedBlock, mask_blocks, plot, read_standalone, rows
 from raynas.recipe.recipe import Recipe
 from raynas.results.fit_result import write_network
 from raynas.storage.run_folder import RunFolder
@@ -98,7 +98,7 @@ def test_means_of_each_kind_of_block_by_hand() -> None:
 
 def test_a_folder_without_a_network_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 0 networks"):
-        read_fitted(str(tmp_path))
+        read_standalone(str(tmp_path))
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def test_a_network_of_raynas_fit_is_read_with_its_weights_and_images(tmp_path: P
     folder.write_tensors("steps/fit-abc/weights.safetensors", supernet.state_dict(), {})
     figures = {"architecture": str(path), "top1": 50.0, "weights": "steps/fit-abc/weights.safetensors"}
     write_network(folder, "fit-abc", figures)
-    space, network, images = read_fitted(str(tmp_path))
+    space, network, images = read_standalone(str(tmp_path))
     assert space.size() == 1
     assert images.prepared.settings.name == "digits"
     inputs = torch.randn(4, 3, 16, 16)
