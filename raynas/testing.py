@@ -103,13 +103,13 @@ def check_searcher(searcher: Searcher, space: SearchSpace, budget: Budget, gener
     costs = space.costs()
     search = searcher.begin(space, costs, budget, 0)
     restored = searcher.begin(space, costs, budget, 0)
-    asked: set[Architecture] = set()
+    proposed: set[Architecture] = set()
     for _ in range(generations):
         architectures = search.ask()
         assert restored.ask() == architectures, "a restored search asks for the same architectures"
         assert all(budget.met(costs.cost(architectures)).tolist()), "every architecture meets the budget"
-        assert not set(architectures) & asked, "no architecture is asked for twice"
-        asked.update(architectures)
+        assert not set(architectures) & proposed, "no architecture is asked for twice"
+        proposed.update(architectures)
         search.tell([_evaluation(architecture, costs) for architecture in architectures])
         restored = searcher.begin(space, costs, budget, 0)
         restored.restore(json.loads(json.dumps(search.state())))

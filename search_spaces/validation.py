@@ -51,10 +51,12 @@ def absolute(path: str | Path) -> Path:
     """
     try:
         if "\0" in str(path):
-            raise UserError(f"The path {str(path)!r} has a null character.")
+            raise UserError(f"The path {str(path)!r} has a null character; remove it.")
         return Path(path).expanduser().absolute()
     except RuntimeError:
-        raise UserError(f"The path {str(path)!r} begins with a home folder that this machine does not have.") from None
+        raise UserError(
+            f"The path {str(path)!r} begins with a home folder that this machine does not have; give another path."
+        ) from None
 
 
 def read_yaml(text: str, source: str) -> Any:

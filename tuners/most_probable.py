@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from search_spaces import Architecture, Budget, Costs, SearchSpace
 
 _MIN_LOG_PROBABILITY = -1e3
-"""The least log-probability of an option, because the integer programme needs finite numbers."""
+"""The least log-probability of an option, because the integer program needs finite numbers."""
 
 
 def most_probable_within(space: SearchSpace, costs: Costs, budget: Budget, theta: Tensor) -> Architecture:
-    """Return the most probable architecture within a budget: exactly, by an integer programme.
+    """Return the most probable architecture within a budget: exactly, by an integer program.
 
     If the most probable options of all choices meet the budget together, they are the result.
 

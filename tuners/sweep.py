@@ -109,7 +109,7 @@ class Sweep(SweepMethod):
     def check(self, plan: Plan) -> None:
         names = [setting.name for setting in self.settings]
         if len(set(names)) < len(names):
-            raise UserError(f"Two settings of the sweep have the same name: {', '.join(names)}.")
+            raise UserError(f"Two settings of the sweep have the same name: {', '.join(names)}. Rename one.")
         for setting in self.settings:
             recipe = self.recipe_of(setting, plan.recipe, plan.recipe.seed)
             method_of_recipe(recipe).check(run_plan.plan(recipe))

@@ -143,7 +143,7 @@ class NeighbourOracle(KnownOracle):
         return points
 
     def best_within(self, macs: float) -> Architecture:
-        """Return the most accurate architecture of at most `macs` multiply-adds, by an integer programme.
+        """Return the most accurate architecture of at most `macs` multiply-adds, by an integer program.
 
         Each pair of neighbouring options has one binary variable. The chosen pairs must form a path through the chain.
         The unit of costs is their greatest common divisor, so the solver's tolerance cannot admit too costly a path.

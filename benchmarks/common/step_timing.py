@@ -37,7 +37,7 @@ TURNS = 5
 
 
 @dataclass(frozen=True)
-class Setting:
+class TimedSetting:
     """A space, a batch size, and the number of architectures to measure."""
 
     name: str
@@ -46,12 +46,12 @@ class Setting:
     architectures: int
 
 
-def settings() -> list[Setting]:
+def settings() -> list[TimedSetting]:
     """Return the demo's small space, and a larger space."""
     demo = dict(Recipe.read("pad-nas-digits").space)
     small = search_spaces.load(demo.pop("name"), **demo, num_classes=10)
     large = search_spaces.load("proxylessnas", width=0.5, resolution=64, num_classes=10)
-    return [Setting("the demo's", small, 32, 40), Setting("width 0.5, 64 pixels", large, 32, 20)]
+    return [TimedSetting("the demo's", small, 32, 40), TimedSetting("width 0.5, 64 pixels", large, 32, 20)]
 
 
 class Engine:
@@ -99,7 +99,7 @@ class Pair:
     peak_bytes: tuple[int, int]
 
 
-def pairs(setting: Setting) -> Iterator[Pair]:
+def pairs(setting: TimedSetting) -> Iterator[Pair]:
     """Measure every architecture. The first of the two steps alternates."""
     torch.manual_seed(SEED)
     size = (setting.batch_size, 3, setting.space.resolution, setting.space.resolution)

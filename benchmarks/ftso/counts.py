@@ -40,7 +40,7 @@ DARTS: dict[str, Any] = {"cells": 8, "channels": 16, "operations": 8, "subset": 
 
 
 @dataclass(frozen=True)
-class Counts:
+class EdgeCounts:
     """Section 3: the operations that DARTS and FTSO keep on the edges of a cell.
 
     Attributes:
@@ -77,7 +77,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Search:
+class CountedSearch:
     """A search space and the objective of its supernet."""
 
     title: str
@@ -85,25 +85,25 @@ class Search:
     objective: Mixture
 
 
-def searches() -> list[Search]:
+def searches() -> list[CountedSearch]:
     """Return DARTS, PC-DARTS and FTSO's topology search on `darts`, and without PC-DARTS on `nats-bench`."""
     darts = search_spaces.load("darts", **DARTS)
     partial = search_spaces.load("darts", **DARTS, partial=4)
     nats = search_spaces.load("nats-bench")
     return [
-        Search("DARTS, first order", darts, Mixture()),
-        Search("DARTS, second order", darts, Mixture(order=2)),
-        Search("PC-DARTS", partial, Mixture(edges="softmax")),
+        CountedSearch("DARTS, first order", darts, Mixture()),
+        CountedSearch("DARTS, second order", darts, Mixture(order=2)),
+        CountedSearch("PC-DARTS", partial, Mixture(edges="softmax")),
         _ftso(partial),
-        Search("DARTS, first order", nats, Mixture(inputs=None)),
-        Search("DARTS, second order", nats, Mixture(inputs=None, order=2)),
+        CountedSearch("DARTS, first order", nats, Mixture(inputs=None)),
+        CountedSearch("DARTS, second order", nats, Mixture(inputs=None, order=2)),
         _ftso(nats),
     ]
 
 
-def _ftso(space: SearchSpace) -> Search:
+def _ftso(space: SearchSpace) -> CountedSearch:
     topologies = CellTopologies(space, ["skip_connect"], None)
-    return Search("FTSO's topology", topologies.simplest, Mixture.model_validate(dict(topologies.learns)))
+    return CountedSearch("FTSO's topology", topologies.simplest, Mixture.model_validate(dict(topologies.learns)))
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class StepCost:
     params: int
 
 
-def step_cost(search: Search) -> StepCost:
+def step_cost(search: CountedSearch) -> StepCost:
     """Return the cost of a search's own supernet."""
     supernet = search.space.supernet()
     weights = search.objective.begin(search.space, search.space.costs(), 0).weights().detach()
@@ -132,7 +132,7 @@ def step_cost(search: Search) -> StepCost:
     return StepCost(forward, PASSES[search.objective.order] * forward, params)
 
 
-def counted_step(search: Search) -> int:
+def counted_step(search: CountedSearch) -> int:
     """Count a training step by `torch.utils.flop_counter`. The count is right if no convolution is depthwise."""
     space, supernet = search.space, search.space.supernet()
     learner = search.objective.begin(space, space.costs(), 0)
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command_parser("ftso.counts", __doc__).parse_args(arguments)
     torch.set_num_threads(1)
     print_heading("The work of FTSO's topology search beside DARTS", "none; nothing is drawn")
-    counts = Counts(nodes=7, operators=8)
+    counts = EdgeCounts(nodes=7, operators=8)
     print("Section 3, n = 7 nodes and p = 8 operators; shares for k = 5 and C = 512:\n")
     print_table(
         ("", "printed", "counted"),

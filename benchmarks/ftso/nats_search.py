@@ -29,21 +29,21 @@ RATE = 0.025
 
 
 @dataclass(frozen=True)
-class Search:
+class NatsSearch:
     """A search space and the objective of its supernet."""
 
     space: SearchSpace
     objective: Mixture
 
 
-def searches() -> dict[str, Search]:
+def searches() -> dict[str, NatsSearch]:
     """Return FTSO's topology search, and DARTS, which keeps every edge's strongest option on this space."""
     space = search_spaces.load("nats-bench", cells=1, channels=8, resolution=16, affine=False)
     topologies = CellTopologies(space, ["skip_connect"], None)
     return {
-        "FTSO": Search(topologies.simplest, Mixture.model_validate({**topologies.learns, "learning_rate": 6e-4})),
-        "DARTS, first order": Search(space, Mixture(inputs=None)),
-        "DARTS, second order": Search(space, Mixture(inputs=None, order=2)),
+        "FTSO": NatsSearch(topologies.simplest, Mixture.model_validate({**topologies.learns, "learning_rate": 6e-4})),
+        "DARTS, first order": NatsSearch(space, Mixture(inputs=None)),
+        "DARTS, second order": NatsSearch(space, Mixture(inputs=None, order=2)),
     }
 
 
@@ -63,7 +63,7 @@ def streams() -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def states(
-    search: Search, seed: int, epochs: int, steps: int | None = None
+    search: NatsSearch, seed: int, epochs: int, steps: int | None = None
 ) -> Iterator[tuple[Supernet, MixtureLearner]]:
     """Yield the supernet and the learner before the first epoch, and after each epoch.
 

@@ -22,7 +22,7 @@ import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.shared_data import CIFAR10
-from benchmarks.ftso.counts import Search, step_cost
+from benchmarks.ftso.counts import CountedSearch, step_cost
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
@@ -84,9 +84,9 @@ def step_macs(name: str) -> int:
     if "method" in setting:
         order = setting["method"].get("order", 1)
         objective = Mixture(order=order, edges="softmax" if partial > 1 else "none")
-        return step_cost(Search(name, space, objective)).step
+        return step_cost(CountedSearch(name, space, objective)).step
     topologies = CellTopologies(space, setting.get("method.topology_operators", [SKIP]), None)
-    return step_cost(Search(name, topologies.simplest, Mixture.model_validate(dict(topologies.learns)))).step
+    return step_cost(CountedSearch(name, topologies.simplest, Mixture.model_validate(dict(topologies.learns)))).step
 
 
 def search_seconds(folder: Path) -> tuple[float, int]:

@@ -22,7 +22,7 @@ from torch.nn import functional
 import search_spaces
 from benchmarks.common.arguments import command_parser
 from benchmarks.common.report import print_heading, print_table
-from benchmarks.common.step_timing import RATE, SEED, Engine, PlainLoop, Setting, saved_bytes, seconds
+from benchmarks.common.step_timing import RATE, SEED, Engine, PlainLoop, TimedSetting, saved_bytes, seconds
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Update
 from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
@@ -39,16 +39,16 @@ _STILL = 1e-30
 """A rate at which Adam changes no architecture parameter, so that a seed draws the same network in every turn."""
 
 
-def settings() -> list[Setting]:
+def settings() -> list[TimedSetting]:
     """Return the spaces to measure."""
     recipe = dict(Recipe.read("hour-nas-digits").space)
     small = search_spaces.load(recipe.pop("name"), **recipe, num_classes=10)
     large = search_spaces.load("fbnet", width=0.5, resolution=64, num_classes=10)
     macro = search_spaces.load("nas-bench-macro", width=0.5, num_classes=10)
     return [
-        Setting("fbnet as in hour-nas-digits", small, 32, 8),
-        Setting("fbnet, width 0.5, 64 pixels", large, 32, 6),
-        Setting("nas-bench-macro, width 0.5", macro, 32, 6),
+        TimedSetting("fbnet as in hour-nas-digits", small, 32, 8),
+        TimedSetting("fbnet, width 0.5, 64 pixels", large, 32, 6),
+        TimedSetting("nas-bench-macro, width 0.5", macro, 32, 6),
     ]
 
 
@@ -102,7 +102,7 @@ class Measurement:
     saved_bytes: list[int]
 
 
-def measure(setting: Setting) -> Iterator[Measurement]:
+def measure(setting: TimedSetting) -> Iterator[Measurement]:
     """Measure every network. The first kind of step changes from turn to turn."""
     torch.manual_seed(SEED)
     space = setting.space

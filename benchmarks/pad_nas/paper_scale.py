@@ -17,7 +17,7 @@ import search_spaces
 from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import NeighbourOracle, run_search
 from benchmarks.common.report import print_heading, print_table
-from benchmarks.pad_nas.progressive import Stage, progressive_searches
+from benchmarks.pad_nas.progressive import ProgressiveSearch, progressive_searches
 from raynas.interfaces.searcher import Evaluation, Searcher
 from search_spaces import Budget
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
@@ -61,7 +61,7 @@ def row(name: str, searcher: Searcher, seed: int) -> list[str]:
     ]
 
 
-def _count_kept(best: Evaluation, stage: Stage) -> int:
+def _count_kept(best: Evaluation, stage: ProgressiveSearch) -> int:
     """Return the number of the best architecture's operations in a stage's space."""
     return sum(i in kept for i, kept in zip(best.architecture.indices, stage.space.surviving, strict=True))
 

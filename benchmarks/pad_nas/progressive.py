@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stage:
+class ProgressiveSearch:
     """One search: its space, and its evaluations in order."""
 
     space: SearchSpace
@@ -32,18 +32,18 @@ class Stage:
 
 def progressive_searches(
     oracle: KnownOracle, budget: Budget, searcher: Searcher, searches: int, threshold: float, seed: int
-) -> list[Stage]:
+) -> list[ProgressiveSearch]:
     """Run the M - 1 searches of PAD-NAS's algorithm 1, each in the pruned space of the search before."""
     space = oracle.space
     stages = []
     for number in range(searches):
         search = searcher.begin(space, space.costs(), budget, seed=1000 * seed + number)
-        stages.append(Stage(space, run_search(search, oracle)))
+        stages.append(ProgressiveSearch(space, run_search(search, oracle)))
         space = prune_space(stages[-1], threshold)
     return stages
 
 
-def prune_space(stage: Stage, threshold: float) -> SearchSpace:
+def prune_space(stage: ProgressiveSearch, threshold: float) -> SearchSpace:
     """Return the space of a stage without the operations that its best architectures hardly use."""
     return prune(stage.space, frequencies_by_rank(stage.space, stage.evaluations), threshold)
 

@@ -133,7 +133,7 @@ def request_rows(requests: Iterable[tuple[int, int, float]], overheads: Overhead
         yield [str(architectures), str(actors), *(f"{1000 * seconds:.2f}" for seconds in (measured, fitted))]
 
 
-def group_rows(groups: Mapping[int, costs.Group], training: TrainingCosts, nbytes: float) -> Iterator[list[str]]:
+def group_rows(groups: Mapping[int, costs.GroupFigures], training: TrainingCosts, nbytes: float) -> Iterator[list[str]]:
     """Yield milliseconds of all-reduces and training steps: of one worker, of two, and of the model of two."""
     for number, size in enumerate(costs.REDUCED_BYTES):
         model = all_reduce(2, size, training.latency, training.bandwidth)
@@ -219,7 +219,7 @@ def plot(by_islands: Speeds, training: TrainingCosts, nbytes: float) -> Figure:
 
 
 def print_parts(
-    groups: Mapping[int, costs.Group],
+    groups: Mapping[int, costs.GroupFigures],
     starts: Starts,
     weights_bytes: float,
     requests: Iterable[tuple[int, int, float]],

@@ -163,7 +163,7 @@ def _measure_reading() -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupFigures:
     """The seconds of a group of Ray Train workers, measured by its first worker.
 
     Attributes:
@@ -177,7 +177,7 @@ class Group:
     steps: Sequence[float]
 
 
-def measure_group(workers: int) -> Group:
+def measure_group(workers: int) -> GroupFigures:
     """Start a group once, as a run does, and measure its all-reduces and training steps."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -192,7 +192,7 @@ def measure_group(workers: int) -> Group:
             run_config=RunConfig(name="scaling", storage_path=str(Path(folder) / "ray")),
         ).fit()
         figures = RunFolder(folder).read_json(_FIGURES)
-    return Group(figures["built"] - start, figures["reduced"], figures["steps"])
+    return GroupFigures(figures["built"] - start, figures["reduced"], figures["steps"])
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -239,7 +239,7 @@ def _step(engine: Engine, images: int, seed: int) -> None:
     engine.batch = batch
 
 
-def training_costs(groups: Mapping[int, Group]) -> TrainingCosts:
+def training_costs(groups: Mapping[int, GroupFigures]) -> TrainingCosts:
     """Fit a training step by its images with one worker, and a message's latency and the bandwidth with two."""
     alone, pair = groups[1], groups[2]
     step, image = fit_line(list(zip(LOCAL_BATCHES, alone.steps, strict=True)))

@@ -54,7 +54,7 @@ KINDS = (("random", True, False), ("converged", True, True), ("converged", False
 
 
 @dataclass(frozen=True)
-class Row:
+class SpeedRow:
     """Evaluations a second of one population.
 
     Attributes:
@@ -96,7 +96,7 @@ def compare(
     in_bfloat16: bool,
     labels: Tensor,
     plain_process: ProcessPoolExecutor,
-) -> Row:
+) -> SpeedRow:
     """Compare the plain loop in its own process, in both layouts, with an evaluator in this process, in turns."""
     architectures = [architecture.indices for architecture in generation]
     default: list[float] = []
@@ -113,7 +113,7 @@ def compare(
         pairs = zip(engine.logits[part], plain.logits, strict=True)
         difference = max([difference, *(float((own - other).abs().max()) for own, other in pairs)])
         same_top1 = same_top1 and plain.top1(labels) == engine.top1(labels)[part]
-    return Row(
+    return SpeedRow(
         name,
         recalibrated,
         1 / statistics.mean(default),
@@ -164,7 +164,7 @@ def print_search(folder: Path) -> None:
     images = open_images(prepare(DataSettings(validation=0.4), space.resolution, SEED))
     inputs, labels = batch(images, images.rows("train"))
     supernet = train_supernet(space, inputs, labels, DEMO_STEPS, 32, SEED)
-    setting = timed_searches.Setting(folder, space, images.prepared, population=32, generations=6, seed=SEED)
+    setting = timed_searches.SearchSetting(folder, space, images.prepared, population=32, generations=6, seed=SEED)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=64, recalibration_images=256, recalibration_batch_size=64)
     raced = exact.changed(precision="bfloat16", racing=RacingSettings())

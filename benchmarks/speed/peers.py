@@ -50,7 +50,7 @@ STAGE_CHANNELS = {"nni": (16, 32, 40, 80, 96, 192, 320), "ofa": (16, 24, 40, 80,
 
 
 @dataclass(frozen=True)
-class Row:
+class WayRow:
     """One way of evaluating the networks.
 
     Attributes:
@@ -67,7 +67,7 @@ class Row:
         """Evaluations a second."""
         return len(self.seconds) / sum(self.seconds)
 
-    def ratio(self, other: Row) -> float:
+    def ratio(self, other: WayRow) -> float:
         """Return the speed of this way over another way's: the median over the networks."""
         return median(theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True))
 
@@ -80,7 +80,7 @@ def measure(
     batch_size: int,
     architectures: int,
     seed: int,
-) -> list[Row]:
+) -> list[WayRow]:
     """Evaluate the same networks in every way of a library, and in the plain loop over our supernet (the first row).
 
     The ways take turns, network by network; the first network does not count. One thread computes. The seconds are
@@ -115,7 +115,7 @@ def measure(
                 measure_top1(network, batches)
                 seconds[way].append(time.process_time() - start)
                 macs[way].append(multiply_adds(network, batches[0][0]))
-    return [Row(way, seconds[way][1:], float(np.mean(macs[way][1:]))) for way in ways]
+    return [WayRow(way, seconds[way][1:], float(np.mean(macs[way][1:]))) for way in ways]
 
 
 @contextmanager
@@ -261,7 +261,7 @@ def ofa_ways(recalibration: Sequence[Tensor]) -> dict[str, Way]:
 PEERS: dict[Peer, Callable[[Sequence[Tensor]], dict[str, Way]]] = {"nni": nni_ways, "ofa": ofa_ways}
 
 
-def print_rows(rows: Sequence[Row]) -> None:
+def print_rows(rows: Sequence[WayRow]) -> None:
     """Print the rows that `measure` returns."""
     print(f"{len(rows[0].seconds)} networks, the same in every way; one thread, processor time, default layout.")
     print("`ratio`: evaluations a second over the plain loop's, median over the networks.\n")

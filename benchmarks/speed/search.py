@@ -45,7 +45,7 @@ class LocalPool(EvaluatorPool):
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchSetting:
     """A folder for the supernet's weights, the space, the images, and the size of the search."""
 
     folder: Path
@@ -95,7 +95,7 @@ class TimedSearch:
 
 
 def search(
-    setting: Setting, evaluation: EvaluationSettings, pool: EvaluatorPool, generations: int | None = None
+    setting: SearchSetting, evaluation: EvaluationSettings, pool: EvaluatorPool, generations: int | None = None
 ) -> TimedSearch:
     """Search by NSGA-II, with a race if the settings of the evaluation have racing."""
     searcher = ConstrainedNsga2(population=setting.population, generations=generations or setting.generations)
@@ -117,7 +117,7 @@ def evaluation_rows(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def search_on_ray(setting: Setting, evaluation: EvaluationSettings, actors: int, generations: int) -> TimedSearch:
+def search_on_ray(setting: SearchSetting, evaluation: EvaluationSettings, actors: int, generations: int) -> TimedSearch:
     """Search with evaluators of one thread. The process must be connected to Ray."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
     request = EvaluationRequest(setting.oracle(evaluation), WEIGHTS)
@@ -127,7 +127,7 @@ def search_on_ray(setting: Setting, evaluation: EvaluationSettings, actors: int,
         return search(setting, evaluation, pool, generations)
 
 
-def front_hypervolume(setting: Setting, timed_search: TimedSearch, exact: LocalPool) -> float:
+def front_hypervolume(setting: SearchSetting, timed_search: TimedSearch, exact: LocalPool) -> float:
     """Return the hypervolume of a search's front, measured again in full precision on all images."""
     front = [setting.space.parse(text) for text in pareto_front(timed_search.table, "macs")["architecture"]]
     best = pareto_front(evaluation_rows(exact.evaluate(front)), "macs")

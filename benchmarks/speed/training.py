@@ -32,7 +32,7 @@ from benchmarks.common.arguments import command_parser
 from benchmarks.common.plain_training import data_name, read_images
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.shared_data import CIFAR10
-from benchmarks.common.step_timing import RATE, SEED, TURNS, Engine, Setting, peak_bytes, seconds
+from benchmarks.common.step_timing import RATE, SEED, TURNS, Engine, TimedSetting, peak_bytes, seconds
 from benchmarks.common.step_timing import settings as small_settings
 from raynas.data import training_batch
 from raynas.interfaces.objective import MicroBatch
@@ -41,8 +41,8 @@ from search_spaces import Architecture, SearchSpace
 
 WORKERS = 2
 THREADS = 1
-Step = Callable[[], None]
-Measure = Callable[[Step], float]
+TimedStep = Callable[[], None]
+Measure = Callable[[TimedStep], float]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class WorkersRow:
     supernet_bytes: int
 
 
-def settings() -> list[Setting]:
+def settings() -> list[TimedSetting]:
     """Return the demo's space, and the published width on images of 32 pixels."""
     wide = search_spaces.load("proxylessnas", width=1.0, resolution=32, stem_stride=1, num_classes=10)
-    return [small_settings()[0], Setting("width 1.0, 32 pixels", wide, 128, 3)]
+    return [small_settings()[0], TimedSetting("width 1.0, 32 pixels", wide, 128, 3)]
 
 
-def one_worker(setting: Setting, turns: int = TURNS) -> StepRow:
+def one_worker(setting: TimedSetting, turns: int = TURNS) -> StepRow:
     """Measure raynas's step, its parts and its batch, beside the same networks in plain loops."""
     kinds = ["engine", "default layout", "channels-last", "network", "batch"]
     with _start_loops(kinds, setting) as loops:
@@ -123,7 +123,7 @@ def one_worker(setting: Setting, turns: int = TURNS) -> StepRow:
     )
 
 
-def two_workers(setting: Setting, turns: int = TURNS) -> WorkersRow:
+def two_workers(setting: TimedSetting, turns: int = TURNS) -> WorkersRow:
     """Measure raynas's step in two processes beside DistributedDataParallel's, each on its half of the batch."""
     with _start_loops(["engine", "ddp"], setting, WORKERS) as loops:
         times = _quickest(list(loops.values()), setting, turns)
@@ -142,7 +142,7 @@ def two_workers(setting: Setting, turns: int = TURNS) -> WorkersRow:
     )
 
 
-def reduced_bytes(step: Step) -> float:
+def reduced_bytes(step: TimedStep) -> float:
     """Return the bytes that a step reduces over the workers, as torch records them: four bytes for each number."""
     with torch.profiler.profile(record_shapes=True) as profile:
         step()
@@ -257,7 +257,7 @@ MeasureLoop = Callable[[Measure, int], float]
 """Measures the step of a loop on the architecture with a number."""
 
 
-def _quickest(loops: Sequence[MeasureLoop], setting: Setting, turns: int) -> NDArray[np.float64]:
+def _quickest(loops: Sequence[MeasureLoop], setting: TimedSetting, turns: int) -> NDArray[np.float64]:
     """Return milliseconds, shape (architectures, loops). The first loop changes from turn to turn."""
     times = np.full((setting.architectures, turns, len(loops)), np.inf)
     for number in range(setting.architectures):
@@ -272,14 +272,14 @@ def _quickest(loops: Sequence[MeasureLoop], setting: Setting, turns: int) -> NDA
 
 
 @contextmanager
-def _start_loops(kinds: Sequence[str], setting: Setting, workers: int = 1) -> Iterator[dict[str, MeasureLoop]]:
+def _start_loops(kinds: Sequence[str], setting: TimedSetting, workers: int = 1) -> Iterator[dict[str, MeasureLoop]]:
     """Start the processes of loops. Yields a function for each loop that measures it."""
     with ExitStack() as stack:
         yield {kind: stack.enter_context(_start_loop(kind, setting, workers)) for kind in kinds}
 
 
 @contextmanager
-def _start_loop(kind: str, setting: Setting, workers: int) -> Iterator[MeasureLoop]:
+def _start_loop(kind: str, setting: TimedSetting, workers: int) -> Iterator[MeasureLoop]:
     """Start the workers of a loop. Yields a function that measures a step in all at once; the slowest counts."""
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:

@@ -113,7 +113,7 @@ def _print_agreement(agreement: Agreement) -> None:
     correlations = {"Pearson": agreement.pearson, "Spearman": agreement.spearman, "Kendall": agreement.kendall}
     print(", ".join(f"{name} {'undefined' if r is None else f'{r:.3f}'}" for name, r in correlations.items()))
     bias = f"{agreement.bias_ms:+.3f} ms ({agreement.bias_percent:+.1f} %)"
-    print(f"bias: {bias}, the mean of the summed less the measured time")
+    print(f"bias: {bias}, the mean of summed minus measured time")
     print(f"error: {agreement.mean_error_percent:.1f} % in the mean, {agreement.rms_error_ms:.3f} ms root mean square")
     print(
         f"error without the bias: {agreement.unbiased_mean_error_percent:.1f} % in the mean, "

@@ -7,6 +7,7 @@ its node with `open_images`. Importing this package loads neither torch nor torc
 from typing import TYPE_CHECKING
 
 from raynas.data.settings import DataSettings, PreparedData
+from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from raynas.data.images import Images, batch, open_images, prepare, training_batch
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["DataSettings", "Images", "PreparedData", "batch", "open_images", "prepare", "training_batch"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'raynas.data' has no attribute {name!r}")
-    from raynas.data import images
-
-    return getattr(images, name)
+__getattr__ = import_lazily(
+    __name__, dict.fromkeys(("Images", "batch", "open_images", "prepare", "training_batch"), "raynas.data.images")
+)

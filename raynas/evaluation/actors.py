@@ -57,17 +57,18 @@ class EvaluatorActor:
         """
         self._prepare()  # torch counts threads per thread, and Ray may call from another thread than it began with
         file = weights or self._weights
-        missing = [one for one in dict.fromkeys(architectures) if (file, one, images) not in self._measured]
+        missing = [indices for indices in dict.fromkeys(architectures) if (file, indices, images) not in self._measured]
         figures = self._oracle.evaluate(missing, file, images) if missing else []
-        self._measured |= {(file, one, images): found for one, found in zip(missing, figures, strict=True)}
-        return [self._measured[file, one, images] for one in architectures]
+        self._measured |= {(file, indices, images): found for indices, found in zip(missing, figures, strict=True)}
+        return [self._measured[file, indices, images] for indices in architectures]
 
     @ray.method(concurrency_group=_CONTROL_THREAD)
     def assign_actors(self, architectures: list[Indices], macs: list[float], actors: int) -> list[int]:
         """Return the number of the evaluator that measures each architecture: always the same evaluator."""
-        new = {one: cost for one, cost in zip(architectures, macs, strict=True) if one not in self._assigned}
+        pairs = zip(architectures, macs, strict=True)
+        new = {indices: cost for indices, cost in pairs if indices not in self._assigned}
         self._assigned |= assign_by_prefix(new, actors)
-        return [self._assigned[one] for one in architectures]
+        return [self._assigned[indices] for indices in architectures]
 
     @ray.method(concurrency_group=_CONTROL_THREAD)
     def measured(self) -> int:
@@ -83,8 +84,8 @@ def assign_by_prefix(macs: Mapping[Indices, float], actors: int) -> dict[Indices
     """
     order = sorted(macs)
     added = [
-        macs[one] * (1 - _common_prefix(before, one) / len(one))
-        for before, one in zip([(), *order], order, strict=False)
+        macs[indices] * (1 - _common_prefix(before, indices) / len(indices))
+        for before, indices in zip([(), *order], order, strict=False)
     ]
     middles = np.cumsum(added) - np.array(added) / 2
     numbers = np.minimum(middles * actors // max(sum(added), 1e-9), actors - 1).astype(int)
@@ -146,21 +147,21 @@ class EvaluatorPool:
             images: the number of images, the first of a fixed order; None for all images.
         """
         costs = self._costs.cost(architectures)
-        indices = [one.indices for one in architectures]
+        indices = [architecture.indices for architecture in architectures]
         numbers: list[int] = ray.get(
             self._actors[0].assign_actors.remote(indices, costs["macs"].tolist(), len(self._actors))
         )
         shares: dict[int, list[Indices]] = {}
-        for one, number in zip(indices, numbers, strict=True):
-            shares.setdefault(number, []).append(one)
+        for choices, number in zip(indices, numbers, strict=True):
+            shares.setdefault(number, []).append(choices)
         pending = [self._actors[number].evaluate.remote(share, weights, images) for number, share in shares.items()]
         feasible = self._budget.met(costs).tolist()
         rows = [dict(zip(costs, row, strict=True)) for row in zip(*(v.tolist() for v in costs.values()), strict=True)]
         measured: list[list[dict[str, Any]]] = ray.get(pending)
         figures = dict(zip(shares, map(iter, measured), strict=True))
         return [
-            Evaluation(one, costs=row, feasible=met, **next(figures[number]))
-            for one, row, met, number in zip(architectures, rows, feasible, numbers, strict=True)
+            Evaluation(architecture, costs=row, feasible=met, **next(figures[number]))
+            for architecture, row, met, number in zip(architectures, rows, feasible, numbers, strict=True)
         ]
 
     def measure(self, architectures: Sequence[Architecture], images: int | None = None) -> list[Evaluation]:
@@ -170,7 +171,7 @@ class EvaluatorPool:
             StepFailed: if none of them can be measured.
         """
         evaluations = self.evaluate(architectures, images=images)
-        if evaluations and all(one.failure for one in evaluations):
+        if evaluations and all(evaluation.failure for evaluation in evaluations):
             count = f"None of {len(evaluations)} architectures" if len(evaluations) > 1 else "The architecture"
             verb = "can" if len(evaluations) > 1 else "cannot"
             raise StepFailed(f"{count} {verb} be measured: {evaluations[0].failure}.")

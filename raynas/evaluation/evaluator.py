@@ -152,14 +152,14 @@ class Evaluator:
         end = len(self._batches.indices) if images is None else images
 
         def measure() -> list[AccuracySums]:
-            added = [replace(one, batch_size=self._batches.batch_size) for one in begun]
+            added = [replace(earlier, batch_size=self._batches.batch_size) for earlier in begun]
             batches = self._batches.between(begun[0].images, end)
             prefix_tree.measure(root, batches, lambda number, logits, labels: added[number].add(logits, labels))
             return added
 
         measured = self._halving_batches(measure)
         seconds = (time.perf_counter() - start) / len(architectures)
-        return [replace(one, seconds=one.seconds + seconds) for one in measured]
+        return [replace(total, seconds=total.seconds + seconds) for total in measured]
 
     @torch.inference_mode()
     def of_mixture(self, supernet: Supernet, mixture: Tensor) -> dict[str, Any]:

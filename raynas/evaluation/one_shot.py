@@ -78,7 +78,7 @@ class _LoadedSupernet:
             measured = self._measure(architectures, images)
         except (ArithmeticError, MemoryError, RuntimeError) as error:
             if len(architectures) > 1:
-                return [figures for one in architectures for figures in self.evaluate([one], weights, images)]
+                return [figures for indices in architectures for figures in self.evaluate([indices], weights, images)]
             return [_failure(f"{type(error).__name__}: {error}".splitlines()[0])]
         return [
             figures if math.isfinite(figures["loss"]) else _failure("its loss is not a number") for figures in measured
@@ -93,15 +93,15 @@ class _LoadedSupernet:
     def _measure(self, architectures: Sequence[Indices], images: int | None) -> list[dict[str, Any]]:
         if self._mixture is not None:
             return [self._evaluator.of_mixture(self._supernet, self._mixture)] * len(architectures)
-        sums = [self._sums.get(one, AccuracySums()) for one in architectures]
+        sums = [self._sums.get(indices, AccuracySums()) for indices in architectures]
         # A restarted evaluator has lost the sums of earlier racing rounds: then all begin again.
-        if len({one.images for one in sums}) > 1:
+        if len({accuracy.images for accuracy in sums}) > 1:
             sums = [AccuracySums()] * len(architectures)
         parsed = [self._space.architecture(indices) for indices in architectures]
         sums = self._evaluator.count(self._supernet, parsed, self._recalibrate, self._statistics, sums, images)
         if images is not None:
             self._sums |= dict(zip(architectures, sums, strict=True))
-        return [one.figures() for one in sums]
+        return [accuracy.figures() for accuracy in sums]
 
 
 def _failure(reason: str) -> dict[str, Any]:

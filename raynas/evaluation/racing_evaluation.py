@@ -1,4 +1,4 @@
-"""Racing: an architecture gets no more images once it surely cannot survive its generation.
+"""Racing: stop measuring an architecture that can hardly survive its generation.
 
 A generation is measured in rounds, each with as many images as all rounds before it. All rounds together have the
 images that every architecture would get without racing, in a random order. So the images seen are a sample without

@@ -58,7 +58,7 @@ class TimingSettings:
         """
         kind, _, index = self.device.partition(":")
         if self.device != "cpu" and (kind != "cuda" or (index and not index.isdigit())):
-            raise UserError(f"The device is cpu, cuda, or cuda:1 and the like, not {self.device!r}.")
+            raise UserError(f"The device is {self.device!r}; it must be cpu, cuda, or one GPU such as cuda:1.")
         gpus = torch.cuda.device_count()
         if kind == "cuda" and int(index or 0) >= gpus:
             raise UserError(f"The device {self.device} is not on this machine: torch finds {gpus} GPUs. Use cpu.")

@@ -60,20 +60,20 @@ class EvaluationTable:
                 "step": step,
                 "trial": trial,
                 "iteration": iteration,
-                "architecture": str(one.architecture),
-                "top1": np.nan if one.failure else one.top1,
-                "top5": np.nan if one.failure else one.top5,
-                "loss": one.loss,
-                "images": one.images,
-                "batch_size": one.batch_size,
-                "macs": int(one.costs["macs"]),
-                "params": int(one.costs["params"]),
-                "latency_ms": one.costs.get("latency_ms", np.nan),
-                "feasible": one.feasible,
-                "failure": one.failure,
-                "seconds": one.seconds,
+                "architecture": str(evaluation.architecture),
+                "top1": np.nan if evaluation.failure else evaluation.top1,
+                "top5": np.nan if evaluation.failure else evaluation.top5,
+                "loss": evaluation.loss,
+                "images": evaluation.images,
+                "batch_size": evaluation.batch_size,
+                "macs": int(evaluation.costs["macs"]),
+                "params": int(evaluation.costs["params"]),
+                "latency_ms": evaluation.costs.get("latency_ms", np.nan),
+                "feasible": evaluation.feasible,
+                "failure": evaluation.failure,
+                "seconds": evaluation.seconds,
             }
-            for one in evaluations
+            for evaluation in evaluations
         ]
         own_columns = [key for key in shared if key not in COLUMNS]
         table = pd.DataFrame(rows, columns=[*COLUMNS, *own_columns])
@@ -87,9 +87,9 @@ class EvaluationTable:
         if not self.run.is_whole(file):
             return None
         rows = self.run.read_table(file).to_dict("records")
-        if [row["architecture"] for row in rows] != [str(one) for one in architectures]:
+        if [row["architecture"] for row in rows] != [str(architecture) for architecture in architectures]:
             return None
-        return [_evaluation(one, row) for one, row in zip(architectures, rows, strict=True)]
+        return [_evaluation(architecture, row) for architecture, row in zip(architectures, rows, strict=True)]
 
     def copy_last_step(self, other: RunFolder, step: str, trial: int) -> None:
         """Copy the rows of another run's last step into this table, as rows of a step's trial."""

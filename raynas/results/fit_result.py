@@ -92,7 +92,9 @@ def standalone_rows(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.D
 
 def _by_architecture(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the most accurate network of every architecture."""
-    return {text: one for one in reversed(networks) for text in (one["architecture"], *one["isomorphic"])}
+    return {
+        text: network for network in reversed(networks) for text in (network["architecture"], *network["isomorphic"])
+    }
 
 
 def correlations(rows: pd.DataFrame) -> dict[str, float] | None:

@@ -79,7 +79,7 @@ def _trial(config: dict[str, Any]) -> None:
         summary = {
             "generations": generation + 1,
             "evaluations": summary["evaluations"] + len(evaluations),
-            "best": max([summary["best"], *(one.top1 for one in evaluations)]),
+            "best": max([summary["best"], *(evaluation.top1 for evaluation in evaluations)]),
             "note": None,
             "ended": False,
         }

@@ -1,1 +1,1 @@
-"""The run folder: the only room that reads and writes the files of a run."""
+"""The run folder: the only package that reads and writes the files of a run."""

@@ -48,8 +48,8 @@ class LossMonitor:
         for value, (name, _, paths) in zip(values, latest, strict=True):
             if not math.isfinite(value) or (name == "loss" and value > self._limit):
                 raise Divergence(
-                    f"The {name.replace('_', ' ')} was {value:.3g} in epoch {epoch + 1}, of "
-                    f"{shorten(', '.join(map(str, paths)), _SHOWN_CHARACTERS) or 'no architecture'}"
+                    f"The {name.replace('_', ' ')} was {value:.3g} in epoch {epoch + 1}; architectures: "
+                    f"{shorten(', '.join(map(str, paths)), _SHOWN_CHARACTERS) or 'none'}"
                 )
 
 

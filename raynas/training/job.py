@@ -86,5 +86,5 @@ class TrainingJob(Settings):
                 kind = "validation" if part == "validation" else "training"
                 raise UserError(
                     f"The step {self.name} has batches of {self.training.batch_size}, but only {images} {kind} images: "
-                    "lower the batch size, or use more of the data."
+                    "lower training.batch_size (fit.batch_size for stand-alone training), or raise data.fraction."
                 )

@@ -77,8 +77,8 @@ def _lower_learning_rate(job: TrainingJob, folder: RunFolder, reporter: Reporter
     times = _divergences(folder) + 1
     if job.training.on_divergence == "stop" or times > _MAX_DIVERGENCES:
         raise StepFailed(
-            f"{failure['message']}, in the step {job.name}. Its last good checkpoint is kept: set on_divergence: "
-            "lower-lr, or a lower learning_rate, in another folder (--out)."
+            f"{failure['message']}, in the step {job.name}. Its last good checkpoint is kept. Start another "
+            "run (--out) with training.on_divergence=lower-lr or a lower learning rate."
         )
     folder.write_json(_DIVERGENCES_FILE, {"times": times})
     return_to_end_of_epoch(folder)

@@ -1,6 +1,6 @@
 """Whether an architecture's costs can lie within limits, and the message if not.
 
-An integer programme decides this exactly for a table of costs. Other costs are searched. Their bounds are exact, so
+An integer program decides this exactly for a table of costs. Other costs are searched. Their bounds are exact, so
 that a limit beyond them is refused for certain. Within the bounds a search starts from the nearest of many random
 architectures, and from those at the bounds, and changes one choice at a time.
 """
@@ -57,7 +57,7 @@ def feasibility_of(costs: Costs) -> Feasibility:
 
 @dataclass(frozen=True)
 class ExactFeasibility(Feasibility):
-    """Decides by integer programmes on the table of costs."""
+    """Decides by integer programs on the table of costs."""
 
     costs: TableCosts
 
@@ -137,7 +137,7 @@ class SearchedFeasibility(Feasibility):
         if not len(cost):
             return _in_space(self.costs, resource)
         sampled = f"{_amount(resource, cost.min().item())} to {_amount(resource, cost.max().item())}"
-        return f"of those with {_all(others)}, {resource} is {sampled}"
+        return f"among random architectures with {_all(others)}, {resource} is {sampled}"
 
     @cached_property
     def _sample(self) -> Tensor:

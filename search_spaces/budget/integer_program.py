@@ -1,4 +1,4 @@
-"""Find an architecture within limits on costs, by an integer programme on the table of costs.
+"""Find an architecture within limits on costs, by an integer program on the table of costs.
 
 Layers with the same options at the same costs form a group: a variable counts how many of them take an option. This
 removes the symmetry that branch and bound would otherwise explore. Each choice takes one option. A subset takes any
@@ -109,7 +109,7 @@ def _solve(
             options={"node_limit": NODES, "mip_rel_gap": gap},
         )
     if solution.x is None:
-        if solution.status == 2:  # the programme has no solution
+        if solution.status == 2:  # the program has no solution
             return None
         raise _undecided(windows)
     indices = [0] * len(costs.surviving)

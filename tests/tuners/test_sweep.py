@@ -45,7 +45,7 @@ def test_a_trial_has_the_swept_method_with_its_changes_and_seed() -> None:
         ([{"name": "a"}, {"name": "a"}], "Two settings of the sweep have the same name: a, a"),
         ([{"name": "a", "set": {"training.epoch": 1}}], "no key 'training.epoch'"),
         ([{"name": "a", "set": {"method.step": 1}}], "no setting 'step'|no key 'step'|'step'"),
-        ([{"name": "a", "set": {"budget.macs.max": "10M"}}], "ftso honours no budget"),
+        ([{"name": "a", "set": {"budget.macs.max": "10M"}}], "ftso accepts no budget"),
         ([{"name": "a", "set": {"method.name": "fts"}}], "No method is called 'fts'"),
     ],
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def check_no_budget(budget: Budget, method: str) -> None:
     """Raise UserError if the recipe has a budget: gradient search of cells looks at accuracy alone."""
     if budget.root:
-        raise UserError(f"The method {method} honours no budget in cells: leave the key budget out.")
+        raise UserError(f"The method {method} accepts no budget in cells: leave the key budget out.")
 
 
 def check_space_has_cells(space: SearchSpace, method: str) -> None:

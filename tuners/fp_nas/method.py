@@ -2,7 +2,7 @@
 
 After a warm-up of the weights, each training step draws K architectures from a distribution that is learnt. K falls
 with the entropy of the distribution. The distribution is factorised first, which is coarse and fast, and joint later.
-At the end its most probable architecture is taken.
+It ends with its most probable architecture.
 """
 
 from __future__ import annotations
@@ -63,11 +63,15 @@ class FpNas(Method, SamplingSettings):
     def check(self, plan: Plan) -> None:
         targets_of(plan.recipe.budget)
         if self.warmup_epochs >= self.epochs:
-            raise UserError(f"Of {self.epochs} epochs {self.warmup_epochs} cannot be warm-up: none would be left.")
+            raise UserError(
+                f"method.warmup_epochs is {self.warmup_epochs}; it must be below method.epochs, which is "
+                f"{self.epochs}. Lower it."
+            )
         if self.distribution == "mixed" and not self.warmup_epochs <= self.joint_from < self.epochs:
             raise UserError(
-                f"method.joint_from = {self.joint_from} does not lie between the warm-up's {self.warmup_epochs} epochs "
-                f"and the last of {self.epochs}: a mixed distribution could not be both."
+                f"method.joint_from is {self.joint_from}; it must be at least method.warmup_epochs "
+                f"({self.warmup_epochs}) and below method.epochs ({self.epochs}). Change it, or set "
+                "method.distribution to factorised or joint."
             )
         if self.distribution != "factorised":
             partition(plan.space, "joint")
@@ -112,11 +116,13 @@ class FpNas(Method, SamplingSettings):
         if architecture == learner.most_probable():
             study.say("the most probable architecture meets the budget")
         elif is_exact:
-            study.say("the most probable architecture does not meet the budget: the most probable within it is taken")
+            study.say(
+                "the most probable architecture does not meet the budget: the run takes the most probable one within it"
+            )
         else:
             study.say(
-                "the most probable architecture does not meet the budget: a probable architecture within it is taken, "
-                "found step by step"
+                "the most probable architecture does not meet the budget: the run takes a probable one within it, "
+                "found by changing one factor at a time"
             )
         return architecture
 

@@ -1,8 +1,8 @@
 """FTSO: effective NAS via first topology, second operator (ICLR 2021 submission), algorithms 1 and 2.
 
-The topology is searched with the simplest operator alone, the skip connection. It has no weights, so that only beta,
-the weights of the edges, is learnt. Each node keeps its two strongest inputs. Then every kept edge gets one powerful
-operator, or the operators of the few kept edges are searched by gradients.
+The topology is searched with the simplest operator alone, the skip connection. It has next to no weights, so the
+search learns little more than beta, the weights of the edges. Each node keeps its two strongest inputs. Then every kept
+edge gets one powerful operator, or gradients search the operators of the few kept edges.
 """
 
 from __future__ import annotations

@@ -104,13 +104,14 @@ class HmNas(Method):
                 f"{self.initial_mask}: {node} and all other nodes would lose all inputs. Lower method.threshold."
             )
         if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
-            raise UserError("HM-NAS tunes without them: leave fit.auxiliary_weight and fit.drop_path out.")
+            raise UserError("HM-NAS does not use fit.auxiliary_weight and fit.drop_path: leave both out.")
         check_fit_batch_size(plan)
         if self.searched_run is not None:
             read_searched_network(self.searched_run, _cells(plan.space))
         elif self.warmup_epochs >= plan.recipe.training.epochs:
             raise UserError(
-                f"Of {plan.recipe.training.epochs} epochs {self.warmup_epochs} cannot be warm-up: none would be left."
+                f"method.warmup_epochs is {self.warmup_epochs}; it must be below training.epochs, which is "
+                f"{plan.recipe.training.epochs}. Lower it."
             )
 
     def run(self, study: Study) -> Outcome:

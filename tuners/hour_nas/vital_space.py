@@ -36,8 +36,8 @@ def restrict_to_vital(space: SearchSpace) -> SearchSpace:
     for name, options in _surviving_options(space).items():
         options_of[name] = [option for option in options if (option == _SKIP) != (name in vital)]
         if not options_of[name]:
-            role = "vital and only" if name in vital else "not vital and cannot"
-            raise UserError(f"{name} of {space.name} is {role} skip: HourNAS cannot part its blocks.")
+            role = "is vital, but has only the option" if name in vital else "is not vital, but lacks the option"
+            raise UserError(f"{name} of {space.name} {role} skip: change its options, or use another space.")
     return space.restrict(options_of)
 
 

@@ -1,7 +1,7 @@
 """PAD-NAS: progressive automatic design of the search space for one-shot NAS (Xia et al.), algorithm 1.
 
 A single-path supernet is trained, and searched by constrained NSGA-II. Operations that the first nine non-dominated
-fronts hardly use are pruned layer by layer. The pruned supernet inherits its weights and is fine-tuned. After M - 2
+fronts hardly use are pruned layer by layer. The pruned supernet inherits its weights and is tuned. After M - 2
 such stages the last supernet is searched, and the most accurate architectures are returned.
 """
 
@@ -33,11 +33,11 @@ _KEYS_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
 
 
 class PadNas(Method):
-    """Train, then M - 2 times search, prune and fine-tune, then search (algorithm 1, with M stages).
+    """Train, then M - 2 times search, prune and tune, then search (algorithm 1, with M stages).
 
     Attributes:
         stages: M.
-        epochs: the epochs of the initial training and of each fine-tuning, M - 1 in all.
+        epochs: the epochs of the initial training and of each tuning, M - 1 in all.
         learning_rates: the learning rates of these trainings.
         prune_below: P_th. An operation is pruned if its share of the searched architectures is at most P_th.
         below_rank: only architectures with a non-domination rank below this number are counted.

@@ -27,7 +27,7 @@ MAX_FRUITLESS_DRAWS = 1000
 """Drawing stops after this many proposals in a row without a new feasible architecture."""
 
 MAX_FRUITLESS_PROGRAMS = 20
-"""Solving integer programmes stops after this many programmes in a row without a new architecture."""
+"""Solving integer programs stops after this many programs in a row without a new architecture."""
 
 
 class FeasibleSpace:
@@ -95,8 +95,8 @@ class FeasibleSpace:
     def draw_uniform(self, count: int, known: Container[Genome], generator: np.random.Generator) -> list[Genome]:
         """Return up to `count` distinct new architectures within the budget, uniform among all of these.
 
-        Where rejection finds no more architectures, integer programmes with random objectives search for the rest. The
-        list is shorter than `count` if the programmes, too, return only known architectures.
+        Where rejection finds no more architectures, integer programs with random objectives search for the rest. The
+        list is shorter than `count` if the programs, too, return only known architectures.
         """
         accepted, _ = self.draw(lambda number: self.propose_uniform(number, generator), count, known)
         new = dict.fromkeys(accepted)

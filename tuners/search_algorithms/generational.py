@@ -34,7 +34,7 @@ class GenerationalSearcher(Searcher):
         """Raise UserError if the costs do not hold the resource that this search weighs."""
         if self.cost not in costs.resources:
             raise UserError(
-                f"The search cannot weigh {self.cost!r}, but {', '.join(costs.resources)}: set search.cost"
+                f"search.cost is {self.cost!r}, but this run has the costs {', '.join(costs.resources)}: change it"
                 + (", or give a latency table (latency.path)." if self.cost == "latency_ms" else ".")
             )
 

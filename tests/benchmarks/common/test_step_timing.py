@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import search_spaces
-from benchmarks.common.step_timing import Engine, PlainLoop, Setting, pairs
+from benchmarks.common.step_timing import Engine, PlainLoop, TimedSetting, pairs
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=10)
 
@@ -30,7 +30,7 @@ def test_both_steps_give_the_same_weights() -> None:
 
 
 def test_the_supernet_step_keeps_the_same_bytes_for_the_backward_pass() -> None:
-    measured = list(pairs(Setting("tiny", SPACE, batch_size=4, architectures=2)))
+    measured = list(pairs(TimedSetting("tiny", SPACE, batch_size=4, architectures=2)))
     for pair in measured:
         assert pair.saved_bytes[0] == pair.saved_bytes[1] > 0
         assert pair.peak_bytes[0] <= 1.01 * pair.peak_bytes[1]

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmarks.ftso.counts import Counts, counted_step, edge_macs, searches, step_cost
+from benchmarks.ftso.counts import EdgeCounts, counted_step, edge_macs, searches, step_cost
 
 
 def test_the_counts_are_those_of_section_3() -> None:
-    counts = Counts(nodes=7, operators=8)
+    counts = EdgeCounts(nodes=7, operators=8)
     assert (counts.edges, counts.darts, counts.topology_search, counts.operator_search) == (14, 112, 14, 64)
     assert f"{counts.parameter_share(kernel=5, channels=512):.1e}" == "1.9e-08"
     assert f"{counts.flops_share(kernel=5, channels=512):.1e}" == "9.8e-06"

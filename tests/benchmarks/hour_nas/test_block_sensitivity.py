@@ -42,7 +42,7 @@ def test_means_of_standard_deviations_by_hand() -> None:
     assert row == ["k3e6", "2.00", "0.50", "2.00", "0.50"]
 
 
-def test_a_network_is_measured_stand_alone_and_in_the_supernet() -> None:
+def test_a_network_is_measured_standalone_and_in_the_supernet() -> None:
     torch.set_num_threads(1)
     images = read_images(None, RESOLUTION, 0)
     space = small_space(10)

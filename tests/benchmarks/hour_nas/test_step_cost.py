@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import search_spaces
-from benchmarks.common.step_timing import Setting
+from benchmarks.common.step_timing import TimedSetting
 from benchmarks.hour_nas.step_cost import KINDS, Measurement, SecondStage, mean_cost, measure, rows
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS
 
@@ -43,7 +43,7 @@ def test_the_targets_are_the_mean_cost_of_all_architectures() -> None:
 
 
 def test_gumbel_max_keeps_activations_of_one_network_and_gumbel_softmax_of_all() -> None:
-    (measured,) = measure(Setting("tiny", SPACE, batch_size=4, architectures=1))
+    (measured,) = measure(TimedSetting("tiny", SPACE, batch_size=4, architectures=1))
     alone, weights, _, mixed_weights, mixed_architecture = measured.saved_bytes
     assert weights == alone > 0
     assert mixed_weights > 1.5 * alone

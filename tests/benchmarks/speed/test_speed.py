@@ -71,7 +71,7 @@ def test_convolutions_are_counted_as_the_space_counts_them(space: SearchSpace, i
 def test_the_front_of_a_raced_search_is_measured_again_on_all_images(
     space: SearchSpace, images: Images, supernet: Supernet, tmp_path: Path
 ) -> None:
-    setting = timed_searches.Setting(tmp_path, space, images.prepared, population=6, generations=2, seed=0)
+    setting = timed_searches.SearchSetting(tmp_path, space, images.prepared, population=6, generations=2, seed=0)
     setting.write(supernet)
     exact = EvaluationSettings(batch_size=BATCH, recalibration_images=BATCH, recalibration_batch_size=BATCH)
     raced = exact.changed(precision="bfloat16", racing=RacingSettings())

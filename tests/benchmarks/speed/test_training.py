@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import search_spaces
-from benchmarks.common.step_timing import Setting
+from benchmarks.common.step_timing import TimedSetting
 from benchmarks.speed.training import one_worker, two_workers
 
 SPACE = search_spaces.load("nas-bench-macro", width=0.25, resolution=16, num_classes=10)
-TINY = Setting("tiny", SPACE, batch_size=4, architectures=2)
+TINY = TimedSetting("tiny", SPACE, batch_size=4, architectures=2)
 
 
 @pytest.mark.slow

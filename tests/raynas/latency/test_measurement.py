@@ -124,7 +124,10 @@ def test_agreement_equals_a_calculation_by_hand() -> None:
     ("arguments", "message"),
     [
         (["measure", "nas-bench-makro"], "No search space is called 'nas-bench-makro'"),
-        (["measure", *SPACE, "--device", "tpu"], "The device is cpu, cuda, or cuda:1 and the like, not 'tpu'."),
+        (
+            ["measure", *SPACE, "--device", "tpu"],
+            "The device is 'tpu'; it must be cpu, cuda, or one GPU such as cuda:1.",
+        ),
         (["measure", *SPACE, "--device", "cuda:99"], "The device cuda:99 is not on this machine"),
         (["measure", *SPACE, "--set", "width"], "--set takes KEY=VALUE, such as width=0.5, not 'width'."),
         (["measure", *SPACE, "--set", "width=["], "YAML cannot read the value of width"),

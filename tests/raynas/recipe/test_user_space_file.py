@@ -182,7 +182,7 @@ def test_pad_nas_on_a_python_file_that_moves_away_while_it_runs(folder_of_spaces
 
 
 @pytest.mark.slow
-def test_pad_nas_on_a_yaml_file_that_moves_away_before_stand_alone_training(folder_of_spaces: Path) -> None:
+def test_pad_nas_on_a_yaml_file_that_moves_away_before_standalone_training(folder_of_spaces: Path) -> None:
     search_command(folder_of_spaces, "my-space.yaml").finish()
     (folder_of_spaces / "my-space.yaml").rename(folder_of_spaces / "away.yaml")
     check_outcome(folder_of_spaces / "out", "my-space")

@@ -66,7 +66,7 @@ def test_the_front_has_each_network_once_at_equal_accuracy(tmp_path: Path) -> No
     assert worse.evaluated["architecture"].tolist() == [MOVED, FIRST, OTHER]
 
 
-def test_isomorphic_rows_share_the_stand_alone_figures() -> None:
+def test_isomorphic_rows_share_the_standalone_figures() -> None:
     """Two trainings of one network (a and b): the better stand-alone and the better one-shot accuracy count."""
     table = pd.DataFrame({"architecture": list("abcde"), "top1": [20.0, 10.0, 30.0, 40.0, 50.0]})
     networks = [

@@ -24,6 +24,6 @@ def test_spaces_without_cells_and_budgets_are_refused() -> None:
     with pytest.raises(UserError, match="nas-bench-macro has no cells with edges for the method darts"):
         check_space_has_cells(search_spaces.load("nas-bench-macro"), "darts")
     check_space_has_cells(search_spaces.load("nats-bench"), "darts")
-    with pytest.raises(UserError, match="The method pc-darts honours no budget"):
+    with pytest.raises(UserError, match="The method pc-darts accepts no budget"):
         check_no_budget(Budget.model_validate({"macs": {"max": 1}}), "pc-darts")
     check_no_budget(Budget({}), "pc-darts")

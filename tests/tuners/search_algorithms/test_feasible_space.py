@@ -62,7 +62,7 @@ def test_drawing_stops_if_proposals_bring_nothing_new(feasible: FeasibleSpace) -
 
 
 def test_uniform_draws_exhaust_a_space(feasible: FeasibleSpace) -> None:
-    """Rejection finds most of the feasible architectures, and integer programmes search for the rest."""
+    """Rejection finds most of the feasible architectures, and integer programs search for the rest."""
     grid = np.stack(np.meshgrid(*map(np.arange, feasible.sizes), indexing="ij"), axis=-1).reshape(-1, 8)
     within = feasible.is_feasible(grid).sum()
     drawn = feasible.draw_uniform(10_000, set(), np.random.default_rng(2))

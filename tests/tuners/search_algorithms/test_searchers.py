@@ -148,7 +148,7 @@ def all_architectures(space: SearchSpace) -> list[Architecture]:
 
 
 @every_searcher
-def test_integer_programmes_fill_a_first_generation_if_rejection_cannot(
+def test_integer_programs_fill_a_first_generation_if_rejection_cannot(
     searcher: Searcher, space: SearchSpace, costs: Costs
 ) -> None:
     least, _ = costs.bounds()["macs"]

@@ -117,12 +117,16 @@ METHODS = [
     _fp_nas("FP-NAS's limit below all", "budget.macs={max: 100k}", "macs can be 407,744 to 1,581,628"),
     _fp_nas("FP-NAS's least", "budget.macs={min: 500k}", "give budget.macs a max or a target"),
     _fp_nas("FP-NAS's epochs", "training.epochs=3", "method.epochs"),
-    _hm_nas("HM-NAS's budget", "budget.macs={max: 10M}", "The method hm-nas honours no budget in cells"),
+    _hm_nas("HM-NAS's budget", "budget.macs={max: 10M}", "The method hm-nas accepts no budget in cells"),
     _hm_nas("HM-NAS on blocks", "space={name: proxylessnas}", "no cells with edges for the method hm-nas"),
     _hm_nas("HM-NAS on single edges", "space={name: nats-bench}", "n edge of nats-bench takes one"),
     _hm_nas("HM-NAS on parts of channels", "space.partial=4", "leave space.partial out"),
     _hm_nas("masks that hide all", "method.threshold=0.02", "node2 and all other nodes would lose all inputs"),
-    _hm_nas("HM-NAS's warm-up alone", "method.warmup_epochs=10", "Of 10 epochs 10 cannot be warm-up"),
+    _hm_nas(
+        "HM-NAS's warm-up alone",
+        "method.warmup_epochs=10",
+        "method.warmup_epochs is 10; it must be below training.epochs, which is 10",
+    ),
     _hm_nas("no masks", "method.levels=[]", "tuple should have at least 1 item"),
     _hm_nas(
         "a tuning batch of more than all images", "fit.batch_size=5000", "fit.batch_size is 5000, but there are only"
