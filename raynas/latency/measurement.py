@@ -101,7 +101,7 @@ def measure_blocks(
 class Agreement:
     """How well the sums of a table predict the measured times of networks.
 
-    The error of a network is its summed less its measured time.
+    The error of a network is its summed minus its measured time.
 
     Attributes:
         pearson, spearman, kendall: correlations of sums and measurements; None if either of them does not vary.

@@ -60,7 +60,7 @@ def training(folder: Path, objective: Objective, *changes: str) -> Iterator[tupl
 def test_an_exploding_loss_stops_the_step_and_its_error_names_the_epoch_and_the_architecture(tmp_path: Path) -> None:
     with (
         training(tmp_path, UniformPath(), "training.learning_rate=1e4") as (_, train),
-        pytest.raises(StepFailed, match=r"in epoch 1, of nas-bench-macro: \w.*on_divergence: lower-lr"),
+        pytest.raises(StepFailed, match=r"in epoch 1; architectures: nas-bench-macro: \w.*on_divergence=lower-lr"),
     ):
         train()
     assert not list(tmp_path.glob("steps/*/weights.safetensors"))

@@ -27,7 +27,7 @@ def test_the_error_of_a_diverged_loss_names_the_epoch_and_the_architecture(name:
     monitor = LossMonitor(classes=3)
     monitor.add({"loss": torch.tensor(1.0)}, [])
     monitor.add({name: torch.tensor(value)}, [PATH])
-    message = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3, of {PATH}"
+    message = f"The {name.replace('_', ' ')} was {value:.3g} in epoch 3; architectures: {PATH}"
     with pytest.raises(Divergence) as fault:
         monitor.check(2)
     assert str(fault.value) == message

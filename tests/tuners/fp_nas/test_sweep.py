@@ -49,7 +49,7 @@ def test_a_sample_size_is_read_as_fixed_or_adaptive() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"joint_from": 9}, "below method.epochs"),
+        ({"joint_from": 9}, r"below method\.epochs"),
         ({"budget": {"macs": {"max": "100k"}}}, "macs can be 407,744 to 1,581,628"),
     ],
 )
