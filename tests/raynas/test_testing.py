@@ -36,7 +36,7 @@ COMMON: dict[str, Any] = {
     "scale": {"evaluate": {"actors": 1}},
 }
 SEARCH = {"population": 6, "generations": 2}
-WINDOW = {"macs": {"min": "100k", "max": "400k"}}
+WINDOW = {"macs": {"min": "400k", "max": "1.2M"}}
 
 
 @pytest.fixture(autouse=True)
@@ -100,9 +100,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "p-supernet": {"method": {"epochs": [1, 1], "learning_rates": [0.1, 0.05]}, "space": MACRO},
     "spos": {"training": {"epochs": 1}, "search": {**SEARCH, "top_k": 4}, "space": MACRO},
     "random": {"training": {"epochs": 1}, "space": MACRO},
-    "hour-nas": {"space": CHAIN, "budget": {"macs": {"target": "900k", "tolerance": 0.1}}},
+    "hour-nas": {"space": MACRO, "budget": {"macs": {"target": "1M", "tolerance": 0.2}}},
     "fp-nas": {"method": {"epochs": 3, "warmup_epochs": 1, "joint_from": 2}, "space": MACRO},
-    "parsec": {"method": {"epochs": 2, "warmup_epochs": 1, "sample_size": 2}, "space": MACRO},
+    "parsec": {"method": {"epochs": 2, "warmup_epochs": 1, "sample_size": {"fixed": 2}}, "space": MACRO},
     "darts": {"training": {"epochs": 1}, "space": CELLS, "method": {"inputs": None}},
     "pc-darts": {"training": {"epochs": 1}, "method": {"warmup_epochs": 0}, "space": {**DARTS, "partial": 4}},
     "hm-nas": {
@@ -121,6 +121,8 @@ def recipe_of(name: str) -> dict[str, Any]:
     recipe = RECIPES[name]
     whole = {**COMMON, **recipe, "method": {"name": name, **recipe.get("method", {})}}
     whole["training"] = {**COMMON["training"], **recipe.get("training", {})}
+    if "learning_rates" in whole["method"]:
+        del whole["training"]["learning_rate"]
     if name not in WITHOUT_BUDGET:
         whole.setdefault("budget", WINDOW)
     if name in WITH_SEARCH:

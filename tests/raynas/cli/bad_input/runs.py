@@ -158,7 +158,7 @@ COMMANDS = [
         part="is a recipe for other images or limits",
     ),
     case("a space that is none to measure", ["latency", "measure", "fbnett"], "'fbnett'; the nearest is 'fbnet'"),
-    case("an unknown device", ["latency", "measure", "fbnet", "--device", "tpu"], "not 'tpu'"),
+    case("an unknown device", ["latency", "measure", "fbnet", "--device", "tpu"], "The device is 'tpu'"),
     case(
         "a GPU that is not here",
         ["latency", "measure", "fbnet", "--device", "cuda:99"],
