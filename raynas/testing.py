@@ -108,7 +108,7 @@ def check_searcher(searcher: Searcher, space: SearchSpace, budget: Budget, gener
         architectures = search.ask()
         assert restored.ask() == architectures, "a restored search asks for the same architectures"
         assert all(budget.met(costs.cost(architectures)).tolist()), "every architecture meets the budget"
-        assert not set(architectures) & proposed, "no architecture is asked for twice"
+        assert not set(architectures) & proposed, "the search proposes no architecture twice"
         proposed.update(architectures)
         search.tell([_evaluation(architecture, costs) for architecture in architectures])
         restored = searcher.begin(space, costs, budget, 0)

@@ -1,4 +1,4 @@
-"""Families of search spaces: the settings that a paper prints, of which a caller changes some."""
+"""Families of search spaces: the settings that a paper prints; a caller may change some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search that times itself, so that its own time can be told from Tune's and the evaluators' time."""
+"""A search that times itself, to separate its own time from that of Tune and of the evaluators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search, as the engine sees it: something that asks for architectures and is told their evaluations.
+"""The interface of searches: a search proposes architectures, and gets their evaluations.
 
 A `Searcher` holds settings alone, so it can cross a process border. `begin` returns a `Search`, which holds the state.
 The loop that drives it knows no algorithm: ask, evaluate, tell, until `ask` returns nothing.

@@ -51,7 +51,7 @@ class Study:
         self._steps = Steps(context.folder, context.attempt, context.reporter)
 
     def say(self, text: str) -> None:
-        """Show a line to whoever watches the run, and write it into the log."""
+        """Show a line to the people who watch the run, and write it into the log."""
         self.context.reporter.say(text)
 
     def costs_within(self, space: SearchSpace) -> Costs:

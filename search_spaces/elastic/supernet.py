@@ -280,7 +280,7 @@ def _run(block: ElasticBlock, taken: Variables, gate: Tensor | None, state: Stat
 
 
 def _mask(lengths: Sequence[int], weights: Tensor, channels: int) -> Tensor:
-    """Return the weighted sum of masks, each of which passes its first `lengths` channels; shape (channels,)."""
+    """Return the weighted sum of masks; each mask passes its first `lengths` channels; shape (channels,)."""
     ends = torch.tensor(lengths, device=weights.device)
     passes = torch.arange(channels, device=weights.device) < ends[:, None]
     return (weights[:, None] * passes).sum(dim=0)

@@ -15,7 +15,7 @@ _NONE = ("se0", "s0")
 def with_uniform_splits(
     space: SearchSpace, architecture: Architecture, splits: int
 ) -> tuple[SearchSpace, Architecture]:
-    """Return the same network with this number of splits wherever it has attention (FP-NAS table 7).
+    """Return the same network with this number of splits in each block with attention (FP-NAS table 7).
 
     Returns:
         The space `fbnetv2-f++` with the settings of `space`, and the architecture in it.
