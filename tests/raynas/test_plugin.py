@@ -61,7 +61,7 @@ def test_the_method_runs_in_the_space(environment: dict[str, str], tmp_path: Pat
 
 def test_the_contracts_of_the_plug_in_hold(environment: dict[str, str], tmp_path: Path) -> None:
     tests = PLUGIN / "tests"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tests), str(tests)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tests), str(tests)]
     process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout[-2000:]
     assert "2 passed" in process.stdout
