@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -52,12 +51,10 @@ def conv_bn(
     activation: type[nn.Module] | None = None,
 ) -> nn.Module:
     """Build a convolution without bias, batch norm and activation. Padding keeps the size at stride 1 (odd kernels)."""
-    from torchvision.ops import Conv2dNormActivation  # takes two seconds to import; costs need no modules
-
-    return cast(
-        nn.Module,
-        Conv2dNormActivation(in_channels, out_channels, kernel, stride, groups=groups, activation_layer=activation),
-    )
+    padding = (kernel - 1) // 2
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+    layers = [convolution, nn.BatchNorm2d(out_channels)]
+    return nn.Sequential(*layers, *([] if activation is None else [activation(inplace=True)]))
 
 
 class Residual(nn.Sequential):
