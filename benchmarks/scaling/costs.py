@@ -86,7 +86,8 @@ def measure_requests(space: SearchSpace) -> list[tuple[int, int, float]]:
     rows = []
     with _free_evaluators(max(ACTORS)) as names:
         for calls in CALLS:
-            pool = EvaluatorPool([names[call % len(names)] for call in range(calls)], costs, Budget({}))
+            called = tuple(names[call % len(names)] for call in range(calls))
+            pool = EvaluatorPool(EvaluationRequest(FreeOracle(), None).to(called, "scaling"), costs, Budget({}))
             for size in [size for size in ARCHITECTURES if size >= calls]:
                 times = []
                 for _ in range(QUICK_REPEATS + 1):
@@ -100,8 +101,7 @@ def measure_requests(space: SearchSpace) -> list[tuple[int, int, float]]:
 def _free_evaluators(actors: int) -> Iterator[tuple[str, ...]]:
     """Start evaluators with a free oracle. Yields their names."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    request = EvaluationRequest(FreeOracle(), None)
-    with tempfile.TemporaryDirectory() as folder, start_evaluators(folder, "scaling", 1, request, scale) as names:
+    with tempfile.TemporaryDirectory() as folder, start_evaluators(folder, "scaling", 1, scale) as names:
         yield names
 
 

@@ -121,8 +121,8 @@ def search_on_ray(setting: SearchSetting, evaluation: EvaluationSettings, actors
     """Search with evaluators of one thread. The process must be connected to Ray."""
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
     request = EvaluationRequest(setting.oracle(evaluation), WEIGHTS)
-    with start_evaluators(str(setting.folder), f"by-{actors}", 1, request, scale) as names:
-        pool = EvaluatorPool(names, setting.space.costs(), Budget({}))
+    with start_evaluators(str(setting.folder), f"by-{actors}", 1, scale) as names:
+        pool = EvaluatorPool(request.to(names, "search"), setting.space.costs(), Budget({}))
         pool.measure([setting.space.architecture([options[0] for options in setting.space.surviving])])
         return search(setting, evaluation, pool, generations)
 

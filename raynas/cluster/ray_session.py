@@ -170,6 +170,20 @@ def missing_resources(processes: int, resources: Mapping[str, float]) -> str:
     return f"{processes} processes need {describe_resources(needs)}, and there are {_describe_nodes(needs)}"
 
 
+def lacks_free_resources(cluster: Cluster, processes: int, resources: Mapping[str, float]) -> bool:
+    """Return whether the cluster lacks free resources for more processes.
+
+    Args:
+        cluster: the cluster, which is joined or started by now.
+        resources: the resources of each process.
+    """
+    import ray
+
+    available_resources: Callable[[], dict[str, float]] = ray.available_resources
+    free = available_resources()
+    return any(free.get(key, 0) < processes * value for key, value in resources.items())
+
+
 def _occupied_resources(processes: int, resources: Mapping[str, float]) -> str:
     """Return a clause for a cluster whose resources are occupied, or spread over nodes too small for one process."""
     each, nodes = describe_resources(resources), _describe_nodes(resources)

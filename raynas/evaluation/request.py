@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raynas.storage.portable import Portable
+from pydantic import BaseModel, ConfigDict
+
+from raynas.storage.portable import Portable, Reference
 
 Indices = tuple[int, ...]
 """An architecture by its option indices."""
@@ -49,3 +51,25 @@ class EvaluationRequest:
     def identity(self) -> dict[str, Any]:
         """Return what decides the measurements, as plain JSON."""
         return {"oracle": self.oracle.identity(), "weights": self.weights}
+
+    def to(self, names: tuple[str, ...], step: str) -> Evaluators:
+        """Return the request with the names of the evaluators that get it, and its step."""
+        return Evaluators(names=names, step=step, oracle=self.oracle.reference(), weights=self.weights)
+
+
+class Evaluators(BaseModel):
+    """The evaluators of a step, as any process of the run can use them.
+
+    Attributes:
+        names: the names of the actors.
+        step: the step's name. Each step loads its oracle and weights anew.
+        oracle: the oracle that they load for the step.
+        weights: the file of the weights in the run folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[str, ...]
+    step: str
+    oracle: Reference
+    weights: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raynas.evaluation.racing_evaluation import Race
+from raynas.evaluation.request import Evaluators
 from raynas.interfaces.costs import LatencyEntries
 from raynas.recipe.settings import Settings
 from raynas.storage.portable import Reference
@@ -16,7 +17,7 @@ class TuneJob(Settings):
 
     Attributes:
         run: the run folder's URI.
-        folder: the step's folder in the run folder.
+        folder: the step's folder in the run folder, or the folder of the queue of trials that live on.
         attempt: the number of the driver's attempt.
     """
 
@@ -31,10 +32,10 @@ class SearchJob(TuneJob):
     Attributes:
         step: the step's name.
         latency: the entries of the run's latency table.
-        actors: the names of the evaluators.
         race: the rounds of images that a generation is measured in; None if all images are measured at once.
         shared_columns: the columns that all rows of the evaluation table share.
         threads: torch threads of each trial.
+        evaluators: those that all trials share.
     """
 
     step: str
@@ -46,7 +47,7 @@ class SearchJob(TuneJob):
     race: Race | None
     shared_columns: dict[str, Any]
     threads: int
-    actors: tuple[str, ...] = ()
+    evaluators: Evaluators | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the evaluations besides the oracle, as plain JSON."""

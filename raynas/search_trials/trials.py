@@ -59,7 +59,7 @@ def run_trials(
         ),
     ).fit()
     if results.num_errors:
-        raise StepFailed(f"{job.folder} stopped: {str(results.errors[0]).strip().splitlines()[-1]}")
+        raise StepFailed(str(results.errors[0]).strip().splitlines()[-1])
 
 
 class _ProgressCallback(tune.Callback):

@@ -19,6 +19,7 @@ from raynas.storage import lock
 from raynas.storage.progress import Logged, Quiet, Reporter
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.study.method import method_of_recipe
+from raynas.study.processes import RunProcesses
 from raynas.study.run_context import RunContext
 from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
 from raynas.study.run_plan import Plan, plan
@@ -71,14 +72,18 @@ def open_study(
     reporter: Reporter | None = None,
     verbose: bool = False,
     early_stop: EarlyStopClient | None = None,
+    keep: bool = True,
 ) -> Iterator[Study]:
     """Lock a run folder and yield its study. Ray is joined or started when a step first needs it.
 
     Args:
         early_stop: in a trial of a sweep that stops trainings early, where the decisions are.
+        keep: whether processes live on between steps. Beside trials that need the same resources they must not.
     """
     check_run_folder(folder)
     with lock.hold(folder) as attempt, ExitStack() as stack:
         begin_run_folder(folder, plan)
         cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(ray_session.connect(verbose)))
-        yield Study(RunContext(plan, folder, attempt, Logged(reporter or Quiet(), folder), cluster, early_stop))
+        lines = Logged(reporter or Quiet(), folder)
+        with RunProcesses(plan.recipe, folder, attempt, lines, cluster, keep) as processes:
+            yield Study(RunContext(plan, folder, attempt, lines, processes, early_stop))

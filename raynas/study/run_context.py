@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raynas.cluster import ray_session
 from raynas.evaluation.request import EvaluationRequest
 from raynas.interfaces.costs import costs_of
 
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raynas.data.images import DataPart
-    from raynas.evaluation.request import Oracle
+    from raynas.evaluation.request import Evaluators, Oracle
     from raynas.interfaces.objective import Objective
     from raynas.interfaces.searcher import Evaluation
-    from raynas.recipe.settings import EvaluateScale, TrainScale
     from raynas.storage.progress import Reporter
     from raynas.storage.run_folder import RunFolder
+    from raynas.study.processes import RunProcesses
     from raynas.study.run_plan import Plan
     from raynas.training.early_stop import EarlyStopClient
     from search_spaces import Architecture, SearchSpace
@@ -36,7 +35,7 @@ class RunContext:
     Attributes:
         attempt: the number of this attempt on the run folder.
         reporter: where the run's lines and progress go.
-        cluster: joins or starts Ray at its first call.
+        processes: the run's Ray processes, which live on between steps.
         early_stop: in a trial of a sweep that stops trainings early, where the decisions are.
     """
 
@@ -44,7 +43,7 @@ class RunContext:
     folder: RunFolder
     attempt: int
     reporter: Reporter
-    cluster: Callable[[], ray_session.Cluster]
+    processes: RunProcesses
     early_stop: EarlyStopClient | None = None
 
     def seed_of(self, step: str, trial: int = 0) -> int:
@@ -58,12 +57,6 @@ class RunContext:
         on_cpu = recipe.scale.train.gpus == recipe.scale.evaluate.gpus == 0
         columns = {"recipe_hash": recipe.identity(), "part": part, "reproducible": on_cpu or recipe.scale.deterministic}
         return columns if weights_version is None else {**columns, "weights_version": weights_version}
-
-    def wait_for(self, scale: TrainScale | EvaluateScale, processes: int) -> None:
-        """Wait until the cluster can hold these processes, and check that all nodes see the run folder."""
-        minutes = self.plan.recipe.scale.wait_minutes
-        ray_session.wait_for_resources(self.cluster(), scale, processes, minutes, self.reporter.say)
-        ray_session.check_folder_is_shared(self.cluster(), self.folder)
 
     def supernet_oracle(
         self, space: SearchSpace, part: DataPart, recalibrate: bool, mixture: Tensor | None = None
@@ -82,35 +75,29 @@ class RunContext:
         )
 
     @contextmanager
-    def evaluators(self, step: str, request: EvaluationRequest) -> Iterator[tuple[str, ...]]:
-        """Wait for the resources of the evaluators and start them. Yields their names."""
-        scale = self.plan.recipe.scale
-        self.wait_for(scale.evaluate, scale.evaluate.actors)
-        from raynas.evaluation.actors import start_evaluators
-
-        with start_evaluators(self.folder.uri, step, self.attempt, request, scale) as names:
-            yield names
+    def evaluators(self, step: str, request: EvaluationRequest) -> Iterator[Evaluators]:
+        """Yield the run's evaluators, for a request."""
+        with self.processes.evaluators() as names:
+            yield request.to(names, step)
 
     @contextmanager
     def most_probable_evaluators(
         self, step: str, space: SearchSpace, objective: Objective
-    ) -> Iterator[tuple[str, ...]]:
-        """Yield the names of evaluators for a training whose objective chooses architectures; otherwise no names."""
+    ) -> Iterator[Evaluators | None]:
+        """Yield the evaluators for a training whose objective chooses architectures; None for another training."""
         if not objective.chooses:
-            yield ()
+            yield None
             return
-        from raynas.evaluation.actors import start_evaluators
-
         request = EvaluationRequest(self.supernet_oracle(space, "validation", recalibrate=True), None)
-        with start_evaluators(self.folder.uri, step, self.attempt, request, self.plan.recipe.scale) as names:
-            yield names
+        with self.evaluators(step, request) as evaluators:
+            yield evaluators
 
     def measure(
         self, step: str, request: EvaluationRequest, space: SearchSpace, architectures: Sequence[Architecture]
     ) -> list[Evaluation]:
-        """Measure architectures with evaluators of their own."""
-        with self.evaluators(step, request) as names:
+        """Measure architectures with the run's evaluators."""
+        with self.evaluators(step, request) as evaluators:
             from raynas.evaluation.actors import EvaluatorPool
 
             costs = costs_of(space, self.plan.latency)
-            return EvaluatorPool(names, costs, self.plan.recipe.budget).measure(architectures)
+            return EvaluatorPool(evaluators, costs, self.plan.recipe.budget).measure(architectures)

@@ -16,7 +16,7 @@ from raynas.storage.weights import WEIGHTS_FILE, Weights
 from raynas.study.make_jobs import search_job, training_job
 from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
-from raynas.study.tracking import search_callbacks, track_training, write_curves
+from raynas.study.tracking import track_training, write_curves
 from raynas.training.standalone_training import standalone_objective
 
 if TYPE_CHECKING:
@@ -84,11 +84,8 @@ class Study:
         job.check_batch_size()
 
         def work(folder: str) -> dict[str, Any]:
-            self.context.wait_for(scale.train, scale.train.workers)
-            from raynas.training.launch import launch
-
-            with self.context.most_probable_evaluators(name, space, objective) as actors:
-                history = launch(job.changed(folder=folder, actors=actors), scale, self.context.reporter)
+            with self.context.most_probable_evaluators(name, space, objective) as evaluators:
+                history = self.context.processes.train(job.changed(folder=folder, evaluators=evaluators))
             write_curves(self.folder, name, history)
             track_training(self.recipe.track, self.folder.uri, name, history)
             last = history[-1]
@@ -118,12 +115,8 @@ class Study:
         request = EvaluationRequest(oracle, weights.file)
 
         def work(folder: str) -> dict[str, Any]:
-            from raynas.search_trials.search import search
-
-            callbacks = search_callbacks(self.recipe.track, self.folder.uri, name)
-            with self.context.evaluators(name, request) as actors:
-                running = job.changed(folder=folder, actors=actors)
-                summaries = search(running, self.recipe.scale, self._show_generation, callbacks)
+            with self.context.evaluators(name, request) as evaluators:
+                summaries = self.context.processes.search(job.changed(folder=folder, evaluators=evaluators))
             for summary in summaries:
                 if summary["note"]:
                     self.say(summary["note"])
@@ -263,7 +256,3 @@ class Study:
         evaluate = self.recipe.scale.evaluate
         whole = {**identity, **request.identity()}
         return self._steps.do(name, kind, description, whole, work, evaluate.actors, evaluate.gpus)
-
-    def _show_generation(self, report: dict[str, Any]) -> None:
-        detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"
-        self.context.reporter.update(report["generations"], report["of"], detail)

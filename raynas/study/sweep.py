@@ -52,7 +52,7 @@ def sweep(
             context.reporter.update(len(finished), len(settings), "trials")
 
     def work(folder: str) -> dict[str, Any]:
-        context.wait_for(recipe.scale.train, recipe.scale.train.workers)
+        context.processes.make_room(recipe.scale.train.workers)
         from raynas.study.sweep_trial import run_sweep_trials, trial_folder
 
         callbacks = search_callbacks(recipe.track, study.folder.uri, name)

@@ -15,6 +15,7 @@ from raynas.recipe.settings import ScaleSettings
 from raynas.runtime.process import NAMESPACE, prepare_process
 from raynas.search_trials.trials import run_trials
 from raynas.storage import lock
+from raynas.storage.errors import StepFailed
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
@@ -49,7 +50,10 @@ def run_sweep_trials(
         if job.early_stop is not None:
             stack.enter_context(start_decisions(job.decisions_actor))
             scheduler = EarlyStopScheduler(job.decisions_actor, EarlyStop.restore(job.early_stop))
-        run_trials(_trial, job, count, scale, progress, scale.concurrent_trials, scheduler, callbacks)
+        try:
+            run_trials(_trial, job, count, scale, progress, scale.concurrent_trials, scheduler, callbacks)
+        except StepFailed as error:
+            raise StepFailed(f"{job.folder} stopped: {error}") from error
     folder = RunFolder(job.run) / job.folder
     return [(folder / trial_folder(trial)).read_json(_RESULT) for trial in range(count)]
 
@@ -69,7 +73,8 @@ def _trial(config: dict[str, Any]) -> None:
     folder = parent / job.folder / trial_folder(trial)
     trainable = Trainable.restore(job.trainable)
     early_stop = EarlyStopClient(actor=job.decisions_actor, trial=trial) if job.early_stop else None
-    with open_study(plan(recipe, job.run), folder, early_stop=early_stop) as study:
+    keep = recipe.scale.concurrent_trials == 1
+    with open_study(plan(recipe, job.run), folder, early_stop=early_stop, keep=keep) as study:
         result = trainable.run(study, setting, parent)
     folder.write_json(_RESULT, result)
     tune.report({"trial": trial, **result})

@@ -6,6 +6,7 @@ from typing import Any
 
 from raynas.data.images import DataPart
 from raynas.data.settings import PreparedData
+from raynas.evaluation.request import Evaluators
 from raynas.interfaces.costs import LatencyEntries
 from raynas.recipe.settings import EvaluationSettings, FitSettings, Settings
 from raynas.storage.portable import Reference
@@ -46,7 +47,7 @@ class TrainingJob(Settings):
         seed: the seed of every draw, together with epoch and training step.
         workers: the number of data-parallel workers at the start.
         threads: torch threads of each worker.
-        actors: the names of the evaluators that measure the most probable architecture after each epoch.
+        evaluators: those that measure the most probable architecture after each epoch.
         early_stop: in a sweep that stops trainings early, where the decisions are.
         rate_factor: the share of the learning rate that is left after divergences.
     """
@@ -69,7 +70,7 @@ class TrainingJob(Settings):
     workers: int
     threads: int
     deterministic: bool
-    actors: tuple[str, ...] = ()
+    evaluators: Evaluators | None = None
     early_stop: EarlyStopClient | None = None
     rate_factor: float = 1.0
 

@@ -1,16 +1,14 @@
-"""Launch a training job as a Ray Train `TorchTrainer`: data-parallel workers that Ray restarts when they die."""
+"""Training workers as a Ray Train `TorchTrainer`: data-parallel processes that Ray restarts, and the jobs they get."""
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raynas.cluster.devices import gradient_backend, resources_per_process
+from raynas.cluster.living_group import GroupEnded, LivingGroup
 from raynas.cluster.ray_session import missing_resources
 from raynas.storage.errors import StepFailed
 from raynas.storage.run_folder import DamagedFile, RunFolder
@@ -18,6 +16,7 @@ from raynas.storage.step_records import read_history
 from raynas.training.job import FAILURE_FILE, PROGRESS_FILE, UNREADABLE_FILE, WORKERS_FILE
 
 if TYPE_CHECKING:
+    from raynas.cluster.living_group import Successive
     from raynas.recipe.settings import ScaleSettings
     from raynas.storage.progress import Reporter
     from raynas.training.job import TrainingJob
@@ -27,14 +26,15 @@ _DIVERGENCES_FILE = "divergences.json"
 _RATE_FACTOR = 0.1
 """The factor of the learning rate after each divergence."""
 _MAX_DIVERGENCES = 5
-_POLL_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 _CLUSTER_SECONDS = 5.0
 
 
-def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[dict[str, Any]]:
-    """Run a training job to its end. The weights lie in the step's folder then.
+def launch(job: TrainingJob, workers: Successive, scale: ScaleSettings, reporter: Reporter) -> list[dict[str, Any]]:
+    """Let the training workers of a run carry out a job. The weights lie in the step's folder then.
 
     Args:
+        workers: the workers, which live on between trainings (`start_workers`).
         reporter: shows the progress, and what went wrong and was repaired.
 
     Returns:
@@ -46,16 +46,20 @@ def launch(job: TrainingJob, scale: ScaleSettings, reporter: Reporter) -> list[d
     folder = RunFolder(job.run) / job.folder
     for file in (FAILURE_FILE, UNREADABLE_FILE):
         folder.delete(file)
-    with _polling(_ProgressPoller(folder, scale, reporter)), _interruptible():
-        while True:
-            workers = _worker_count(folder, scale.train.workers)
-            attempt = job.changed(rate_factor=_RATE_FACTOR ** _divergences(folder))
-            _train(attempt, scale, workers, folder)
-            if folder.exists(FAILURE_FILE):
-                _lower_learning_rate(job, folder, reporter)
-            elif workers == _worker_count(folder, scale.train.workers):
-                break
-    return read_history(folder)
+    poller = _ProgressPoller(folder, scale, reporter)
+    while True:
+        count = _worker_count(folder, scale.train.workers)
+        attempt = job.changed(rate_factor=_RATE_FACTOR ** _divergences(folder))
+        try:
+            workers.carry_out(attempt.json_value(), poller.look, count, job.early_stop is not None)
+        except GroupEnded as end:
+            if not folder.exists(FAILURE_FILE):
+                raise StepFailed(f"Training of {job.name} stopped: {_last_line(end.__cause__)}") from end
+        poller.look(at_once=True)
+        if folder.exists(FAILURE_FILE):
+            _lower_learning_rate(job, folder, reporter)
+        elif count == _worker_count(folder, scale.train.workers):
+            return read_history(folder)
 
 
 def _divergences(folder: RunFolder) -> int:
@@ -94,17 +98,28 @@ def _worker_count(folder: RunFolder, wanted: int) -> int:
     return min(wanted, folder.read_json(WORKERS_FILE)["workers"]) if folder.exists(WORKERS_FILE) else wanted
 
 
-def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFolder) -> None:
-    """Train to the end, or until fewer workers are enough."""
+def start_workers(
+    run: RunFolder, attempt: int, queue: str, scale: ScaleSettings, workers: int, reports_to_tune: bool
+) -> LivingGroup:
+    """Start training workers as a Ray Train job.
+
+    Args:
+        queue: the folder of their jobs in the run folder.
+        reports_to_tune: whether the Tune trial around the trainings gets each epoch's metrics, to stop trainings early.
+    """
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
+    from ray.tune.integration.ray_train import TuneReportCallback
 
-    from raynas.training.trainer import train_worker
+    from raynas.cluster.controller_exit import ImmediateExit
+    from raynas.training.worker import serve_trainings
 
+    to_tune: Callable[[], Any] = TuneReportCallback
+    callbacks: list[Any] = [ImmediateExit((run / queue).uri), *([to_tune()] if reports_to_tune else [])]
     trainer = TorchTrainer(
-        train_worker,
-        train_loop_config=job.json_value(),
+        serve_trainings,
+        train_loop_config={"run": run.uri, "attempt": attempt, "queue": queue},
         torch_config=TorchConfig(gradient_backend(scale.train.gpus), timeout_s=_PROCESS_GROUP_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -112,49 +127,16 @@ def _train(job: TrainingJob, scale: ScaleSettings, workers: int, folder: RunFold
             resources_per_worker=resources_per_process(scale.train),
         ),
         run_config=RunConfig(
-            name=f"attempt-{job.attempt:03d}-workers-{workers}",
-            storage_path=(folder / "ray").uri,
+            name="workers",
+            storage_path=(run / queue / "ray").uri,
             failure_config=FailureConfig(
                 max_failures=scale.max_failures,
                 controller_failure_limit=scale.max_failures + math.ceil(scale.wait_minutes),
             ),
-            callbacks=_callbacks(job),
+            callbacks=callbacks,
         ),
     )
-    try:
-        trainer.fit()
-    except Exception as error:
-        if not folder.exists(FAILURE_FILE):
-            raise StepFailed(f"Training of {job.name} stopped: {_last_line(error)}") from error
-
-
-def _callbacks(job: TrainingJob) -> list[Any]:
-    """Return Ray Train's callbacks: the controller's exit, and the reports to the Tune trial around the training."""
-    from ray.tune.integration.ray_train import TuneReportCallback
-
-    from raynas.runtime.controller_exit import ImmediateExit
-
-    to_tune: Callable[[], Any] = TuneReportCallback
-    return [ImmediateExit(), *([to_tune()] if job.early_stop else [])]
-
-
-@contextmanager
-def _polling(poller: _ProgressPoller) -> Iterator[None]:
-    """While training runs, let the poller look every half second, and once more at the end."""
-    ended = threading.Event()
-
-    def poll() -> None:
-        while not ended.wait(_POLL_SECONDS):
-            poller.look()
-        poller.look()
-
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return LivingGroup(trainer.fit, run / queue)
 
 
 class _ProgressPoller:
@@ -164,9 +146,14 @@ class _ProgressPoller:
         self._folder, self._scale, self._reporter = folder, scale, reporter
         self._unreadable: list[str] = []
         self._missing = ""
-        self._looked = 0.0
+        self._looked = self._counted = 0.0
 
-    def look(self) -> None:
+    def look(self, at_once: bool = False) -> None:
+        """Look, if the last look was half a second ago."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS and not at_once:
+            return
+        self._looked = now
         progress = _read(self._folder, PROGRESS_FILE)
         if progress is not None:
             top1 = progress["most_probable_top1"]
@@ -174,8 +161,8 @@ class _ProgressPoller:
             detail = f"training steps, training loss {progress['loss']:.3f}{accuracy}"
             self._reporter.update(progress["done"], progress["total"], detail)
         self._look_for_unreadable_checkpoints()
-        if time.monotonic() - self._looked > _CLUSTER_SECONDS:
-            self._looked = time.monotonic()
+        if now - self._counted > _CLUSTER_SECONDS:
+            self._counted = now
             self._look_for_missing_resources()
 
     def _look_for_unreadable_checkpoints(self) -> None:
@@ -200,18 +187,5 @@ def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
         return None
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Keep Ctrl-C an interrupt: Ray Train 2.60 would end the process as if training had finished."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        raise KeyboardInterrupt from end
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException | None) -> str:
     return str(error).strip().splitlines()[-1][:300] if str(error).strip() else type(error).__name__

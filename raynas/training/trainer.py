@@ -23,23 +23,14 @@ from raynas.data import Images, open_images, training_batch
 from raynas.interfaces.costs import costs_of
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, Objective, TrainingStep
 from raynas.results.evaluation_table import EvaluationTable
-from raynas.runtime.process import is_out_of_memory, prepare_process
-from raynas.storage import lock
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import write_history
 from raynas.storage.weights import LEARNER_FILE, WEIGHTS_FILE
 from raynas.training import checkpoints
 from raynas.training.all_reduce import from_first_worker, sum_over_workers
-from raynas.training.divergence import Divergence, LossMonitor, check_weights_finite
+from raynas.training.divergence import LossMonitor, check_weights_finite
 from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
-from raynas.training.job import (
-    FAILURE_FILE,
-    PROBABILITIES_FILE,
-    PROGRESS_FILE,
-    UNREADABLE_FILE,
-    WORKERS_FILE,
-    TrainingJob,
-)
+from raynas.training.job import PROBABILITIES_FILE, PROGRESS_FILE, UNREADABLE_FILE, TrainingJob
 from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
 from raynas.training.update import apply_update, make_optimizer
@@ -59,34 +50,6 @@ class TooManyWorkers(Exception):
     def __init__(self, enough: int) -> None:
         super().__init__()
         self.enough = enough
-
-
-def train_worker(config: dict[str, Any]) -> None:
-    """Train from the newest checkpoint to the end of the job. The first worker writes the results."""
-    job = TrainingJob.model_validate(config)
-    prepare_process(job.threads, job.deterministic)
-    lock.note_process(RunFolder(job.run), job.attempt)
-    folder = RunFolder(job.run) / job.folder
-    if folder.exists(FAILURE_FILE):  # an earlier worker wrote why a restart does not help
-        return
-    trainer = Trainer(job)
-    try:
-        for row in trainer.epochs():
-            train.report({**row, "step": job.name, **trainer.learner.notes()})
-            if trainer.should_stop(row["epoch"]):
-                break
-    except Divergence as fault:
-        if trainer.is_first:
-            folder.write_json(FAILURE_FILE, {"kind": "divergence", "message": str(fault)})
-    except TooManyWorkers as end:
-        if trainer.is_first:
-            folder.write_json(WORKERS_FILE, {"workers": end.enough})
-    except Exception as fault:
-        if is_out_of_memory(fault):
-            folder.write_json(FAILURE_FILE, {"kind": "memory", "message": trainer.out_of_memory_message()})
-        raise
-    else:
-        trainer.write_results()
 
 
 class Trainer:
@@ -296,11 +259,11 @@ class Trainer:
     def _evaluate_most_probable(self, epoch: int) -> None:
         """Let the evaluators measure the most probable architecture, with the weights of the newest checkpoint."""
         most_probable = self.learner.most_probable()
-        if not (self.is_first and self.job.actors and most_probable):
+        if not (self.is_first and self.job.evaluators and most_probable):
             return
         from raynas.evaluation.actors import EvaluatorPool
 
-        pool = EvaluatorPool(self.job.actors, self.costs, self.job.budget)
+        pool = EvaluatorPool(self.job.evaluators, self.costs, self.job.budget)
         weights = f"{self.job.folder}/{checkpoints.path(self.file)}"
         evaluations = pool.evaluate([most_probable], weights)
         version = {"weights_version": f"{self.job.name}:{epoch + 1}", "seed": self.job.seed}

@@ -41,8 +41,9 @@ def start_pool(folder: Path, step: str, actors: int) -> Iterator[tuple[Evaluator
         recalibrate=True,
     )
     request, scale = EvaluationRequest(oracle, "w.safetensors"), ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    with start_evaluators(str(folder), step, 1, request, scale) as names:
-        yield EvaluatorPool(names, SPACE.costs(), Budget({})), [ray.get_actor(name, NAMESPACE) for name in names]
+    with start_evaluators(str(folder), step, 1, scale) as names:
+        handles = [ray.get_actor(name, NAMESPACE) for name in names]
+        yield EvaluatorPool(request.to(names, step), SPACE.costs(), Budget({})), handles
 
 
 def test_each_architecture_is_measured_once_and_again_after_a_restart(tmp_path: Path) -> None:

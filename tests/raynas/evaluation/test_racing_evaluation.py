@@ -77,8 +77,8 @@ def run_search(race: Race | None, folder: Path, actors: int) -> pd.DataFrame:
     search = ConstrainedNsga2(population=32, generations=12).begin(space, costs, budget, seed=0)
     rows = []
     scale = ScaleSettings(evaluate=EvaluateScale(actors=actors))
-    with start_evaluators(str(folder), "race", 1, request, scale) as names:
-        pool = EvaluatorPool(names, costs, budget)
+    with start_evaluators(str(folder), "race", 1, scale) as names:
+        pool = EvaluatorPool(request.to(names, "race"), costs, budget)
         while architectures := search.ask():
             evaluations = pool.measure(architectures) if race is None else race.run(pool, architectures, search)
             search.tell(evaluations)

@@ -15,7 +15,7 @@ SCRIPT = """
 import atexit
 import threading
 atexit.register(threading.Event().wait)
-from raynas.runtime.controller_exit import ImmediateExit
+from raynas.cluster.controller_exit import ImmediateExit
 {register}
 print("ended", flush=True)
 """
