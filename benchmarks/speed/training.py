@@ -275,16 +275,16 @@ def _quickest(loops: Sequence[MeasureLoop], setting: TimedSetting, turns: int) -
 def _start_loops(kinds: Sequence[str], setting: TimedSetting, workers: int = 1) -> Iterator[dict[str, MeasureLoop]]:
     """Start the processes of loops. Yields a function for each loop that measures it."""
     with ExitStack() as stack:
-        yield {kind: stack.enter_context(_start_loop(kind, setting, workers)) for kind in kinds}
+        yield {kind: stack.enter_context(start_loop(kind, setting, workers)) for kind in kinds}
 
 
 @contextmanager
-def _start_loop(kind: str, setting: TimedSetting, workers: int) -> Iterator[MeasureLoop]:
+def start_loop(kind: str, setting: TimedSetting, workers: int, threads: int = THREADS) -> Iterator[MeasureLoop]:
     """Start the workers of a loop. Yields a function that measures a step in all at once; the slowest counts."""
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe() for _ in range(workers)]
-        arguments = (kind, setting.space.specification(), setting.batch_size, workers, f"file://{folder}/meet")
+        arguments = (kind, setting.space.specification(), setting.batch_size, workers, threads, f"file://{folder}/meet")
         processes = [
             context.Process(target=_serve, args=(theirs, rank, *arguments), daemon=True)
             for rank, (_, theirs) in enumerate(pipes)
@@ -314,13 +314,14 @@ def _serve(
     specification: dict[str, Any],
     batch_size: int,
     workers: int,
+    threads: int,
     meet: str,
 ) -> None:
     """Carry out measurements until the other end of the connection closes."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     if LOOPS[kind].prepared:
-        prepare_process(THREADS, False)
+        prepare_process(threads, False)
     if workers > 1:
         distributed.init_process_group("gloo", meet, rank=rank, world_size=workers)
     loop: _Loop = LOOPS[kind](search_spaces.from_specification(specification), batch_size, workers)

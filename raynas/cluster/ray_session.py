@@ -59,6 +59,16 @@ class Cluster:
     is_own: bool
 
 
+def starts_own_ray() -> bool:
+    """Return whether a run of this process would start Ray on this machine, instead of joining a cluster."""
+    ray = sys.modules.get("ray")
+    return not _joins_cluster() and not (ray is not None and ray.is_initialized())
+
+
+def _joins_cluster() -> bool:
+    return "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ
+
+
 @contextmanager
 def connect(verbose: bool = False) -> Iterator[Cluster]:
     """Join a cluster, or start Ray on this machine.
@@ -67,7 +77,7 @@ def connect(verbose: bool = False) -> Iterator[Cluster]:
     is started here has its own token, so that nobody else can reach it. It is stopped at the end. Ray's output goes to
     stderr, because Ray reports dead workers on stdout, where results belong.
     """
-    joins = "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ
+    joins = _joins_cluster()
     for key, value in (_ENVIRONMENT if joins else {**_ENVIRONMENT, **_OWN_RAY_ENVIRONMENT}).items():
         os.environ.setdefault(key, value)
     if not joins and "ray" not in sys.modules:  # Ray reads these when it is imported

@@ -53,6 +53,7 @@ class RunProcesses:
         self._workers, self._trials = Successive(self._start_workers), Successive(self._start_trials)
         self._groups = 0
         self._tracked_step = ""
+        self._expected_islands = 0
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,7 @@ class RunProcesses:
         from raynas.training.launch import launch
 
         self._check_folder()
-        history = launch(job, self._workers, self._scale, self._reporter)
+        history = launch(job, self._workers, self._scale, self._reporter, self._prepare_search)
         if not self._keeps(self._scale.train):
             self._workers.close()
         return history
@@ -92,12 +93,9 @@ class RunProcesses:
         if not self._keeps(self._scale.evaluate):
             self._end_evaluators()
 
-    def prepare_search(self, islands: int) -> None:
-        """Start the processes of a search, which wait for it beside a training, if the cluster holds both."""
-        evaluate = self._scale.evaluate
-        if self._keeps(evaluate) and not self._track and not self._lacks_free(evaluate, evaluate.actors):
-            self._start_evaluators()
-            self._trials.prepare(islands)
+    def expect_search(self, islands: int) -> None:
+        """Let the processes of a search start beside the next training, and wait for it."""
+        self._expected_islands = islands
 
     def make_room(self, workers: int) -> None:
         """End idle processes, and wait until the cluster can hold training workers of others."""
@@ -117,6 +115,15 @@ class RunProcesses:
 
     def _check_folder(self) -> None:
         ray_session.check_folder_is_shared(self._cluster(), self._folder)
+
+    def _prepare_search(self) -> None:
+        """Start the processes of an expected search, if the cluster holds them beside a training."""
+        evaluate = self._scale.evaluate
+        keeps = self._keeps(evaluate) and not self._track
+        if self._expected_islands and keeps and not self._lacks_free(evaluate, evaluate.actors):
+            self._start_evaluators()
+            self._trials.prepare(self._expected_islands)
+            self._expected_islands = 0
 
     def _start_workers(self, workers: int, reports_to_tune: bool) -> LivingGroup:
         from raynas.training.launch import start_workers

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raynas.cluster import ray_session
+from raynas.interfaces.searcher import Searcher
 from raynas.recipe.recipe import Recipe
 from raynas.results.outcome import Outcome, is_finished, load
 from raynas.storage import lock
 from raynas.storage.progress import Logged, Quiet, Reporter
 from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.study.automatic_scale import with_automatic_scale
 from raynas.study.method import method_of_recipe
 from raynas.study.processes import RunProcesses
 from raynas.study.run_context import RunContext
@@ -52,7 +54,7 @@ def run(
     planned = plan(recipe, out)
     method.check(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
-    with open_study(planned, folder, reporter, verbose) as study:
+    with open_study(with_automatic_scale(planned, folder), folder, reporter, verbose) as study:
         if is_finished(folder):
             try:
                 return load(folder.uri)
@@ -60,6 +62,9 @@ def run(
                 study.say(f"{fault} Its step runs again.")
         for note in recipe.notes:
             study.say(note)
+        searcher = getattr(method, "search", None)
+        if isinstance(searcher, Searcher):
+            study.context.processes.expect_search(searcher.islands)
         outcome = method.run(study)
         outcome.write()
         return outcome

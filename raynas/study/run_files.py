@@ -52,7 +52,7 @@ def begin_run_folder(folder: RunFolder, plan: Plan) -> None:
     from raynas.data import open_images
 
     recipe, data = plan.recipe, plan.data
-    if step_names(folder) and (before := _read_versions(folder)):
+    if (before := _versions_of_begun_run(folder)) is not None:
         _check_same_run(folder, before, plan)
         _write_recipe(folder, before["recipe"])
         return
@@ -61,6 +61,12 @@ def begin_run_folder(folder: RunFolder, plan: Plan) -> None:
     folder.write_json("versions.json", {**versions, "recipe": recipe.json_value()})
     write_space_file(folder, plan.space)
     _write_recipe(folder, recipe.json_value())
+
+
+def recipe_of_begun_run(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the recipe with which a run with steps began, as plain JSON; None if there is no such run."""
+    versions = _versions_of_begun_run(folder)
+    return None if versions is None else dict(versions["recipe"])
 
 
 def _check_same_run(folder: RunFolder, before: dict[str, Any], plan: Plan) -> None:
@@ -86,8 +92,10 @@ def _write_recipe(folder: RunFolder, recipe: dict[str, Any]) -> None:
     folder.write("recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode())
 
 
-def _read_versions(folder: RunFolder) -> dict[str, Any] | None:
-    """Return `versions.json`; None if it is damaged: then each step compares its own identity."""
+def _versions_of_begun_run(folder: RunFolder) -> dict[str, Any] | None:
+    """Return `versions.json` of a run with steps; None if it is damaged: then each step compares its own identity."""
+    if not step_names(folder):
+        return None
     try:
         versions = folder.read_json("versions.json")
     except (FileNotFoundError, DamagedFile):

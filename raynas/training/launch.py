@@ -30,12 +30,19 @@ _LOOK_SECONDS = 0.5
 _CLUSTER_SECONDS = 5.0
 
 
-def launch(job: TrainingJob, workers: Successive, scale: ScaleSettings, reporter: Reporter) -> list[dict[str, Any]]:
+def launch(
+    job: TrainingJob,
+    workers: Successive,
+    scale: ScaleSettings,
+    reporter: Reporter,
+    when_begun: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
     """Let the training workers of a run carry out a job. The weights lie in the step's folder then.
 
     Args:
         workers: the workers, which live on between trainings (`start_workers`).
         reporter: shows the progress, and what went wrong and was repaired.
+        when_begun: called again and again while the workers train.
 
     Returns:
         One row of metrics an epoch.
@@ -46,7 +53,7 @@ def launch(job: TrainingJob, workers: Successive, scale: ScaleSettings, reporter
     folder = RunFolder(job.run) / job.folder
     for file in (FAILURE_FILE, UNREADABLE_FILE):
         folder.delete(file)
-    poller = _ProgressPoller(folder, scale, reporter)
+    poller = _ProgressPoller(folder, scale, reporter, when_begun)
     while True:
         count = _worker_count(folder, scale.train.workers)
         attempt = job.changed(rate_factor=_RATE_FACTOR ** _divergences(folder))
@@ -142,8 +149,10 @@ def start_workers(
 class _ProgressPoller:
     """Shows the progress that the first worker writes, and says when the cluster is too small for the workers."""
 
-    def __init__(self, folder: RunFolder, scale: ScaleSettings, reporter: Reporter) -> None:
-        self._folder, self._scale, self._reporter = folder, scale, reporter
+    def __init__(
+        self, folder: RunFolder, scale: ScaleSettings, reporter: Reporter, when_begun: Callable[[], None]
+    ) -> None:
+        self._folder, self._scale, self._reporter, self._when_begun = folder, scale, reporter, when_begun
         self._unreadable: list[str] = []
         self._missing = ""
         self._looked = self._counted = 0.0
@@ -156,6 +165,7 @@ class _ProgressPoller:
         self._looked = now
         progress = _read(self._folder, PROGRESS_FILE)
         if progress is not None:
+            self._when_begun()
             top1 = progress["most_probable_top1"]
             accuracy = "" if top1 is None else f", one-shot accuracy of the most probable architecture {top1:.2f} %"
             detail = f"training steps, training loss {progress['loss']:.3f}{accuracy}"

@@ -1,0 +1,74 @@
+"""The numbers of processes and threads that a recipe leaves open: they follow from the cores of this machine.
+
+They are a part of the run's recipe from its first step on, so a run that goes on elsewhere keeps them. On a cluster that
+was there before raynas, the defaults of the recipe stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from raynas.cluster.ray_session import starts_own_ray
+from raynas.study.run_files import recipe_of_begun_run
+
+if TYPE_CHECKING:
+    from raynas.recipe.recipe import Recipe
+    from raynas.storage.run_folder import RunFolder
+    from raynas.study.run_plan import Plan
+
+_IMAGES_PER_WORKER = 16
+"""The fewest images of a batch for each worker: batch norm sees these alone."""
+_MOST_EVALUATORS = 8
+"""The most evaluators by default: each holds a supernet and the images' cache."""
+
+
+def with_automatic_scale(plan: Plan, folder: RunFolder) -> Plan:
+    """Return the plan with all numbers of workers, evaluators and threads.
+
+    A number in the recipe stays. An open number is read from the run folder, if its run has begun there, or chosen.
+    """
+    recipe = plan.recipe
+    begun = recipe_of_begun_run(folder)
+    if begun is not None:
+        chosen = begun["scale"]
+    elif starts_own_ray():
+        chosen = choose_scale(recipe, _count_cores())
+    else:
+        return plan
+    groups = {
+        group: settings.changed(
+            **{key: chosen[group][key] for key in ("workers", "actors", "threads") if _is_open(settings, key)}
+        )
+        for group, settings in (("train", recipe.scale.train), ("evaluate", recipe.scale.evaluate))
+    }
+    return replace(plan, recipe=recipe.changed(scale=recipe.scale.changed(**groups)))
+
+
+def choose_scale(recipe: Recipe, cores: int) -> dict[str, dict[str, int]]:
+    """Return the workers, evaluators and threads for a number of cores.
+
+    Workers of one thread train faster than one worker of several threads (`benchmarks.speed.cores`), as long as each
+    has enough images for its batch norm. Cores that are left give each worker more threads. GPUs need no further
+    processes.
+    """
+    train, evaluate = recipe.scale.train, recipe.scale.evaluate
+    batch = min(recipe.training.batch_size, recipe.fit.batch_size)
+    accumulate = max(recipe.training.accumulate, recipe.fit.accumulate)
+    workers = 1 if train.gpus else max(1, min(cores, batch // (_IMAGES_PER_WORKER * accumulate)))
+    workers = train.workers if not _is_open(train, "workers") else workers
+    return {
+        "train": {"workers": workers, "threads": 1 if train.gpus else max(1, cores // workers)},
+        "evaluate": {"actors": evaluate.actors if evaluate.gpus else min(cores, _MOST_EVALUATORS), "threads": 1},
+    }
+
+
+def _is_open(settings: Any, key: str) -> bool:
+    return key in type(settings).model_fields and key not in settings.model_fields_set
+
+
+def _count_cores() -> int:
+    """Return the cores that this process may use, by its affinity and by the limit of its container."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
