@@ -1,4 +1,4 @@
-"""Test that the controller process of a training exits with Python, before Ray's teardown."""
+"""The controller process of trainings exits with Python, before Ray's teardown, or when it must stop at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import ray
 
+from raynas.storage.job_queue import JobQueue
+from raynas.storage.run_folder import RunFolder
 from tests.faults.runs import read_proc
 
 SCRIPT = """
@@ -38,9 +40,27 @@ def exits(register: str, within_seconds: float) -> bool:
         process.stdout.close()
 
 
-def test_an_exit_function_that_waits_does_not_keep_a_controller() -> None:
-    assert exits("ImmediateExit().after_controller_start(None)", within_seconds=60)
+def test_an_exit_function_that_waits_does_not_keep_a_controller(tmp_path: Path) -> None:
+    assert exits(f"ImmediateExit({str(tmp_path)!r}).after_controller_start(None)", within_seconds=60)
     assert not exits("", within_seconds=1)
+
+
+def test_a_controller_exits_if_its_queue_is_closed_at_once(tmp_path: Path) -> None:
+    waiting = f"ImmediateExit({str(tmp_path)!r}).after_controller_start(None); print('waits', flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(register=waiting)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        queue = JobQueue(RunFolder(tmp_path))
+        queue.close()
+        assert process.poll() is None, "its workers end after their job, and it ends with them"
+        queue.close(at_once=True)
+        assert process.wait(timeout=60) == 0
 
 
 def test_the_controllers_of_trainings_skip_the_teardown_of_ray(standalone_run: Path) -> None:
