@@ -144,9 +144,15 @@ class InProcessStudy(Study):
             return {}
 
         self.do(f"{name}-test", "standalone-test", "measuring", {}, work)
-        accuracy = {"top1": measured.top1, "top5": measured.top5, "loss": measured.loss}
-        costs: dict[str, Any] = {"latency_ms": None, **measured.costs}
-        return StandaloneResult(architecture=str(architecture), **accuracy, **costs, weights=weights.file)
+        figures: dict[str, Any] = {"latency_ms": None, **measured.costs}
+        return StandaloneResult(
+            architecture=str(architecture),
+            top1=measured.top1,
+            top5=measured.top5,
+            loss=measured.loss,
+            weights=weights.file,
+            **figures,
+        )
 
     def measure(
         self, oracle: LoadedOracle, space: SearchSpace, weights: Weights, architectures: Sequence[Architecture]
