@@ -8,7 +8,6 @@ or progress. `benchmarks.speed.orchestration` compares this loop with `raynas ru
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.common.arguments import add_run_options, command_parser
+from benchmarks.common.arguments import add_run_options, add_threads, command_parser
 from raynas.data import Images, open_images, training_batch
 from raynas.evaluation.evaluator import Evaluator
 from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingStep
@@ -275,8 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("speed.in_process", __doc__)
     parser.add_argument("recipe", help="a file, or the name of a recipe that ships with raynas")
     add_run_options(parser, "runs/in-process")
+    add_threads(parser)
     options = parser.parse_args(arguments)
-    run_in_process(Recipe.read(options.recipe, options.changes), options.out, os.cpu_count() or 1)
+    run_in_process(Recipe.read(options.recipe, options.changes), options.out, options.threads)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common.arguments import command_parser
+from benchmarks.common.arguments import add_changes, add_threads, command_parser
 from benchmarks.common.report import print_heading, print_table
 from benchmarks.common.timed_process import raynas_run, set_options, time_process
 from raynas.recipe.recipe import shipped_recipes
@@ -41,9 +41,16 @@ class RecipeTiming:
         return [self.recipe, f"{self.seconds:.1f}", f"{self.plain_seconds:.1f}", f"{100 * self.share:.0f} %"]
 
 
-def time_recipe(recipe: str, changes: Sequence[str], repeats: int) -> RecipeTiming:
+def time_recipe(recipe: str, changes: Sequence[str], repeats: int, threads: int) -> RecipeTiming:
     """Time a recipe on both sides in turns. Every run has a new folder."""
-    plain_loop: list[str | Path] = [sys.executable, "-m", "benchmarks.speed.in_process", recipe]
+    plain_loop: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.in_process",
+        recipe,
+        "--threads",
+        str(threads),
+    ]
     seconds, plain_seconds = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -63,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = list(digits_recipes())
     parser.add_argument("--recipes", nargs="+", default=names, choices=names, metavar="NAME", help="(default: all)")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side; the least counts (default: 1)")
-    text = "change a value of all recipes, such as data.fraction=0.3; repeatable"
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE", help=text)
+    add_changes(parser)
+    add_threads(parser)
     options = parser.parse_args(arguments)
     print_heading("Orchestration's share of a recipe", "0; each step's follows from its name")
     print("- `raynas`: seconds of `raynas run`, from the start of the process to its end")
     print("- `plain`: seconds of the same updates and evaluations in one process without Ray, on all cores")
     print("- `share`: (raynas - plain) / raynas\n")
-    timings = [time_recipe(recipe, options.changes, options.repeats) for recipe in options.recipes]
+    timings = [time_recipe(recipe, options.changes, options.repeats, options.threads) for recipe in options.recipes]
     print_table(["recipe", "raynas", "plain", "share"], [timing.cells() for timing in timings])
 
 

@@ -2,21 +2,20 @@
 
     python -m benchmarks.speed.plain_loops RECIPE --out FILE
 
-Networks, images and augmentation are raynas's; the algorithms are written anew, as loops over architectures. All cores
-compute. FILE gets JSON: `architecture`, `one_shot_top1`, and `test_top1` if the method trains its network.
+Networks, images and augmentation are raynas's. The algorithms are written anew, as loops over architectures. FILE gets
+JSON: `architecture`, `one_shot_top1`, and `test_top1` if the method trains its network.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common.arguments import command_parser
+from benchmarks.common.arguments import add_changes, add_threads, command_parser
 from benchmarks.speed.plain_ftso import ftso
 from benchmarks.speed.plain_search import pad_nas, spos
 from benchmarks.speed.plain_steps import Task, train_stand_alone
@@ -39,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("speed.plain_loops", __doc__)
     parser.add_argument("recipe", help="a file, or the name of a recipe that ships with raynas")
     parser.add_argument("--out", type=Path, required=True, help="the file of the result")
-    parser.add_argument("--set", dest="changes", action="append", default=[], help="change a value of the recipe")
+    add_changes(parser)
+    add_threads(parser)
     parser.add_argument("--channels-last", action="store_true", help="networks and images in channels-last")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(options.threads)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     result = run_plainly(Recipe.read(options.recipe, options.changes), layout)
     options.out.write_text(json.dumps(result), encoding="utf-8")

@@ -2,9 +2,10 @@
 
     python -m benchmarks.speed.whole_search [--recipes NAME ...] [--seeds N ...] [--channels-last]
 
-The plain loop is one process with PyTorch and pymoo, on all cores (`benchmarks.speed.plain_loops`). Both sides run from
-the start of a process to its end and take turns. FTSO's time includes the stand-alone training of its network. The best
-networks of PAD-NAS and SPOS are trained after the measurement, both by the same loop.
+The plain loop is one process with PyTorch and pymoo (`benchmarks.speed.plain_loops`), with as many torch threads as the
+machine has cores. Both sides run from the start of a process to its end and take turns. FTSO's time includes the
+stand-alone training of its network. The best networks of PAD-NAS and SPOS are trained after the measurement, both by
+the same loop.
 
 Prints a table with a row for each recipe.
 """
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 
 import raynas
-from benchmarks.common.arguments import add_seeds, command_parser
+from benchmarks.common.arguments import add_changes, add_seeds, add_threads, command_parser
 from benchmarks.common.report import print_heading, print_table, spread
 from benchmarks.common.timed_process import raynas_run, set_options, time_process
 from benchmarks.speed.plain_steps import Task, train_stand_alone
@@ -101,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("speed.whole_search", __doc__)
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES, help="(default: all)")
     add_seeds(parser, [0])
-    text = "change a value of all recipes, such as data.fraction=0.3; repeatable"
-    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE", help=text)
+    add_changes(parser)
+    add_threads(parser)
     parser.add_argument("--channels-last", action="store_true", help="let the plain loop use channels-last, too")
     options = parser.parse_args(arguments)
     print_heading("A whole search", " ".join(map(str, options.seeds)))
@@ -111,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("- `one-shot`: best one-shot top-1 in %, mean over the seeds; of FTSO, the topology's")
     print("- `test`: top-1 in % of the best network on the test images, after stand-alone training\n")
     columns = ["recipe", "raynas", "plain", "x", "one-shot raynas", "one-shot plain", "test raynas", "test plain"]
-    layout = ["--channels-last"] if options.channels_last else []
-    rows = [compare(recipe, options.changes, options.seeds, layout) for recipe in options.recipes]
+    plain_options = ["--threads", str(options.threads), *(["--channels-last"] if options.channels_last else [])]
+    rows = [compare(recipe, options.changes, options.seeds, plain_options) for recipe in options.recipes]
     print_table(columns, rows)
 
 
