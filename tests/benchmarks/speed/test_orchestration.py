@@ -13,6 +13,7 @@ from benchmarks.common.timed_process import time_process
 from benchmarks.speed.in_process import run_in_process
 from benchmarks.speed.orchestration import RecipeTiming, digits_recipes, time_recipe
 from raynas.recipe.recipe import Recipe
+from search_spaces.errors import UserError
 
 ONE_PROCESS = ["scale.train.workers=1", "scale.train.threads=1", "scale.evaluate.threads=1", "data.fraction=0.3"]
 FEW_STEPS = {
@@ -54,6 +55,11 @@ def test_a_run_in_this_process_needs_no_ray(tmp_path: Path, monkeypatch: pytest.
     outcome = run_in_process(shortened("spos-digits"), tmp_path / "run", threads=1)
     assert len(outcome.evaluated) == 12
     assert raynas.load(tmp_path / "run").best == outcome.best
+
+
+def test_a_setting_that_the_loop_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"does not know evaluation\.racing: leave it out"):
+        run_in_process(Recipe.read("spos-digits", ["evaluation.racing=true"]), tmp_path / "run", threads=1)
 
 
 @pytest.mark.slow
