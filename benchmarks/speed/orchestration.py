@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print_heading("Orchestration's share of a recipe", "0; each step's follows from its name")
     print("- `raynas`: seconds of `raynas run`, from the start of the process to its end")
-    print("- `plain`: seconds of the same updates and evaluations in one process without Ray, on all cores")
+    print("- `plain`: seconds of the same updates and evaluations in one process without Ray, with")
+    print(f"  {options.threads} torch threads")
     print("- `share`: (raynas - plain) / raynas\n")
     timings = [time_recipe(recipe, options.changes, options.repeats, options.threads) for recipe in options.recipes]
     print_table(["recipe", "raynas", "plain", "share"], [timing.cells() for timing in timings])

@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print_heading("A whole search", " ".join(map(str, options.seeds)))
     print("- `raynas`, `plain`: seconds from the command to the best network, the least over the seeds")
+    print(f"- `plain` has {options.threads} torch threads")
     print("- `x`: ratio of the plain loop's time to raynas's")
     print("- `one-shot`: best one-shot top-1 in %, mean over the seeds; of FTSO, the topology's")
     print("- `test`: top-1 in % of the best network on the test images, after stand-alone training\n")
