@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,3 +45,16 @@ def add_run_options(parser: ArgumentParser, out: str) -> None:
 def add_npz(parser: ArgumentParser) -> None:
     """Add `--npz`, a file of images that replaces the digits."""
     parser.add_argument("--npz", type=Path, metavar="FILE", help="images of an .npz data set (default: the digits)")
+
+
+def add_changes(parser: ArgumentParser) -> None:
+    """Add `--set`, changes of all recipes of a command."""
+    text = "change a value of all recipes, such as data.fraction=0.3; repeatable"
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE", help=text)
+
+
+def add_threads(parser: ArgumentParser) -> None:
+    """Add `--threads`, the torch threads of a plain loop."""
+    cores = os.cpu_count() or 1
+    text = f"torch threads of the plain loop (default: {cores}, the number of cores)"
+    parser.add_argument("--threads", type=int, default=cores, help=text)

@@ -25,6 +25,7 @@ BLOCK = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")
 SMALLER = {
     "pad-nas-digits": "method.epochs=[1,1,1] search.population=8 search.generations=2",
+    "spos-digits": "training.epochs=1 search.population=8 search.generations=2",
     "hour-nas-digits": "method.vital_epochs=1 method.epochs=1",
     "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train.workers=1",
     "hm-nas-digits": "training.epochs=2 method.warmup_epochs=1 method.mask_epochs=1 fit.epochs=1",
