@@ -30,7 +30,7 @@ def most_probable_within(space: SearchSpace, costs: Costs, budget: Budget, theta
         UserError: if no architecture of the space meets the budget, or the costs are no table.
     """
     table = replace(costs.as_table(), surviving=space.surviving)
-    log_probability = torch.log_softmax(theta.double().masked_fill(~table.kept, -torch.inf), dim=-1)
+    log_probability = torch.log_softmax(theta.double().masked_fill(~torch.from_numpy(table.kept), -torch.inf), dim=-1)
     loss = -log_probability.clamp(min=_MIN_LOG_PROBABILITY).numpy()
     indices = find_architecture(
         table, {name: limit.interval() for name, limit in budget.root.items()}, loss, grouped=False

@@ -90,7 +90,7 @@ class SecondStage(Engine):
 def mean_cost(space: SearchSpace) -> dict[str, float]:
     """Return the mean cost of uniformly drawn architectures: targets within reach."""
     costs = space.costs().as_table()
-    kept = costs.kept.double()
+    kept = torch.from_numpy(costs.kept).double()
     return {name: float(cost) for name, cost in costs.expected(kept / kept.sum(dim=-1, keepdim=True)).items()}
 
 

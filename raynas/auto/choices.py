@@ -127,7 +127,8 @@ def choose_width(resolution: int, num_classes: int, limits: Mapping[str, float],
         space = _load_space(width, resolution, num_classes, strides)
         generator = np.random.default_rng(0)
         costs = space.costs().cost([space.sample(generator) for _ in range(_SAMPLED_ARCHITECTURES)])
-        shares = [float(costs[key].double().median()) / max(limit, 1) for key, limit in analytic.items()]
+        medians = {key: float(np.quantile(costs[key], 0.5, method="lower")) for key in analytic}
+        shares = [medians[key] / max(limit, 1) for key, limit in analytic.items()]
         return abs(math.log(max(shares)))
 
     return min(WIDTHS, key=distance) if analytic else 0.5

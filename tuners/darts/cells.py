@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from search_spaces.architecture import NOTHING
@@ -24,7 +25,7 @@ def edges_by_node(space: SearchSpace) -> list[list[int]]:
 
 def is_surviving(space: SearchSpace) -> Tensor:
     """Return which options survive, bool of shape (choices, most options of a choice)."""
-    return kept_options(space.surviving, max(len(choice.options) for choice in space.choices))
+    return torch.from_numpy(kept_options(space.surviving, max(len(choice.options) for choice in space.choices)))
 
 
 def is_operation(space: SearchSpace) -> Tensor:

@@ -159,7 +159,7 @@ class DrawnPathsLearner(Learner):
         with torch.no_grad():
             losses, top1 = _run_shared(sample, step, lambda path: _run(path, step))
         likelihoods = log_likelihoods(losses, sample.multiplicity, self._settings.likelihood_scale).softmax(dim=0)
-        hinge_costs = hinge_cost(self._costs.total(sample.indices.cpu()), self._settings.targets).to(losses)
+        hinge_costs = hinge_cost(self._costs.total(sample.indices.cpu().numpy()), self._settings.targets).to(losses)
         weights = importance(likelihoods, sample.multiplicity * hinge_costs, self._settings.cost_weight)
         log_probability = self.distribution.log_probability(sample.indices)
         torch.autograd.backward(-(weights * log_probability).sum() / step.workers)

@@ -79,7 +79,7 @@ class ProposalsLearner(Learner):
     def __init__(self, settings: SampledPath, space: SearchSpace, costs: TableCosts, seed: int) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
-        self._surviving = costs.kept
+        self._surviving = torch.from_numpy(costs.kept)
         start = (
             fit(costs, settings.targets, settings.proposals, seed)
             if settings.targets

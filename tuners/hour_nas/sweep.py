@@ -114,10 +114,11 @@ def measure_drawn_costs(
     generator = torch.Generator().manual_seed(seed)
     measures = {}
     for temperature in TEMPERATURES:
-        distribution = probabilities(theta.double(), temperature, table.kept)
+        distribution = probabilities(theta.double(), temperature, torch.from_numpy(table.kept))
         indices = torch.multinomial(distribution, _DRAWS, replacement=True, generator=generator).T
-        cost = table.total(indices)
-        measures[f"met_{temperature}"] = float(budget.met(cost).double().mean())
+        cost = table.total(indices.numpy())
+        measures[f"met_{temperature}"] = float(budget.met(cost).mean())
         for resource, target in targets_of(budget).items():
-            measures[f"{resource}_off_{temperature}"] = float((cost[resource] / target - 1).abs().mean())
+            off = torch.from_numpy(cost[resource]) / target - 1
+            measures[f"{resource}_off_{temperature}"] = float(off.abs().mean())
     return measures
