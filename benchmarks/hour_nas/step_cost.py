@@ -27,7 +27,8 @@ from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Upd
 from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
 from search_spaces import Architecture, SearchSpace
-from tuners.hour_nas.sampled_path import SampledPath, Sampling
+from tuners.hour_nas.sampled_path import SampledPath
+from tuners.hour_nas.settings import Sampling
 
 SAMPLINGS: tuple[Sampling, ...] = ("gumbel-max", "gumbel-softmax")
 UPDATES = (WEIGHTS, ARCHITECTURE)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from raynas.data import DataSettings
 from raynas.data.sources import read_source
@@ -83,6 +82,8 @@ def inspect_images(folder: Path) -> ImageFolderSummary:
 
 
 def inspect_machine() -> Machine:
+    import torch  # takes a second; wrong images and limits are refused before
+
     gpus = torch.cuda.device_count()
     return Machine(os.cpu_count() or 1, gpus, torch.cuda.get_device_name(0) if gpus else cpu_model())
 
