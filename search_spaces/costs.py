@@ -111,7 +111,7 @@ class TableCosts(Costs):
             taken = indices[:, subsets, None] >> np.arange(table.shape[1]) & 1 == 1
             # A row in one piece of memory is added in one order, so a latency does not depend on the other rows.
             total = np.ascontiguousarray(table[singles, indices[:, singles]]).sum(axis=1)
-            total = total + np.where(taken, table[subsets], 0).reshape(len(indices), -1).sum(axis=1)
+            total = total + np.ascontiguousarray(np.where(taken, table[subsets], 0)).sum(axis=(1, 2))
             total = total + self.fixed[resource]
             totals[resource] = total if resource == "latency_ms" else total.astype(np.int64)
         return totals

@@ -160,10 +160,10 @@ def test_a_gap_among_6e17_architectures_is_found() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
     unit = 1568
     sums = 1
-    for row, kept in zip(costs.table["macs"].long().tolist(), costs.surviving, strict=True):
+    for row, kept in zip(costs.table["macs"].astype(np.int64).tolist(), costs.surviving, strict=True):
         assert all(row[option] % unit == 0 for option in kept)
         sums = np.bitwise_or.reduce(np.array([sums << row[option] // unit for option in kept], dtype=object))
-    fixed = costs.fixed["macs"].item()
+    fixed = int(costs.fixed["macs"])
     reached = [bit * unit + fixed for bit in range(259_000, 261_000) if sums >> bit & 1]
     below, above = next((a, b) for a, b in pairwise(reached) if b - a > unit)
     message = refusal(costs, macs={"min": below + 1, "max": above - 1})

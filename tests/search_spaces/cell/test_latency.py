@@ -33,7 +33,7 @@ OPS = {
     "nor_conv_1x1": ("relu-conv", 1),
     "nor_conv_3x3": ("relu-conv", 3),
 }
-INPUTS = {"_FactorizedReduce": ("factorized-reduce", 1), "_ResidualReduction": ("residual-reduction", 3)}
+INPUTS = {"FactorizedReduce": ("factorized-reduce", 1), "ResidualReduction": ("residual-reduction", 3)}
 
 
 @pytest.fixture(params=SPACES, ids=lambda parameter: parameter[0])
