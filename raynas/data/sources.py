@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from raynas.data.torchvision_sets import read_torchvision
 from search_spaces.errors import UserError
 
 _HASHED_BYTES = 1 << 30
+_DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
+"""The file that `sklearn.datasets.load_digits` reads; importing sklearn for it would take a second."""
 _IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The extensions of `torchvision.datasets.ImageFolder`, without importing torchvision, which takes two seconds."""
 
@@ -66,9 +70,10 @@ def read_source(settings: DataSettings) -> Source:
 
 def _read_digits() -> Source:
     """Read scikit-learn's digits. The last fifth of each class is the test set: most of its writers are new."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    file = Path(str(distribution("scikit-learn").locate_file(_DIGITS_FILE)))
+    with gzip.open(file, "rt") as text:
+        rows = np.loadtxt(text, delimiter=",")
+    images, labels = rows[:, :-1], rows[:, -1].astype(np.int64)
     pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     is_test = np.zeros(len(labels), dtype=bool)
     for digit in range(10):
