@@ -234,9 +234,8 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
 
 
 def test_the_images_of_a_folder_are_those_of_torchvision_in_its_order(tmp_path: Path) -> None:
-    for part, name in product(
-        ("train", "test"), ("b/2.png", "b/x/1.PNG", "b/w/3.jpg", "b/notes.txt", "a/z.webp", "a/1.bmp")
-    ):
+    names = ("b/2.png", "b/x/1.PNG", "b/w/3.jpg", "b/notes.txt", "a/z.webp", "a/1.bmp")
+    for part, name in product(("train", "test"), names):
         (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / part / name).write_bytes(b"")
     source = read_source(DataSettings(name="folder", path=tmp_path))
