@@ -74,6 +74,8 @@ class ExactFeasibility(Feasibility):
 
     def explain(self, windows: Mapping[str, Window]) -> str:
         *names, last = windows
+        if not _within_bounds(self.costs, windows):  # a single window; its message needs no integer program
+            return f"{_all(windows)} is met by no architecture; {_in_space(self.costs, last)}."
         others = {name: windows[name] for name in names}
         low, high = windows[last]
         below = self._extreme(last, {**others, last: (-math.inf, high)}, -1)
