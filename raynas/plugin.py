@@ -10,7 +10,6 @@ from __future__ import annotations
 from raynas.evaluation.request import EvaluationRequest, LoadedOracle, Oracle
 from raynas.interfaces.objective import (
     ARCHITECTURE,
-    STREAMS,
     WEIGHTS,
     Gradients,
     Learner,
@@ -22,6 +21,7 @@ from raynas.interfaces.objective import (
     add_gradients,
 )
 from raynas.interfaces.searcher import Evaluation, Search, Searcher
+from raynas.interfaces.streams import STREAMS
 from raynas.results.evaluation_table import EvaluationTable, SearchResult
 from raynas.results.fit_result import StandaloneResult
 from raynas.results.outcome import Outcome

@@ -5,13 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Amounts = NDArray[Any]
+"""Costs of many architectures: int64 for multiply-adds and parameters, float64 for milliseconds."""
+Indices = NDArray[np.int64]
+"""Option indices, shape (architectures, choices)."""
 
 
 class Costs(ABC):
@@ -31,28 +39,28 @@ class Costs(ABC):
         """The resources with a cost: `macs`, `params` and, with a latency table, `latency_ms`."""
 
     @abstractmethod
-    def total(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return what `cost` returns, for option indices as int64 of shape (architectures, choices)."""
+    def total(self, indices: Indices) -> dict[str, Amounts]:
+        """Return what `cost` returns, for option indices of shape (architectures, choices)."""
 
     @abstractmethod
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Return for each resource the least and the greatest cost over the surviving options."""
 
-    def extremes(self) -> Tensor:
+    def extremes(self) -> Indices:
         """Return architectures at the bounds, if these are known.
 
         Option indices of shape (architectures, choices).
         """
-        return torch.empty(0, len(self.surviving), dtype=torch.int64)
+        return np.empty((0, len(self.surviving)), dtype=np.int64)
 
-    def cost(self, architectures: Sequence[Architecture]) -> dict[str, Tensor]:
-        """Return the exact cost of many architectures, in their order; each tensor has shape (architectures,).
+    def cost(self, architectures: Sequence[Architecture]) -> dict[str, Amounts]:
+        """Return the exact cost of many architectures, in their order; each array has shape (architectures,).
 
         `macs` (multiply-adds for one image, as `torch.utils.flop_counter` counts them) and `params` (batch norm
         included) are int64; `latency_ms` is float64.
         """
         indices = np.array([architecture.indices for architecture in architectures], dtype=np.int64)
-        return self.total(torch.from_numpy(indices.reshape(-1, len(self.surviving))))
+        return self.total(indices.reshape(-1, len(self.surviving)))
 
     def as_table(self) -> TableCosts:
         """Return these costs as a table of options.
@@ -79,7 +87,7 @@ class TableCosts(Costs):
 
     space: str
     surviving: tuple[tuple[int, ...], ...]
-    table: Mapping[str, Tensor]
+    table: Mapping[str, NDArray[np.float64]]
     fixed: Mapping[str, float]
     subsets: frozenset[int] = frozenset()
 
@@ -88,23 +96,24 @@ class TableCosts(Costs):
         return tuple(self.table)
 
     @property
-    def kept(self) -> Tensor:
+    def kept(self) -> NDArray[np.bool_]:
         """Which options survive: bool of shape (choices, most options of a choice)."""
         return kept_options(self.surviving, next(iter(self.table.values())).shape[1])
 
     def as_table(self) -> TableCosts:
         return self
 
-    def total(self, indices: Tensor) -> dict[str, Tensor]:
+    def total(self, indices: Indices) -> dict[str, Amounts]:
         subsets = sorted(self.subsets)
         singles = [choice for choice in range(len(self.surviving)) if choice not in self.subsets]
         totals = {}
         for resource, table in self.table.items():
-            taken = indices[:, subsets, None] >> torch.arange(table.shape[1]) & 1 == 1
-            total = table[singles, indices[:, singles]].sum(dim=1)
-            total = total + torch.where(taken, table[subsets], 0).sum(dim=(1, 2))
+            taken = indices[:, subsets, None] >> np.arange(table.shape[1]) & 1 == 1
+            # A row in one piece of memory is added in one order, so a latency does not depend on the other rows.
+            total = np.ascontiguousarray(table[singles, indices[:, singles]]).sum(axis=1)
+            total = total + np.ascontiguousarray(np.where(taken, table[subsets], 0)).sum(axis=(1, 2))
             total = total + self.fixed[resource]
-            totals[resource] = total if resource == "latency_ms" else total.to(torch.int64)
+            totals[resource] = total if resource == "latency_ms" else total.astype(np.int64)
         return totals
 
     def bounds(self) -> dict[str, tuple[float, float]]:
@@ -129,16 +138,19 @@ class TableCosts(Costs):
         Returns:
             For each resource a tensor of shape (...), with the type and device of the probabilities.
         """
+        import torch  # takes a second to import; only searches by gradients call this function
+
         kept = self.kept
+        tables = {resource: torch.from_numpy(np.where(kept, table, 0)) for resource, table in self.table.items()}
         return {
-            resource: (probabilities * table.where(kept, 0).to(probabilities)).sum(dim=(-2, -1)) + self.fixed[resource]
-            for resource, table in self.table.items()
+            resource: (probabilities * table.to(probabilities)).sum(dim=(-2, -1)) + self.fixed[resource]
+            for resource, table in tables.items()
         }
 
 
-def kept_options(surviving: Sequence[Sequence[int]], most: int) -> Tensor:
+def kept_options(surviving: Sequence[Sequence[int]], most: int) -> NDArray[np.bool_]:
     """Return which options survive: bool of shape (choices, `most` options of a choice)."""
-    kept = torch.zeros(len(surviving), most, dtype=torch.bool)
+    kept = np.zeros((len(surviving), most), dtype=np.bool_)
     for row, options in zip(kept, surviving, strict=True):
         row[list(options)] = True
     return kept

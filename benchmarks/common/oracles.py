@@ -152,7 +152,7 @@ class NeighbourOracle(KnownOracle):
             ValueError: if no architecture is within the limit.
         """
         costs = self.costs.as_table()
-        table, fixed = costs.table["macs"].numpy(), costs.fixed["macs"]
+        table, fixed = costs.table["macs"], costs.fixed["macs"]
         gain, cost, ends = [], [], []
         for choice, points in enumerate(self.pair):
             last = choice == len(self.pair) - 1

@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
-import torch
 
 import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
@@ -80,8 +80,9 @@ def recipe(space: str, seeds: Sequence[int], full: bool, changes: Sequence[str])
     """Return the recipe of the sweep: every schedule with every seed."""
     if space == "nas-bench-macro":
         small = load(**MACRO["space"], num_classes=10)
-        costs = small.costs().total(torch.tensor(list(product(*small.values()))))
-        base = Recipe.read({**MACRO, "budget": {"macs": {"max": float(costs["macs"].median())}}}, changes)
+        costs = small.costs().total(np.array(list(product(*small.values()))))
+        median = float(np.quantile(costs["macs"], 0.5, method="lower"))
+        base = Recipe.read({**MACRO, "budget": {"macs": {"max": median}}}, changes)
     else:
         method = ["method.name=fp-nas-sweep", "method.sweep=[{name: none}]", "method.fit_each=true"]
         base = Recipe.read("fp-nas-digits", [*method, *changes])

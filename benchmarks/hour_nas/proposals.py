@@ -63,17 +63,17 @@ class Draws:
 def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed: int) -> Draws:
     """Draw architectures from each of the m proposals; theta is (m, choices, options)."""
     generator = torch.Generator().manual_seed(seed)
-    distributions = probabilities(theta, temperature, costs.kept)
+    distributions = probabilities(theta, temperature, torch.from_numpy(costs.kept))
     rows = torch.multinomial(distributions.flatten(0, 1), draws, replacement=True, generator=generator)
     indices = rows.reshape(*distributions.shape[:2], draws).transpose(1, 2)
-    totals = costs.total(indices.flatten(0, 1))
-    cost = {name: total.reshape(len(theta), draws) for name, total in totals.items()}
+    totals = costs.total(indices.flatten(0, 1).numpy())
+    cost = {name: torch.from_numpy(total).reshape(len(theta), draws) for name, total in totals.items()}
     return Draws(indices, cost, entropy(distributions), len(torch.unique(distributions.argmax(dim=-1), dim=0)))
 
 
 def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     """Fit by equation 7 alone: the distance of the expected cost and the overlap, at temperature 1."""
-    kept = costs.kept
+    kept = torch.from_numpy(costs.kept)
     generator = torch.Generator().manual_seed(seed)
     theta = (0.5 * torch.randn(number, *kept.shape, generator=generator, dtype=torch.float64)).requires_grad_()
     adam = torch.optim.Adam([theta], lr=RATE)

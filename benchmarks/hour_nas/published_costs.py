@@ -39,7 +39,7 @@ def _row(network: PublishedNetwork) -> tuple[str, ...]:
 
 def _counted(network: PublishedNetwork, counting: CountingMode) -> tuple[str, str]:
     cost = network.space.costs(counting=counting).cost([network.architecture])
-    params_m, macs_m = int(cost["params"]) / 1e6, int(cost["macs"]) / 1e6
+    params_m, macs_m = cost["params"].item() / 1e6, cost["macs"].item() / 1e6
     errors = (100 * (params_m / network.params_m - 1), 100 * (macs_m / network.macs_m - 1))
     return f"{params_m:.3f} / {macs_m:.1f}", " / ".join(f"{error:+.2f}" for error in errors)
 

@@ -27,7 +27,8 @@ from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep, Upd
 from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
 from search_spaces import Architecture, SearchSpace
-from tuners.hour_nas.sampled_path import SampledPath, Sampling
+from tuners.hour_nas.sampled_path import SampledPath
+from tuners.hour_nas.settings import Sampling
 
 SAMPLINGS: tuple[Sampling, ...] = ("gumbel-max", "gumbel-softmax")
 UPDATES = (WEIGHTS, ARCHITECTURE)
@@ -90,7 +91,7 @@ class SecondStage(Engine):
 def mean_cost(space: SearchSpace) -> dict[str, float]:
     """Return the mean cost of uniformly drawn architectures: targets within reach."""
     costs = space.costs().as_table()
-    kept = costs.kept.double()
+    kept = torch.from_numpy(costs.kept).double()
     return {name: float(cost) for name, cost in costs.expected(kept / kept.sum(dim=-1, keepdim=True)).items()}
 
 

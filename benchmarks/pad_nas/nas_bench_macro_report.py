@@ -195,7 +195,7 @@ def _print_table_7(truth: Truth, seeds: Mapping[int, Seed]) -> None:
 def _within(truth: Truth, space: SearchSpace, share: float) -> list[float]:
     """Return the true accuracies of a space's architectures that cost from this share of the budget to all of it."""
     architectures = [space.architecture(indices) for indices in itertools.product(*space.surviving)]
-    macs = truth.oracle.costs.cost(architectures)["macs"].numpy()
+    macs = truth.oracle.costs.cost(architectures)["macs"]
     return [
         truth.oracle.accuracy[architecture.indices]
         for architecture, cost in zip(architectures, macs, strict=True)

@@ -251,4 +251,4 @@ def path_bytes() -> float:
     """Return the average bytes of a path's gradients in the space of the training steps."""
     space = settings()[-1].space
     generator = np.random.default_rng(SEED)
-    return 4 * float(space.costs().cost([space.sample(generator) for _ in range(256)])["params"].double().mean())
+    return 4 * float(space.costs().cost([space.sample(generator) for _ in range(256)])["params"].mean())

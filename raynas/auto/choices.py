@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from raynas.data import DataSettings
 from raynas.data.sources import read_source
@@ -83,6 +82,8 @@ def inspect_images(folder: Path) -> ImageFolderSummary:
 
 
 def inspect_machine() -> Machine:
+    import torch  # takes a second; wrong images and limits are refused before
+
     gpus = torch.cuda.device_count()
     return Machine(os.cpu_count() or 1, gpus, torch.cuda.get_device_name(0) if gpus else cpu_model())
 
@@ -127,7 +128,8 @@ def choose_width(resolution: int, num_classes: int, limits: Mapping[str, float],
         space = _load_space(width, resolution, num_classes, strides)
         generator = np.random.default_rng(0)
         costs = space.costs().cost([space.sample(generator) for _ in range(_SAMPLED_ARCHITECTURES)])
-        shares = [float(costs[key].double().median()) / max(limit, 1) for key, limit in analytic.items()]
+        medians = {key: float(np.quantile(costs[key], 0.5, method="lower")) for key in analytic}
+        shares = [medians[key] / max(limit, 1) for key, limit in analytic.items()]
         return abs(math.log(max(shares)))
 
     return min(WIDTHS, key=distance) if analytic else 0.5

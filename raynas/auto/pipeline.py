@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import yaml
-from torch import nn
 
 import raynas
 from raynas.auto.choices import (
@@ -23,8 +21,6 @@ from raynas.auto.choices import (
     inspect_images,
     inspect_machine,
 )
-from raynas.latency.measurement import TimingSettings, measure_blocks
-from raynas.networks.export import export
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.compare import parse_limits
@@ -62,27 +58,27 @@ def run_auto(
     path = Path(folder).expanduser().absolute()
     run = out or str(Path("runs") / f"auto-{path.name}")
     recipe_file = Path(f"{run}.yaml")
-    images, machine = inspect_images(path), inspect_machine()
+    images = inspect_images(path)
     if not recipe_file.exists():
-        _write_recipe(recipe_file, path, images, machine, amounts, minutes, reporter)
+        _write_recipe(recipe_file, path, images, amounts, minutes, reporter)
     recipe = Recipe.read(str(recipe_file))
     _check_recipe_matches(recipe, path, amounts, recipe_file)
+    from raynas.networks.export import export  # imports torch
+    from raynas.reporting.page import write_report
+
     outcome = raynas.run(recipe, run, reporter=reporter, verbose=verbose)
     (network,) = fit_run(outcome.run, [], [], reporter, verbose)
     card = export(outcome.run, None, "onnx", None)
-    from raynas.reporting.page import write_report
-
     files = {"recipe": str(recipe_file), "run": outcome.run, "file": card["file"], "card": card["card"]}
     files |= {"report": str(write_report([outcome.run]))}
     figures = {key: network[key] for key in ("architecture", "top1", "top5", "macs", "params", "latency_ms")}
-    return {**files, **figures, "why": explain_choices(recipe, images, machine, minutes, network, files)}
+    return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
 
 
 def _write_recipe(
     file: Path,
     folder: Path,
     images: ImageFolderSummary,
-    machine: Machine,
     limits: Mapping[str, float],
     minutes: float,
     reporter: Reporter,
@@ -91,7 +87,11 @@ def _write_recipe(
     latency, table = None, None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _budget({key: limit for key, limit in limits.items() if key != "latency_ms"}).check(space.costs())
+        machine = inspect_machine()
         if "latency_ms" in limits:
+            from raynas.latency.measurement import TimingSettings, measure_blocks
+
             latency = file.with_suffix(".latency.csv").absolute()
             device = "cuda" if machine.gpus else "cpu"
             table, _ = measure_blocks(space.latency_blocks(), TimingSettings(device), reporter)
@@ -117,6 +117,9 @@ def _budget(limits: Mapping[str, float]) -> Budget:
 
 def median_step_seconds(space: SearchSpace, batch: int) -> float:
     """Time training steps of random networks on noise, on one thread or one GPU; return the median in seconds."""
+    import torch
+    from torch import nn
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     supernet = space.supernet().to(device).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, space.resolution, space.resolution, device=device)

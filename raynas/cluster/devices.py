@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from raynas.recipe.settings import ProcessScale
 
@@ -33,6 +33,8 @@ def autocast_dtype(device: str, has_bfloat16: bool) -> torch.dtype | None:
 
     float16 is never chosen, because it would need loss scaling.
     """
+    import torch
+
     return torch.bfloat16 if device == "cuda" and has_bfloat16 else None
 
 

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,26 @@ def connect(verbose: bool = False) -> Iterator[Cluster]:
         try:
             yield Cluster(is_own=not joins)
         finally:
-            ray.shutdown()
+            with _discarded_stderr() if not (joins or verbose) else nullcontext():
+                ray.shutdown()
+
+
+@contextmanager
+def _discarded_stderr() -> Iterator[None]:
+    """Discard what this process writes to stderr, in any language.
+
+    Ray's C++ code writes an error for each actor that is alive when our own Ray stops, whatever the level of its log.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextmanager

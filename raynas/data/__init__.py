@@ -10,11 +10,19 @@ from raynas.data.settings import DataSettings, PreparedData
 from search_spaces.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
-    from raynas.data.images import Images, batch, open_images, prepare, training_batch
+    from raynas.data.batches import batch, training_batch
+    from raynas.data.images import Images, open_images, prepare
 
 __all__ = ["DataSettings", "Images", "PreparedData", "batch", "open_images", "prepare", "training_batch"]
 
 
 __getattr__ = import_lazily(
-    __name__, dict.fromkeys(("Images", "batch", "open_images", "prepare", "training_batch"), "raynas.data.images")
+    __name__,
+    {
+        "Images": "raynas.data.images",
+        "batch": "raynas.data.batches",
+        "open_images": "raynas.data.images",
+        "prepare": "raynas.data.images",
+        "training_batch": "raynas.data.batches",
+    },
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from raynas.data.torchvision_sets import read_torchvision
 from search_spaces.errors import UserError
 
 _HASHED_BYTES = 1 << 30
+_DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
+"""The file that `sklearn.datasets.load_digits` reads; importing sklearn for it would take a second."""
+_IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""The extensions of `torchvision.datasets.ImageFolder`, without importing torchvision, which takes two seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,10 @@ def read_source(settings: DataSettings) -> Source:
 
 def _read_digits() -> Source:
     """Read scikit-learn's digits. The last fifth of each class is the test set: most of its writers are new."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    file = Path(str(distribution("scikit-learn").locate_file(_DIGITS_FILE)))
+    with gzip.open(file, "rt") as text:
+        rows = np.loadtxt(text, delimiter=",")
+    images, labels = rows[:, :-1], rows[:, -1].astype(np.int64)
     pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     is_test = np.zeros(len(labels), dtype=bool)
     for digit in range(10):
@@ -121,8 +128,6 @@ def _source_of_arrays(
 
 
 def _read_folder(path: Path) -> Source:
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
-
     train = path / "train"
     test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
     if not train.is_dir() or test is None:
@@ -134,10 +139,8 @@ def _read_folder(path: Path) -> Source:
     if unknown := sorted(set(test_classes) - set(classes)):
         raise UserError(f"{test} has a class {unknown[0]!r} that {train} does not have. Add training images of it.")
     numbers = {name: number for number, name in enumerate(classes)}
-    labelled_files: list[list[tuple[str, int]]] = [
-        make_dataset(str(folder), {name: numbers[name] for name in names}, IMG_EXTENSIONS, allow_empty=True)
-        if names
-        else []
+    labelled_files = [
+        [(file, numbers[name]) for name in names for file in _image_files(folder / name)]
         for folder, names in ((train, classes), (test, test_classes))
     ]
     for folder, images in zip((train, test), labelled_files, strict=True):
@@ -157,6 +160,16 @@ def _read_folder(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}. Repair or remove it.") from error
     return Source(fingerprint, tuple(classes), labels, len(labelled_files[0]), image)
+
+
+def _image_files(folder: Path) -> list[str]:
+    """Return the images in a folder and its sub-folders, in the order of `torchvision.datasets.ImageFolder`."""
+    entries = sorted(os.walk(folder, followlinks=True))
+    return [os.path.join(at, name) for at, _, names in entries for name in sorted(names) if _is_image(name)]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(_IMAGE_EXTENSIONS)
 
 
 def _is_class_folder(entry: Path) -> bool:

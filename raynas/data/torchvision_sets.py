@@ -57,11 +57,11 @@ def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
     Raises:
         UserError: if there is no such data set, or if it is absent and cannot be downloaded.
     """
-    from torchvision import datasets
-
     if name not in _ARGUMENTS:
         known = ["digits", "folder", "npz", *sorted(_ARGUMENTS)]
         raise UserError(f"There is no image classification data set {name!r}; {nearest(name, known)}")
+    from torchvision import datasets
+
     download = {} if name in _NEVER_DOWNLOADED else {"download": True}
     try:
         with redirect_stdout(sys.stderr):

@@ -10,7 +10,7 @@ workers, steps optimizers, watches for NaN and writes checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,14 +23,11 @@ from raynas.storage.portable import Portable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raynas.data.images import DataPart
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.supernet import Supernet
 
 WEIGHTS, ARCHITECTURE = "weights", "architecture"
 """Parameter groups that an update moves: the supernet's own parameters, and those of the architecture."""
-STREAMS: Mapping[str, DataPart] = {"train": "train", "search": "validation"}
-"""The streams of methods that learn weights on training images and the architecture on validation images."""
 
 
 @dataclass(frozen=True)

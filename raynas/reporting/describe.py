@@ -225,7 +225,7 @@ class ArchitectureDescription:
         if self.latency is None:
             return None
         fixed = self.space.only(self.architecture)
-        return fixed.costs(self.resolution, latency=self.latency).cost([self.architecture])["latency_ms"].item()
+        return float(fixed.costs(self.resolution, latency=self.latency).cost([self.architecture])["latency_ms"][0])
 
     def print(self) -> None:
         values = self.json_value()

@@ -7,8 +7,6 @@ import os
 import platform
 from pathlib import Path
 
-import torch
-
 NAMESPACE = "raynas"
 """The Ray namespace of the named actors of a run."""
 
@@ -21,6 +19,8 @@ def prepare_process(threads: int, deterministic: bool) -> None:
 
     Without this, Ray sets the number of threads from the CPU share, and the results of batch norm depend on it.
     """
+    import torch  # takes a second; a process that only checks a recipe does not need it
+
     keep_freed_memory()
     torch.set_num_threads(threads)
     if deterministic and torch.cuda.is_available():
@@ -45,6 +45,8 @@ def keep_freed_memory() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether a GPU or a CPU ran out of memory. On a CPU only torch's message tells this."""
+    import torch
+
     in_message = any(text in str(error) for text in ("can't allocate memory", "Cannot allocate memory"))
     return in_message or is_onednn_failure(error) or isinstance(error, torch.OutOfMemoryError | MemoryError)
 

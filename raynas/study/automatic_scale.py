@@ -1,7 +1,7 @@
 """The numbers of processes and threads that a recipe leaves open: they follow from the cores of this machine.
 
-They are a part of the run's recipe from its first step on, so a run that goes on elsewhere keeps them. On a cluster that
-was there before raynas, the defaults of the recipe stay.
+They are a part of the run's recipe from its first step on, so a run that goes on elsewhere keeps them. On a cluster
+that was there before raynas, the defaults of the recipe stay.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
     Raises:
         UserError: if the latency table, the space, the data, the budget or the settings of `fit` are wrong.
     """
-    from raynas.training.standalone_training import check_standalone_settings
+    from raynas.training.standalone_checks import check_standalone_settings
 
     check_trackers_installed(recipe.track)
     latency = _latency_entries(recipe)

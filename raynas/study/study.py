@@ -17,7 +17,6 @@ from raynas.study.make_jobs import search_job, training_job
 from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
 from raynas.study.tracking import track_training, write_curves
-from raynas.training.standalone_training import standalone_objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -170,6 +169,8 @@ class Study:
 
         With `columns`, the method's own, the measurement is a row of the evaluation table, in the step `NAME-test`.
         """
+        from raynas.training.standalone_training import standalone_objective  # imports torch
+
         space, test = self.space.only(architecture), f"{name}-test"
         objective = standalone_objective(settings, self.data)
         streams: Mapping[str, DataPart] = {"train": "all-training"}

@@ -23,11 +23,10 @@ from raynas.interfaces.objective import (
     add_gradients,
 )
 from raynas.recipe.settings import TeacherSettings
-from raynas.training.teacher import Teacher, check_teacher
+from raynas.training.teacher import Teacher
 from search_spaces.cell.auxiliary import DropPath
 from search_spaces.cell.space import CellSpace
 from search_spaces.cell.supernet import CellSupernet
-from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from raynas.data import PreparedData
@@ -48,22 +47,6 @@ def standalone_objective(settings: FitSettings, data: PreparedData) -> Objective
         std=data.std,
         epochs=settings.epochs,
     )
-
-
-def check_standalone_settings(space: SearchSpace, settings: FitSettings) -> None:
-    """Raises UserError if a network of this space cannot be trained with the settings of `fit`."""
-    if settings.teacher is not None:
-        check_teacher(settings.teacher, space.num_classes)
-    has_cells = isinstance(space, CellSpace)
-    if (settings.auxiliary_weight or settings.drop_path) and not has_cells:
-        raise UserError(
-            f"fit.auxiliary_weight and fit.drop_path are for networks of cells, and {space.name} has none: leave them "
-            "out."
-        )
-    if settings.stochastic_depth and has_cells:
-        raise UserError(
-            f"fit.stochastic_depth is for networks of blocks, but {space.name} has cells: set fit.drop_path instead."
-        )
 
 
 class StandaloneTraining(Objective):

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Annotated, Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,12 +18,11 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.budget.feasibility import feasibility_of, window_text
 from search_spaces.budget.integer_program import Window
-from search_spaces.costs import Costs
+from search_spaces.costs import Amounts, Costs
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import SearchSpace
 
@@ -78,27 +77,26 @@ class Budget(RootModel[dict[str, Limit]]):
 
     model_config = ConfigDict(frozen=True)
 
-    def met(self, costs: Mapping[str, Tensor]) -> Tensor:
+    def met(self, costs: Mapping[str, Amounts]) -> NDArray[np.bool_]:
         """Return which architectures meet every limit: bool of shape (architectures,).
 
         Args:
             costs: the result of `Costs.cost`.
         """
-        is_met = torch.ones_like(next(iter(costs.values())), dtype=torch.bool)
+        is_met = np.ones_like(next(iter(costs.values())), dtype=np.bool_)
         for resource, (low, high) in self._windows().items():
-            cost = costs[resource].double()  # torch would round integers to float32 to compare them with floats
-            is_met &= (low <= cost) & (cost <= high)
+            is_met &= (low <= costs[resource]) & (costs[resource] <= high)
         return is_met
 
-    def excess(self, costs: Mapping[str, Tensor]) -> Tensor:
+    def excess(self, costs: Mapping[str, Amounts]) -> NDArray[np.float64]:
         """Return how far architectures exceed the limits: the sum over the limits, each relative; 0 if all are met.
 
         Float64 of shape (architectures,).
         """
-        excess = torch.zeros_like(next(iter(costs.values())), dtype=torch.float64)
+        excess = np.zeros_like(next(iter(costs.values())), dtype=np.float64)
         for resource, (low, high) in self._windows().items():
-            cost = costs[resource].double()
-            excess += (low - cost).clamp(min=0) / max(low, 1e-9) + (cost - high).clamp(min=0) / max(high, 1e-9)
+            cost = costs[resource]
+            excess += np.maximum(low - cost, 0) / max(low, 1e-9) + np.maximum(cost - high, 0) / max(high, 1e-9)
         return excess
 
     def check(self, costs: Costs) -> None:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from search_spaces.budget.integer_program import Window, find_architecture
-from search_spaces.costs import Costs, TableCosts
+from search_spaces.costs import Costs, Indices, TableCosts
 
 DRAWN = 10_000
 """The number of random architectures that represent a space without a table of costs."""
@@ -64,7 +63,7 @@ class ExactFeasibility(Feasibility):
     def find(
         self, windows: Mapping[str, Window], generator: np.random.Generator | None = None
     ) -> tuple[int, ...] | None:
-        objective = np.zeros(tuple(next(iter(self.costs.table.values())).shape))
+        objective = np.zeros_like(next(iter(self.costs.table.values())))
         if generator is None:
             return find_architecture(self.costs, windows, objective) if _within_bounds(self.costs, windows) else None
         objective = generator.random(objective.shape)
@@ -75,6 +74,8 @@ class ExactFeasibility(Feasibility):
 
     def explain(self, windows: Mapping[str, Window]) -> str:
         *names, last = windows
+        if not _within_bounds(self.costs, windows):  # a single window; its message needs no integer program
+            return f"{_all(windows)} is met by no architecture; {_in_space(self.costs, last)}."
         others = {name: windows[name] for name in names}
         low, high = windows[last]
         below = self._extreme(last, {**others, last: (-math.inf, high)}, -1)
@@ -94,9 +95,9 @@ class ExactFeasibility(Feasibility):
 
     def _extreme(self, resource: str, windows: Mapping[str, Window], sign: int) -> float | None:
         """Return the least (sign +1) or greatest (-1) cost within the windows; None if nothing lies within them."""
-        table = self.costs.table[resource].numpy()
+        table = self.costs.table[resource]
         indices = find_architecture(self.costs, windows, sign * table / np.nanmax(table))
-        return None if indices is None else float(self.costs.total(torch.tensor([indices]))[resource].item())
+        return None if indices is None else float(self.costs.total(np.array([indices]))[resource].item())
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class SearchedFeasibility(Feasibility):
         if not _within_bounds(self.costs, windows):
             return None
         drawn = self._sample if generator is None else self._draw(generator, DRAWN // 10)
-        nearest = drawn[self._distance(drawn, windows).argsort(stable=True)[:STARTS]]
-        for start in torch.cat([nearest, self.costs.extremes()]):
+        nearest = drawn[self._distance(drawn, windows).argsort(kind="stable")[:STARTS]]
+        for start in np.concatenate([nearest, self.costs.extremes()]):
             indices = self._approach(start, windows)
             if indices is not None:
                 return tuple(indices.tolist())
@@ -140,31 +141,31 @@ class SearchedFeasibility(Feasibility):
         return f"among random architectures with {_all(others)}, {resource} is {sampled}"
 
     @cached_property
-    def _sample(self) -> Tensor:
+    def _sample(self) -> Indices:
         return self._draw(np.random.default_rng(0), DRAWN)
 
     @cached_property
     def _ranges(self) -> dict[str, float]:
         return {resource: max(high - low, 1.0) for resource, (low, high) in self.costs.bounds().items()}
 
-    def _draw(self, generator: np.random.Generator, count: int) -> Tensor:
+    def _draw(self, generator: np.random.Generator, count: int) -> Indices:
         """Return option indices of random architectures, shape (count, choices)."""
         surviving = self.costs.surviving
         drawn = generator.integers([len(kept) for kept in surviving], size=(count, len(surviving)))
-        columns = [torch.tensor(kept)[drawn[:, choice]] for choice, kept in enumerate(surviving)]
-        return torch.stack(columns, dim=1)
+        columns = [np.array(kept)[drawn[:, choice]] for choice, kept in enumerate(surviving)]
+        return np.stack(columns, axis=1)
 
-    def _distance(self, indices: Tensor, windows: Mapping[str, Window]) -> Tensor:
+    def _distance(self, indices: Indices, windows: Mapping[str, Window]) -> NDArray[np.float64]:
         """Return the distance of the costs from the windows, summed over the resources, each relative to its range."""
         total = self.costs.total(indices)
-        distance = torch.zeros(len(indices), dtype=torch.float64)
+        distance = np.zeros(len(indices))
         for resource, (low, high) in windows.items():
-            cost = total[resource].double()
-            beyond = (low - cost).clamp(min=0) + (cost - high).clamp(min=0)
+            cost = total[resource]
+            beyond = np.maximum(low - cost, 0) + np.maximum(cost - high, 0)
             distance += beyond / self._ranges[resource]
         return distance
 
-    def _approach(self, indices: Tensor, windows: Mapping[str, Window]) -> Tensor | None:
+    def _approach(self, indices: Indices, windows: Mapping[str, Window]) -> Indices | None:
         """Change the choice that helps most until the windows are met; return None if no change helps."""
         least = self._distance(indices[None], windows)[0]
         while least > 0:
@@ -175,11 +176,11 @@ class SearchedFeasibility(Feasibility):
             least, indices = distances.min(), neighbours[distances.argmin()]
         return indices
 
-    def _neighbours(self, indices: Tensor) -> Tensor:
+    def _neighbours(self, indices: Indices) -> Indices:
         """Return all architectures that differ in one choice."""
-        choices = torch.tensor([choice for choice, kept in enumerate(self.costs.surviving) for _ in kept])
-        neighbours = indices.repeat(len(choices), 1)
-        neighbours[range(len(choices)), choices] = torch.tensor([i for kept in self.costs.surviving for i in kept])
+        choices = np.array([choice for choice, kept in enumerate(self.costs.surviving) for _ in kept])
+        neighbours = np.tile(indices, (len(choices), 1))
+        neighbours[range(len(choices)), choices] = np.array([i for kept in self.costs.surviving for i in kept])
         return neighbours
 
 

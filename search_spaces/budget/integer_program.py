@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from search_spaces.costs import TableCosts
@@ -67,7 +66,7 @@ def _groups(costs: TableCosts) -> list[list[int]]:
 
 def _options(costs: TableCosts, resource: str, choice: int) -> tuple[float, Floats]:
     """Return the least cost of the choice, and the cost of each surviving option above it."""
-    row = costs.table[resource][choice, list(costs.surviving[choice])].numpy()
+    row = costs.table[resource][choice, list(costs.surviving[choice])]
     least = 0.0 if choice in costs.subsets else float(row.min())
     return least, row - least
 
@@ -164,7 +163,7 @@ def _constraint(
 
 
 def _within(costs: TableCosts, windows: Mapping[str, Window], indices: tuple[int, ...]) -> bool:
-    exact = costs.total(torch.tensor([indices]))
+    exact = costs.total(np.array([indices]))
     return all(low <= exact[resource].item() <= high for resource, (low, high) in windows.items())
 
 

@@ -11,16 +11,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.space import CellSpace
-from search_spaces.cell.supernet import CellNetwork
 from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from search_spaces.cell.supernet import CellNetwork
 
 FILE = "genotype.txt"
 """The file of a genotype's text in a run folder."""
@@ -52,16 +54,18 @@ class Genotype:
             UserError: if an edge of the space takes one operation only.
         """
         check_edges_take_subsets(space)
-        single = torch.tensor(edges), torch.tensor([list(row) for row in operations])
+        single = np.array(edges, np.float32), np.array([list(row) for row in operations], np.float32)
         kept = (single[1] != 0) & (single[0] != 0)[:, None]
         rows = (single[1] * kept).tolist()
         values = [sum(1 << option for option, weight in enumerate(row) if weight) for row in rows]
-        left = (single[0] * kept.any(dim=1)).tolist()
+        left = (single[0] * kept.any(axis=1)).tolist()
         return cls(space, space.architecture(values), tuple(tuple(row) for row in rows), tuple(left))
 
     @property
     def weights(self) -> Tensor:
         """The factor of each operation's output, shape (choices, options)."""
+        import torch
+
         return torch.tensor(self.operations) * torch.tensor(self.edges)[:, None]
 
     def network(self, num_classes: int | None = None) -> CellNetwork:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from torch import nn
-
+from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.operations import Operation
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import LayerCost
+from search_spaces.layers.shapes import Place
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class PlacedOperation(NamedTuple):
@@ -104,3 +107,11 @@ class NetworkLayout(NamedTuple):
     def last_reduction(self) -> int:
         """The number of the last cell that reduces the features; 0 if none does."""
         return max((number for number, cell in enumerate(self.cells) if cell.reduction > 1), default=0)
+
+
+def taken_operations(choices: Sequence[Choice], architecture: Architecture) -> list[list[str]]:
+    """Return for each choice the names of the operations that the architecture takes; `none` is no operation."""
+    return [
+        [choice.options[option] for option in choice.taken(value) if choice.options[option] != NOTHING]
+        for choice, value in zip(choices, architecture.indices, strict=True)
+    ]

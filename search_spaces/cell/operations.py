@@ -1,21 +1,20 @@
 """The operations of cells, in the form of DARTS and NAS-Bench-201: activation first, batch norm last.
 
 An operation computes its cost at a place in the network from shapes alone, and builds its module there. `affine` means
-that its batch norm has a trainable scale and shift.
+that its batch norm has a trainable scale and shift. Only `build` imports torch, with `cell.modules`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.convolutions import Place
+from search_spaces.layers.shapes import Place
+
+if TYPE_CHECKING:
+    from torch import nn
 from search_spaces.layers.cost import FREE, LayerCost, linear_cost
 
 
@@ -51,12 +50,9 @@ class ConvNorm(Operation):
         return _key("relu-conv" if self.activation else "conv", place, self.kernel)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if self.activation:
-            layers["relu"] = nn.ReLU()
-        layers["conv"] = _conv(place.in_channels, place.out_channels, self.kernel, place.stride)
-        layers["norm"] = nn.BatchNorm2d(place.out_channels, affine=affine)
-        return nn.Sequential(layers)
+        from search_spaces.cell import modules
+
+        return modules.build_conv_norm(place, self.kernel, self.activation, affine)
 
 
 @dataclass(frozen=True)
@@ -89,19 +85,9 @@ class SeparableConv(Operation):
         return _key(op, place, self.kernel)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        parts = [self._build(part, affine) for part in self._places(place)]
-        return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+        from search_spaces.cell import modules
 
-    def _build(self, place: Place, affine: bool) -> nn.Module:
-        layers = {
-            "relu": nn.ReLU(),
-            "depthwise": _conv(
-                place.in_channels, place.in_channels, self.kernel, place.stride, self.dilation, place.in_channels
-            ),
-            "pointwise": _conv(place.in_channels, place.out_channels, 1),
-            "norm": nn.BatchNorm2d(place.out_channels, affine=affine),
-        }
-        return nn.Sequential(OrderedDict(layers))
+        return modules.build_separable(self._places(place), self.kernel, self.dilation, affine)
 
 
 @dataclass(frozen=True)
@@ -119,14 +105,9 @@ class Pooling(Operation):
         return _key(op, place, kernel=3)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        pool: nn.Module = (
-            nn.MaxPool2d(3, place.stride, padding=1)
-            if self.greatest
-            else nn.AvgPool2d(3, place.stride, padding=1, count_include_pad=False)
-        )
-        if not self.norm:
-            return pool
-        return nn.Sequential(OrderedDict(pool=pool, norm=nn.BatchNorm2d(place.out_channels, affine=False)))
+        from search_spaces.cell import modules
+
+        return modules.build_pooling(place, self.greatest, self.norm)
 
 
 @dataclass(frozen=True)
@@ -140,7 +121,9 @@ class SkipConnect(Operation):
         return None if place.keeps_shape else FactorizedReduce().latency_key(place)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        return nn.Identity() if place.keeps_shape else FactorizedReduce().build(place, affine)
+        from search_spaces.cell import modules
+
+        return modules.build_skip(place, affine)
 
 
 @dataclass(frozen=True)
@@ -155,24 +138,9 @@ class FactorizedReduce(Operation):
         return _key("factorized-reduce", place, kernel=1)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        return _FactorizedReduce(place, affine)
+        from search_spaces.cell import modules
 
-
-class _FactorizedReduce(nn.Module):
-    def __init__(self, place: Place, affine: bool) -> None:
-        super().__init__()
-        half = place.out_channels // 2
-        self.even = _conv(place.in_channels, half, 1, place.stride)
-        self.odd = _conv(place.in_channels, place.out_channels - half, 1, place.stride)
-        self.norm = nn.BatchNorm2d(place.out_channels, affine=affine)
-
-    def forward(self, features: Tensor) -> Tensor:
-        features = functional.relu(features)
-        shifted = features[:, :, 1:, 1:]
-        if features.shape[-1] % 2:
-            shifted = functional.pad(shifted, (0, 1, 0, 1))
-        normed: Tensor = self.norm(torch.cat([self.even(features), self.odd(shifted)], dim=1))
-        return normed
+        return modules.FactorizedReduce(place, affine)
 
 
 @dataclass(frozen=True)
@@ -190,22 +158,10 @@ class ResidualReduction(Operation):
         return _key("residual-reduction", place, kernel=3)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
+        from search_spaces.cell import modules
+
         first, second = (ConvNorm(3).build(part, affine) for part in self._places(place))
-        return _ResidualReduction(first, second, place)
-
-
-class _ResidualReduction(nn.Module):
-    def __init__(self, first: nn.Module, second: nn.Module, place: Place) -> None:
-        super().__init__()
-        self.first = first
-        self.second = second
-        self.pool = nn.AvgPool2d(place.stride, place.stride, ceil_mode=True)
-        self.shortcut = _conv(place.in_channels, place.out_channels, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        residual: Tensor = self.second(self.first(features))
-        shortcut: Tensor = self.shortcut(self.pool(features))
-        return shortcut + residual
+        return modules.ResidualReduction(first, second, place)
 
 
 @dataclass(frozen=True)
@@ -224,26 +180,13 @@ class Classifier(Operation):
         return _key("norm-pool-classifier" if self.norm else "pool-classifier", place, kernel=1)
 
     def build(self, place: Place, affine: bool) -> nn.Module:
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if self.norm:
-            layers["norm"] = nn.BatchNorm2d(place.in_channels, affine=affine)
-            layers["relu"] = nn.ReLU()
-        layers["pool"] = nn.AdaptiveAvgPool2d(1)
-        layers["flatten"] = nn.Flatten()
-        layers["classifier"] = nn.Linear(place.in_channels, place.out_channels)
-        return nn.Sequential(layers)
+        from search_spaces.cell import modules
+
+        return modules.build_classifier(place, self.norm, affine)
 
 
 def _key(op: str, place: Place, kernel: int) -> LatencyKey:
     return LatencyKey(op, place.size, place.in_channels, place.out_channels, kernel, 0, place.stride)
-
-
-def _conv(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
-) -> nn.Conv2d:
-    """Build a convolution without bias; padding keeps the size at stride 1."""
-    padding = dilation * (kernel - 1) // 2
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
 
 
 def _conv_cost(in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1) -> LayerCost:

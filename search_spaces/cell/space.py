@@ -1,24 +1,30 @@
-"""Cell spaces: a network stacks cells, small graphs whose edges choose among operations."""
+"""Cell spaces: a network stacks cells, small graphs whose edges choose among operations.
+
+Functions that build networks import torch, which takes a second. Choices and costs do not need it.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from search_spaces.architecture import NOTHING, Architecture
-from search_spaces.cell.auxiliary import auxiliary_head
-from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOperation, taken_operations
 from search_spaces.cell.operations import Operation
-from search_spaces.cell.supernet import CellNetwork, CellSupernet, taken_operations
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
 from search_spaces.layers.cost import FREE, PLAIN, CountingRules
 from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.cell.supernet import CellNetwork, CellSupernet
 
 
 class CellSpace(SearchSpace):
@@ -62,6 +68,8 @@ class CellSpace(SearchSpace):
 
     def supernet(self, num_classes: int | None = None) -> CellSupernet:
         """Build the supernet; its weights are drawn from torch's global generator, as by torch's layers."""
+        from search_spaces.cell.supernet import CellSupernet
+
         surviving = [
             [choice.options[option] for option in options if choice.options[option] != NOTHING]
             for choice, options in zip(self.choices, self.surviving, strict=True)
@@ -72,6 +80,8 @@ class CellSpace(SearchSpace):
 
     def auxiliary_head(self, num_classes: int | None = None) -> nn.Module:
         """Build a second classifier, for training alone, whose input `CellSupernet.trained` returns."""
+        from search_spaces.cell.auxiliary import auxiliary_head
+
         layout = self.layout(num_classes=num_classes)
         cell = layout.cells[layout.last_reduction]
         return auxiliary_head(cell.out_channels, cell.out_size, layout.head.place.out_channels, self.auxiliary_norm)
@@ -84,6 +94,8 @@ class CellSpace(SearchSpace):
         Args:
             weights: the factors of the operations' outputs, shape (choices, options); 1 by default.
         """
+        from search_spaces.cell.supernet import CellNetwork
+
         taken = taken_operations(self.choices, architecture)
         layout = self.layout(num_classes=num_classes)
         edges = [self._build(cell, taken) for cell in layout.cells]
@@ -141,12 +153,12 @@ class CellSpace(SearchSpace):
         for operation in layout.always():
             fixed += operation.cost()
         table = {
-            "macs": torch.tensor([[count.macs(cost) for cost in row] for row in options], dtype=torch.float64),
-            "params": torch.tensor([[count.params(cost) for cost in row] for row in options], dtype=torch.float64),
+            "macs": np.array([[count.macs(cost) for cost in row] for row in options], dtype=np.float64),
+            "params": np.array([[count.params(cost) for cost in row] for row in options], dtype=np.float64),
         }
         fixed_costs = {"macs": float(count.macs(fixed)), "params": float(count.params(fixed))}
         if latency is not None:
-            table["latency_ms"] = torch.zeros(shape, dtype=torch.float64)
+            table["latency_ms"] = np.zeros(shape)
             for choice, option, operation in self._edge_operations(layout):
                 needed = option in self.surviving[choice]
                 table["latency_ms"][choice, option] += latency.option_ms(operation.latency_key(), needed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.auxiliary import DropPath
-from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout
+from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, taken_operations
 from search_spaces.cell.partial_channels import join_channels, split_channels
 from search_spaces.errors import UserError
 from search_spaces.supernet import Segment, State, Supernet
@@ -244,14 +244,6 @@ class CellSupernet(Cells, Supernet):
             options = ", ".join(operations) or NOTHING
             raise UserError(f"This supernet has no {name} in {self.choices[choice].name}; it has {options}.")
         return operations[name]
-
-
-def taken_operations(choices: Sequence[Choice], architecture: Architecture) -> list[list[str]]:
-    """Return for each choice the names of the operations that the architecture takes; `none` is no operation."""
-    return [
-        [choice.options[option] for option in choice.taken(value) if choice.options[option] != NOTHING]
-        for choice, value in zip(choices, architecture.indices, strict=True)
-    ]
 
 
 def _stem(module: nn.Module, first: bool, state: State) -> State:

@@ -1,24 +1,23 @@
 """The blocks that are options of a choice, as short texts that parse and print: `k3e6`, `k5e6se`, `skip`.
 
 A block computes its cost at a place in the network from shapes alone, and builds its module there in its family's
-style.
+style. Only `build` imports torch, with `chain.modules`.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import cast
-
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from search_spaces.errors import UserError, nearest
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.convolutions import ACTIVATIONS, Place, Residual, conv_bn, multiple_of_8
 from search_spaces.layers.cost import FREE, LayerCost, conv_bn_cost, pointwise_cost, squeeze_cost
+from search_spaces.layers.shapes import ACTIVATIONS, Place, multiple_of_8
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SQUEEZES = ("input", "expanded")
 
@@ -48,21 +47,9 @@ class Style:
         if self.squeeze not in SQUEEZES:
             raise UserError(f"A squeeze cannot be {self.squeeze!r}; {nearest(self.squeeze, SQUEEZES)}")
 
-    @property
-    def activation_layer(self) -> type[nn.Module]:
-        return ACTIVATIONS[self.activation]
-
     def squeezed_channels(self, in_channels: int, hidden: int) -> int:
         """Return the channels between the two layers of a squeeze-and-excitation."""
         return max(1, in_channels // 4) if self.squeeze == "input" else multiple_of_8(hidden // 4)
-
-    def squeeze_excitation(self, in_channels: int, hidden: int) -> nn.Module:
-        from torchvision.ops import SqueezeExcitation  # takes two seconds to import; costs need no modules
-
-        squeezed = self.squeezed_channels(in_channels, hidden)
-        if self.squeeze == "input":
-            return cast(nn.Module, SqueezeExcitation(hidden, squeezed, self.activation_layer, nn.Sigmoid))
-        return cast(nn.Module, SqueezeExcitation(hidden, squeezed, nn.ReLU, nn.Hardsigmoid))
 
 
 class Block(ABC):
@@ -128,17 +115,13 @@ class MBConv(Block):
         return LatencyKey(op, place.size, *channels, self.kernel, self.expansion, place.stride, self.se, self.groups)
 
     def build(self, place: Place, style: Style) -> nn.Module:
-        hidden, activation = place.in_channels * self.expansion, style.activation_layer
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if self._expands(style):
-            layers["expand"] = conv_bn(place.in_channels, hidden, 1, groups=self.groups, activation=activation)
-        if self.groups > 1:
-            layers["shuffle"] = nn.ChannelShuffle(self.groups)
-        layers["depthwise"] = conv_bn(hidden, hidden, self.kernel, place.stride, hidden, activation)
-        if self.se:
-            layers["squeeze"] = style.squeeze_excitation(place.in_channels, hidden)
-        layers["project"] = conv_bn(hidden, place.out_channels, 1, groups=self.groups)
-        return Residual(layers) if place.keeps_shape else nn.Sequential(layers)
+        from search_spaces.chain import modules
+
+        hidden = place.in_channels * self.expansion
+        squeezed = style.squeezed_channels(place.in_channels, hidden) if self.se else None
+        squeeze = None if squeezed is None else (style.squeeze, squeezed)
+        expands = self._expands(style)
+        return modules.build_bottleneck(place, hidden, self.kernel, style.activation, expands, self.groups, squeeze)
 
     def misfit(self, place: Place) -> str | None:
         if place.in_channels % self.groups == place.out_channels % self.groups == 0:
@@ -168,10 +151,9 @@ class Basic(Block):
         return LatencyKey("basic", place.size, place.in_channels, place.out_channels, self.kernel, 0, place.stride)
 
     def build(self, place: Place, style: Style) -> nn.Module:
-        activation = style.activation_layer
-        first = conv_bn(place.in_channels, place.out_channels, self.kernel, place.stride, activation=activation)
-        second = conv_bn(place.out_channels, place.out_channels, self.kernel)
-        return PaddedResidual(OrderedDict(first=first, second=second, activation=activation()), place)
+        from search_spaces.chain import modules
+
+        return modules.build_basic(place, self.kernel, style.activation)
 
     def has_shortcut(self, place: Place) -> bool:
         return True
@@ -198,31 +180,9 @@ class Skip(Block):
         return LatencyKey("skip", place.size, place.in_channels, place.out_channels, 1, 0, place.stride)
 
     def build(self, place: Place, style: Style) -> nn.Module:
-        return nn.Identity() if place.keeps_shape else conv_bn(place.in_channels, place.out_channels, 1, place.stride)
+        from search_spaces.chain import modules
 
-
-class PaddedResidual(Residual):
-    """Adds the input, brought to the output's shape, before its last layer, the activation.
-
-    The shortcut has no weights: it takes pixels at the stride, and adds channels of zeros after the input's own.
-    """
-
-    def __init__(self, layers: OrderedDict[str, nn.Module], place: Place) -> None:
-        super().__init__(layers)
-        self._stride = place.stride
-        self._padding = place.out_channels - place.in_channels
-
-    @property
-    def branch(self) -> nn.Module:
-        return self[-2]
-
-    def forward(self, images: Tensor) -> Tensor:
-        *layers, activation = self
-        features = images
-        for layer in layers:
-            features = layer(features)
-        shortcut = F.pad(images[:, :, :: self._stride, :: self._stride], (0, 0, 0, 0, 0, self._padding))
-        return cast(Tensor, activation(features + shortcut))
+        return modules.build_skip(place)
 
 
 def parse(text: str) -> Block:

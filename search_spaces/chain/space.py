@@ -1,4 +1,7 @@
-"""Chain spaces: a stem, stages of layers that each choose a block, a head convolution and a classifier."""
+"""Chain spaces: a stem, stages of layers that each choose a block, a head convolution and a classifier.
+
+Functions that build networks import torch, which takes a second. Choices and costs do not need it.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,29 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from math import prod
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.chain.blocks import Skip, Style, parse
-from search_spaces.chain.supernet import ChainSupernet
 from search_spaces.costs import TableCosts
 from search_spaces.errors import UserError
 from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
-from search_spaces.layers.convolutions import Place, conv_bn, multiple_of_8
 from search_spaces.layers.cost import PLAIN, CountingRules, conv_bn_cost
 from search_spaces.layers.head import Head
-from search_spaces.layers.initialise import initialise
+from search_spaces.layers.shapes import Place, multiple_of_8
 from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.chain.supernet import ChainSupernet
 
 STEM_KERNEL = 3
 
@@ -177,6 +184,9 @@ class ChainSpace(SearchSpace):
                     raise UserError(f"{choice.name} of {self.name} cannot be {block}: it {misfit}.")
 
     def supernet(self, num_classes: int | None = None) -> ChainSupernet:
+        from search_spaces.chain.supernet import ChainSupernet
+        from search_spaces.layers.initialise import initialise
+
         stem, *places = self._places(self.resolution)
         blocks = [
             {choice.options[option]: self._build(position, option, place) for option in surviving}
@@ -191,6 +201,10 @@ class ChainSpace(SearchSpace):
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
         """Build a sequence of `stem`, `blocks` and `head`, which loads `network_state`."""
+        from torch import nn
+
+        from search_spaces.layers.initialise import initialise
+
         stem, *places = self._places(self.resolution)
         blocks = OrderedDict(
             (choice.key, self._build(position, option, place))
@@ -320,7 +334,9 @@ class ChainSpace(SearchSpace):
         return self._blocks[position][option].build(place, self._styles[position])
 
     def _stem(self, place: Place) -> nn.Module:
-        activation = self._family.style().activation_layer
+        from search_spaces.layers.convolutions import ACTIVATION_LAYERS, conv_bn
+
+        activation = ACTIVATION_LAYERS[self._family.activation]
         return conv_bn(place.in_channels, place.out_channels, STEM_KERNEL, place.stride, activation=activation)
 
     def _head(self, last: Place, num_classes: int | None) -> Head:
@@ -339,7 +355,7 @@ def _stem_key(stem: Place) -> LatencyKey:
     return LatencyKey("stem", stem.size, stem.in_channels, stem.out_channels, STEM_KERNEL, 0, stem.stride)
 
 
-def _table(rows: Sequence[Sequence[float]]) -> Tensor:
+def _table(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Return float64 of shape (choices, most options of a choice), with 0 beyond a choice's options."""
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=torch.float64)
+    return np.array([[*row, *[0.0] * (longest - len(row))] for row in rows], dtype=np.float64)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from search_spaces.costs import Costs
+from search_spaces.costs import Amounts, Costs, Indices
 from search_spaces.elastic.groups import VARIABLES, Group, by_group
-from search_spaces.elastic.split_attention import attention_cost
+
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -20,50 +20,52 @@ class ElasticCosts(Costs):
     """The sum over the groups of blocks. A group's cost depends on its own choices and on its input channels.
 
     Attributes:
-        tables: for each resource one int64 table for each group. Its dimensions are the channels' options of the group
-            before it (one option before the first group) and the group's own five choices. The last table includes stem
-            and head.
+        tables: for each resource one table for each group, int64 or, for latency, float64. Its dimensions are the
+            channels' options of the group before it (one option before the first group) and the group's own five
+            choices. The last table includes stem and head.
     """
 
     space: str
     surviving: tuple[tuple[int, ...], ...]
-    tables: Mapping[str, Sequence[Tensor]]
+    tables: Mapping[str, Sequence[Amounts]]
 
     @property
     def resources(self) -> tuple[str, ...]:
         return tuple(self.tables)
 
-    def total(self, indices: Tensor) -> dict[str, Tensor]:
-        grouped = indices.view(len(indices), len(self.surviving) // len(VARIABLES), len(VARIABLES))
-        arriving = torch.cat([torch.zeros_like(grouped[:, :1, -1]), grouped[:, :-1, -1]], dim=1)
-        cells = torch.cat([arriving[:, :, None], grouped], dim=2)
+    def total(self, indices: Indices) -> dict[str, Amounts]:
+        grouped = indices.reshape(len(indices), len(self.surviving) // len(VARIABLES), len(VARIABLES))
+        arriving = np.concatenate([np.zeros_like(grouped[:, :1, -1]), grouped[:, :-1, -1]], axis=1)
+        cells = np.concatenate([arriving[:, :, None], grouped], axis=2)
         return {
-            resource: torch.stack([table[cells[:, n].unbind(dim=1)] for n, table in enumerate(tables)]).sum(dim=0)
+            resource: np.stack([table[tuple(cells[:, n].T)] for n, table in enumerate(tables)]).sum(axis=0)
             for resource, tables in self.tables.items()
         }
 
-    def extremes(self) -> Tensor:
+    def extremes(self) -> Indices:
         """Return for each resource the architectures of least and of greatest cost."""
-        return torch.tensor([self._least(tables, sign) for tables in self.tables.values() for sign in (+1, -1)])
+        return np.array([self._least(tables, sign) for tables in self.tables.values() for sign in (+1, -1)])
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         extreme = self.total(self.extremes())
         return {resource: (float(cost.min()), float(cost.max())) for resource, cost in extreme.items()}
 
-    def _least(self, tables: Sequence[Tensor], sign: int) -> list[int]:
+    def _least(self, tables: Sequence[Amounts], sign: int) -> list[int]:
         """Return the architecture of least (sign +1) or greatest (-1) cost, by dynamic programming over the channels.
 
         The forward pass computes the least cost up to each group for each option of its output channels. The backward
         pass reads the options that reach it.
         """
-        reached = torch.zeros(1, dtype=torch.int64)
+        reached: Amounts = np.zeros(1, dtype=np.int64)
         arriving: Sequence[int] = (0,)
         steps = []
         for table, own in zip(tables, by_group(self.surviving), strict=True):
             for dimension, kept in enumerate((arriving, *own)):
-                table = table.index_select(dimension, torch.tensor(kept))
-            least, taken = (sign * table.flatten(1, 4)).min(dim=1)
-            reached, before = (reached[:, None] + least).min(dim=0)
+                table = table.take(kept, axis=dimension)
+            flat = sign * table.reshape(len(table), -1, table.shape[-1])
+            taken = flat.argmin(axis=1)
+            through = reached[:, None] + flat.min(axis=1)
+            reached, before = through.min(axis=0), through.argmin(axis=0)
             steps.append((own, table.shape[1:5], before, taken))
             arriving = own[-1]
         channels = int(reached.argmin())
@@ -80,8 +82,8 @@ class ElasticCosts(Costs):
 class GroupCost(NamedTuple):
     """Multiply-adds and parameters, int64."""
 
-    macs: Tensor
-    params: Tensor
+    macs: Integers
+    params: Integers
 
 
 def group_cost(group: Group, in_channels: Sequence[int], size: int) -> GroupCost:
@@ -98,16 +100,16 @@ def group_cost(group: Group, in_channels: Sequence[int], size: int) -> GroupCost
     options = (in_channels, group.kernels, group.activations, group.splits, group.expansions, group.channels)
     whole = _sum(*costs)
     shape = [len(values) for values in options]
-    return GroupCost(whole.macs.expand(shape), whole.params.expand(shape))
+    return GroupCost(np.broadcast_to(whole.macs, shape), np.broadcast_to(whole.params, shape))
 
 
-def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> GroupCost:
+def _block_cost(group: Group, in_channels: Integers, size: int, stride: int) -> GroupCost:
     """Return the cost of one block, of a shape that broadcasts to that of `group_cost`."""
     kernel, splits, channels = _along(1, group.kernels), _along(3, group.splits), _along(5, group.channels)
     pixels, out_pixels = size**2, ((size - 1) // stride + 1) ** 2
-    expanded = (_along(4, group.expansions, torch.float64) * channels).round().long().clamp(min=1)
+    expanded = np.maximum(1, np.rint(_along(4, group.expansions, np.float64) * channels).astype(np.int64))
     hidden = expanded if group.expands else in_channels
-    split_channels = hidden * splits.clamp(min=1)
+    split_channels = hidden * np.maximum(1, splits)
     mbconv = _sum(
         _conv_norm(in_channels * hidden * group.expands, hidden * group.expands, pixels),
         _conv_norm(split_channels * kernel**2, split_channels, out_pixels),
@@ -116,10 +118,10 @@ def _block_cost(group: Group, in_channels: Tensor, size: int, stride: int) -> Gr
     )
     keeps_shape = (in_channels == channels) & (stride == 1)
     skip = _conv_norm(in_channels * channels * ~keeps_shape, channels * ~keeps_shape, out_pixels)
-    return GroupCost(*(torch.where(kernel == 0, *pair) for pair in zip(skip, mbconv, strict=True)))
+    return GroupCost(*(np.where(kernel == 0, *pair) for pair in zip(skip, mbconv, strict=True)))
 
 
-def _conv_norm(weights: Tensor, channels: Tensor, pixels: int) -> GroupCost:
+def _conv_norm(weights: Integers, channels: Integers, pixels: int) -> GroupCost:
     """Return the cost of a convolution without bias and its batch norm; `flop_counter` counts none for the latter."""
     return GroupCost(weights * pixels, weights + 2 * channels)
 
@@ -129,8 +131,18 @@ def _sum(*costs: GroupCost) -> GroupCost:
     return GroupCost(sum(macs[1:], macs[0]), sum(params[1:], params[0]))
 
 
-def _along(dimension: int, options: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
+def _along(dimension: int, options: Sequence[float], dtype: type[np.number] = np.int64) -> NDArray[Any]:
     """Return options along one of the six dimensions of `group_cost`."""
     shape = [1] * 6
     shape[dimension] = len(options)
-    return torch.tensor(options, dtype=dtype).view(shape)
+    return np.array(options, dtype=dtype).reshape(shape)
+
+
+def attention_cost(channels: Integers, splits: Integers) -> tuple[Integers, Integers]:
+    """Return multiply-adds and parameters of split attention's two layers, of the arguments' common shape.
+
+    Biases are included. `flop_counter` counts no multiply-adds for the product of channels and weights.
+    """
+    narrow = np.maximum(1, channels // 4)
+    weights = channels * narrow * (1 + splits)
+    return weights, weights + narrow + channels * splits

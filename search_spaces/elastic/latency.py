@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from search_spaces.elastic.groups import Group, Item, Variables
-from search_spaces.elastic.network import build_block
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
-from search_spaces.layers.convolutions import Place, conv_bn
+from search_spaces.layers.shapes import Place
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -87,18 +87,24 @@ def timed_blocks(group: Group, blocks: Blocks) -> dict[LatencyKey, TimedBlock]:
     )
     timed: dict[LatencyKey, TimedBlock] = {}
     for taken, place in blocks._replace(in_channels=_measured(blocks.in_channels)).options(measured):
-        if taken.kernel == 0:
-            build = partial(conv_bn, place.in_channels, place.out_channels, 1, place.stride)
-        else:
-            build = partial(build_block, group, taken, place)
         shape = (place.in_channels, place.size, place.size)
-        timed.setdefault(block_key(group, taken, place), TimedBlock(build, shape))
+        timed.setdefault(block_key(group, taken, place), TimedBlock(partial(_build, group, taken, place), shape))
     return timed
+
+
+def _build(group: Group, taken: Variables, place: Place) -> nn.Module:
+    """Build a block for measurement. A skip is measured as the convolution that it is where the shape changes."""
+    from search_spaces.elastic.network import build_block
+    from search_spaces.layers.convolutions import conv_bn
+
+    if taken.kernel == 0:
+        return conv_bn(place.in_channels, place.out_channels, 1, place.stride)
+    return build_block(group, taken, place)
 
 
 def group_latency(
     group: Group, in_channels: Sequence[int], size: int, table: LatencyTable, kept: Sequence[Sequence[int]]
-) -> Tensor:
+) -> Floats:
     """Return a group's milliseconds, float64 in the dimensions of `group_cost`; nan if neither measured nor needed.
 
     Args:
@@ -109,14 +115,14 @@ def group_latency(
     Raises:
         UserError: if the table lacks a row that is needed. It names the row.
     """
-    total = torch.zeros(1, dtype=torch.float64)
+    total: Floats = np.zeros(1)
     for blocks in split_group(group, in_channels, size):
         latency_ms = _latency_ms(group, blocks, table)
         arriving = [0] if None in blocks.in_channels else kept[0]
         if np.isnan(latency_ms[np.ix_(arriving, *kept[1:])]).any():
             for key in timed_blocks(keep_kinds(group, *kept[1:4]), blocks):
                 table.latency_ms(key)
-        total = total + blocks.repeats * torch.from_numpy(latency_ms)
+        total = total + blocks.repeats * latency_ms
     return total
 
 

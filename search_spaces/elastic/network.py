@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from search_spaces.elastic.groups import Group, Variables
 from search_spaces.elastic.layers import cut
 from search_spaces.elastic.split_attention import SplitAttention
-from search_spaces.layers.convolutions import Place, Residual, conv_bn
+from search_spaces.layers.convolutions import Residual, conv_bn
+from search_spaces.layers.shapes import Place
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "swish": nn.SiLU}
 

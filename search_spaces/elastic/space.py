@@ -3,6 +3,8 @@
 The choices belong to a row of the paper's table or, in a fine space, to a block. They are grouped: `row3.kernel`,
 `row3.activation`, `row3.attention`, `row3.expansion`, `row3.channels` (or `block7.kernel` ...). The text form reads `k3
 relu se0 e0.75 c16 | ...`. `k0` skips the blocks of a group; then of its other choices only the channels have an effect.
+
+Functions that build networks import torch, which takes a second. Choices and costs do not need it.
 """
 
 from __future__ import annotations
@@ -11,29 +13,30 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Choice
+from search_spaces.costs import Amounts
 from search_spaces.elastic.costs import ElasticCosts, group_cost
 from search_spaces.elastic.groups import VARIABLES, Group, Variables, by_group, move_identities_last
 from search_spaces.elastic.latency import group_latency, keep_kinds, split_group, timed_blocks
-from search_spaces.elastic.layers import ElasticConv
-from search_spaces.elastic.network import build_block, network_state
-from search_spaces.elastic.supernet import ElasticSupernet
 from search_spaces.errors import UserError
 from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
-from search_spaces.layers.convolutions import ACTIVATIONS, Place, conv_bn
 from search_spaces.layers.cost import conv_bn_cost
 from search_spaces.layers.head import Head
-from search_spaces.layers.initialise import initialise
+from search_spaces.layers.shapes import Place
 from search_spaces.space import CountingMode, SearchSpace
 from search_spaces.validation import Classes, Number, Width
 from search_spaces.vital_blocks import INPUT, OUTPUT, Link
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.elastic.supernet import ElasticSupernet
 
 STEM_KERNEL = 3
 END_ACTIVATION = "silu"
@@ -164,6 +167,9 @@ class ElasticSpace(SearchSpace):
         self._sizes(self.resolution)
 
     def supernet(self, num_classes: int | None = None) -> ElasticSupernet:
+        from search_spaces.elastic.layers import ElasticConv
+        from search_spaces.elastic.supernet import ElasticSupernet
+
         widest = max(self._groups[-1].channels[option] for option in self.surviving[-1])
         head = self._head(widest, self.resolution, num_classes)
         built = head.build()
@@ -173,6 +179,11 @@ class ElasticSpace(SearchSpace):
 
     def network(self, architecture: Architecture, num_classes: int | None = None) -> nn.Module:
         """Build a sequence of `stem`, `blocks` and `head`, which loads `network_state`."""
+        from torch import nn
+
+        from search_spaces.elastic.network import build_block
+        from search_spaces.layers.initialise import initialise
+
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         channels = self._stem_channels
         for group, taken, size in zip(
@@ -189,6 +200,10 @@ class ElasticSpace(SearchSpace):
         return network
 
     def network_state(self, architecture: Architecture, supernet_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        import torch
+
+        from search_spaces.elastic.network import network_state
+
         with torch.device("meta"):
             network = self.network(architecture, num_classes=len(supernet_state["head.classifier.bias"]))
         return network_state(network, self._groups, self._taken(architecture), supernet_state)
@@ -218,14 +233,14 @@ class ElasticSpace(SearchSpace):
         heads = [self._head(channels, resolution, num_classes).cost() for channels in arriving[-1]]
         ends = [stem + head for head in heads]
         macs, params = ([cost[i] for cost in group_costs] for i in range(2))
-        macs[-1] = macs[-1] + torch.tensor([end.macs for end in ends])
-        params[-1] = params[-1] + torch.tensor([end.params for end in ends])
-        tables = {"macs": macs, "params": params}
+        macs[-1] = macs[-1] + np.array([end.macs for end in ends])
+        params[-1] = params[-1] + np.array([end.params for end in ends])
+        tables: dict[str, list[Amounts]] = {"macs": macs, "params": params}
         if latency is not None:
             tables["latency_ms"] = self._latency_ms(resolution, num_classes, latency)
         return ElasticCosts(self.name, self.surviving, tables)
 
-    def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Tensor]:
+    def _latency_ms(self, resolution: int, num_classes: int | None, latency: LatencyTable) -> list[Amounts]:
         """Return a table for each group, as in `ElasticCosts`."""
         arriving: Sequence[int] = (self._stem_channels,)
         arrived: Sequence[int] = (0,)
@@ -244,7 +259,7 @@ class ElasticSpace(SearchSpace):
             ]
             for i, channels in enumerate(arriving)
         ]
-        tables[-1] = tables[-1] + torch.tensor([sum(end) for end in ends], dtype=torch.float64)
+        tables[-1] = tables[-1] + np.array([sum(end) for end in ends])
         return tables
 
     def latency_blocks(self) -> dict[LatencyKey, TimedBlock]:
@@ -296,7 +311,9 @@ class ElasticSpace(SearchSpace):
         return sizes[1:]
 
     def _stem(self) -> nn.Module:
-        activation = ACTIVATIONS[END_ACTIVATION]
+        from search_spaces.layers.convolutions import ACTIVATION_LAYERS, conv_bn
+
+        activation = ACTIVATION_LAYERS[END_ACTIVATION]
         return conv_bn(3, self._stem_channels, STEM_KERNEL, self._settings.stem_stride, activation=activation)
 
     def _head(self, in_channels: int, resolution: int, num_classes: int | None) -> Head:

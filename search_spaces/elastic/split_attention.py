@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,16 +18,6 @@ from search_spaces.elastic.layers import ElasticConv
 def squeezed_channels(channels: int) -> int:
     """Return the channels between the two layers of attention: a quarter of its input channels."""
     return max(1, channels // 4)
-
-
-def attention_cost(channels: Tensor, splits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return multiply-adds and parameters of the two layers, biases included; int64, of the arguments' common shape.
-
-    `flop_counter` counts no multiply-adds for the product of channels and weights.
-    """
-    narrow = torch.clamp(channels // 4, min=1)
-    weights = channels * narrow * (1 + splits)
-    return weights, weights + narrow + channels * splits
 
 
 class SplitAttention(nn.Module):

@@ -47,7 +47,7 @@ from search_spaces.cell.operations import (
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError, nearest
 from search_spaces.family import Family
-from search_spaces.layers.convolutions import Place
+from search_spaces.layers.shapes import Place
 from search_spaces.validation import Classes, Number, Width
 
 OPERATIONS: dict[str, Operation] = {

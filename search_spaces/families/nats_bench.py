@@ -31,8 +31,8 @@ from search_spaces.cell.layout import CellLayout, Edge, NetworkLayout, PlacedOpe
 from search_spaces.cell.operations import Classifier, ConvNorm, Operation, Pooling, ResidualReduction, SkipConnect
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
-from search_spaces.layers.convolutions import Place
 from search_spaces.layers.cost import CountingRules
+from search_spaces.layers.shapes import Place
 from search_spaces.validation import Classes, Number, Width, validate_settings
 
 OPERATIONS: dict[str, Operation] = {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from search_spaces.latency_table import LatencyKey, TimedBlock
-from search_spaces.layers.convolutions import ACTIVATIONS, conv_bn
 from search_spaces.layers.cost import LayerCost, linear_cost, pointwise_cost
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Part = Literal["pooling", "linear", "classifier"]
 
 
 @dataclass(frozen=True)
@@ -45,37 +49,30 @@ class Head:
             cost += pointwise_cost(self.in_channels, self.conv_channels, self.size, activation=True)
         return cost
 
-    def build(self) -> nn.Sequential:
-        return nn.Sequential(OrderedDict(**self._pooling(), **self._linear(), **self._classifier()))
+    def build(self, parts: Sequence[Part] = ("pooling", "linear", "classifier")) -> nn.Sequential:
+        """Build the head, or only some of its parts: (N, in_channels, size, size) to (N, num_classes)."""
+        from search_spaces.layers import head_layers
+
+        built = {
+            "pooling": lambda: head_layers.build_pooling(self.in_channels, self.conv_channels, self.activation),
+            "linear": lambda: head_layers.build_linear(self.pooled, self.linear_features, self.activation),
+            "classifier": lambda: head_layers.build_classifier(self.features, self.num_classes),
+        }
+        return head_layers.join([built[part]() for part in parts])
 
     def timed_layers(self) -> dict[LatencyKey, TimedBlock]:
         """Return the parts to measure: the convolution with the pooling after it, and each linear layer."""
         conv = "head" if self.conv_channels else "pool"
         parts = {
             LatencyKey(conv, self.size, self.in_channels, self.pooled, 1, 0, 1): TimedBlock(
-                lambda: nn.Sequential(self._pooling()), (self.in_channels, self.size, self.size)
+                partial(self.build, ["pooling"]), (self.in_channels, self.size, self.size)
             )
         }
         if self.linear_features:
             parts[LatencyKey("linear", 1, self.pooled, self.linear_features, 1, 0, 1)] = TimedBlock(
-                lambda: nn.Sequential(self._linear()), (self.pooled,)
+                partial(self.build, ["linear"]), (self.pooled,)
             )
         parts[LatencyKey("classifier", 1, self.features, self.num_classes, 1, 0, 1)] = TimedBlock(
-            lambda: nn.Sequential(self._classifier()), (self.features,)
+            partial(self.build, ["classifier"]), (self.features,)
         )
         return parts
-
-    def _pooling(self) -> OrderedDict[str, nn.Module]:
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if self.conv_channels:
-            layers["conv"] = conv_bn(self.in_channels, self.conv_channels, 1, activation=ACTIVATIONS[self.activation])
-        return OrderedDict(**layers, pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
-
-    def _linear(self) -> OrderedDict[str, nn.Module]:
-        if not self.linear_features:
-            return OrderedDict()
-        linear = nn.Linear(self.pooled, self.linear_features)
-        return OrderedDict(linear=linear, activation=ACTIVATIONS[self.activation]())
-
-    def _classifier(self) -> OrderedDict[str, nn.Module]:
-        return OrderedDict(classifier=nn.Linear(self.features, self.num_classes))

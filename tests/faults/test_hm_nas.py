@@ -7,7 +7,7 @@ from tests.faults.recipes import RECIPES
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, attempts, run_with_kills, training
 from tests.support.small_spaces import cells
-from tuners.hm_nas.found_network import read_searched_network
+from tuners.hm_nas.searched_run import read_searched_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RECIPE, CHANGES = RECIPES["hm-nas"]

@@ -24,7 +24,7 @@ def test_costs_equal_what_torch_counts(name: str, settings: dict[str, Any]) -> N
     generator = np.random.default_rng(0)
     architectures = [space.sample(generator) for _ in range(3)]
     cost = space.costs().cost(architectures)
-    assert cost["macs"].dtype == cost["params"].dtype == torch.int64
+    assert cost["macs"].dtype == cost["params"].dtype == np.int64
     for architecture, macs, params in zip(architectures, cost["macs"], cost["params"], strict=True):
         assert torch_counts(space, architecture) == (int(macs), int(params))
 
@@ -54,7 +54,7 @@ def test_expected_cost_of_uniform_draws_is_the_mean_over_all_architectures() -> 
         row[list(options)] = 1 / len(options)
     expected = costs.expected(probabilities)
     for resource in costs.resources:
-        assert expected[resource].item() == pytest.approx(every[resource].double().mean().item())
+        assert expected[resource].item() == pytest.approx(every[resource].mean().item())
 
 
 def test_expected_cost_of_one_hot_probabilities_is_exact_and_differentiates_to_the_table() -> None:
@@ -67,9 +67,10 @@ def test_expected_cost_of_one_hot_probabilities_is_exact_and_differentiates_to_t
     expected = costs.expected(one_hot)
     assert expected["macs"].item() == costs.cost([architecture])["macs"].item()
     torch.autograd.backward(expected["macs"])
-    torch.testing.assert_close(one_hot.grad, costs.table["macs"])
+    assert one_hot.grad is not None
+    np.testing.assert_array_equal(one_hot.grad.numpy(), costs.table["macs"])
 
 
-def test_no_architectures_cost_an_empty_tensor() -> None:
+def test_no_architectures_cost_an_empty_array() -> None:
     cost = search_spaces.load("proxylessnas").costs().cost([])
     assert cost["macs"].shape == (0,)

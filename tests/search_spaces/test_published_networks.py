@@ -49,8 +49,8 @@ def test_the_papers_counting_gives_the_printed_figures(title: str) -> None:
     network = search_spaces.published(title.lower())
     assert (network.title, (network.params_m, network.macs_m)) == (title, PRINTED[title])
     cost = network.space.costs(counting="paper").cost([network.architecture])
-    assert int(cost["params"]) / 1e6 == pytest.approx(network.params_m, rel=PARAMS_WITHIN)
-    assert int(cost["macs"]) / 1e6 == pytest.approx(network.macs_m, rel=MACS_WITHIN)
+    assert cost["params"].item() / 1e6 == pytest.approx(network.params_m, rel=PARAMS_WITHIN)
+    assert cost["macs"].item() / 1e6 == pytest.approx(network.macs_m, rel=MACS_WITHIN)
 
 
 @pytest.mark.parametrize("title", COUNTED)
@@ -60,9 +60,9 @@ def test_both_countings_agree_with_a_count_by_hand(title: str) -> None:
         network.space.costs(counting=counting).cost([network.architecture]) for counting in ("macs", "paper")
     )
     counted = (
-        round(int(plain["macs"]) / 1e6, 1),
-        round(int(papers["params"]) / 1e6, 3),
-        round(int(papers["macs"]) / 1e6, 1),
+        round(plain["macs"].item() / 1e6, 1),
+        round(papers["params"].item() / 1e6, 3),
+        round(papers["macs"].item() / 1e6, 1),
     )
     assert counted == COUNTED[title]
 
@@ -71,7 +71,7 @@ def test_mobile_net_v2_is_the_authors_network() -> None:
     """HourNAS prints 3.4 million parameters; the authors' network has 3,504,872."""
     network = search_spaces.published("mobilenetv2")
     cost = network.space.costs().cost([network.architecture])
-    assert (int(cost["macs"]), int(cost["params"])) == (300_774_272, 3_504_872)
+    assert (cost["macs"].item(), cost["params"].item()) == (300_774_272, 3_504_872)
     assert network.space.costs(counting="paper").cost([network.architecture]) == cost
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from search_spaces.architecture import NOTHING
 from search_spaces.costs import kept_options
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from search_spaces import Architecture, SearchSpace
 
 
@@ -24,7 +24,9 @@ def edges_by_node(space: SearchSpace) -> list[list[int]]:
 
 def is_surviving(space: SearchSpace) -> Tensor:
     """Return which options survive, bool of shape (choices, most options of a choice)."""
-    return kept_options(space.surviving, max(len(choice.options) for choice in space.choices))
+    import torch
+
+    return torch.from_numpy(kept_options(space.surviving, max(len(choice.options) for choice in space.choices)))
 
 
 def is_operation(space: SearchSpace) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from raynas.interfaces.objective import STREAMS
+from raynas.interfaces.streams import STREAMS
 from raynas.study.method import Method
 from tuners.darts.checks import (
     check_edges_can_be_removed,
@@ -14,12 +14,12 @@ from tuners.darts.checks import (
     check_second_order_uses_sgd,
     check_space_has_cells,
 )
-from tuners.darts.weighted_mixture import Mixture
 
 if TYPE_CHECKING:
     from raynas.results.outcome import Outcome
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
+    from tuners.darts.weighted_mixture import Mixture
 
 
 class Darts(Method):
@@ -58,6 +58,8 @@ class Darts(Method):
 
     def objective(self) -> Mixture:
         """Return the objective of the supernet's training."""
+        from tuners.darts.weighted_mixture import Mixture
+
         return Mixture(
             edges=self.edges,
             inputs=self.inputs,

@@ -9,7 +9,6 @@ choices differs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -17,21 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.errors import UserError
+from tuners.fp_nas.layers import joint_layers
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, SearchSpace
+    from tuners.fp_nas.settings import Schedule
 
 Kind = Literal["joint", "factorised"]
-Schedule = Literal["joint", "factorised", "mixed"]
-"""The kinds of the distribution over the epochs: `mixed` begins factorised and becomes joint."""
 _KINDS: dict[Schedule, tuple[Kind, ...]] = {
     "joint": ("joint",),
     "factorised": ("factorised",),
     "mixed": ("factorised", "joint"),
 }
-MAX_COMBINATIONS = 1_000_000
-"""The most combinations of values that the table of one factor may have."""
 
 
 class Distribution(nn.Module):
@@ -111,19 +107,9 @@ def partition(space: SearchSpace, kind: Kind) -> Factors:
     Raises:
         UserError: if the choices of a layer have too many combinations for a table.
     """
-    positions = range(len(space.choices))
     if kind == "factorised":
-        return Factors(space.values(), [(position,) for position in positions])
-    layers = [tuple(layer) for _, layer in groupby(positions, lambda position: space.choices[position].group)]
-    values = space.values()
-    for layer in layers:
-        if prod(len(values[position]) for position in layer) > MAX_COMBINATIONS:
-            group = space.choices[layer[0]].group
-            raise UserError(
-                f"A joint distribution over the choices of {group} of {space.name} has too many parameters: use a "
-                "factorised one."
-            )
-    return Factors(values, layers)
+        return Factors(space.values(), [(position,) for position in range(len(space.choices))])
+    return Factors(space.values(), joint_layers(space))
 
 
 class Factors(nn.Module):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 from raynas.interfaces.objective import (
@@ -27,35 +27,12 @@ from raynas.interfaces.objective import (
     Update,
     add_gradients,
 )
-from tuners.fp_nas.distribution import Distribution, Schedule
+from tuners.fp_nas.distribution import Distribution
 from tuners.fp_nas.importance import WeightedGradientSum, hinge_cost, importance, log_likelihoods
-from tuners.fp_nas.sample_size import AdaptiveSampling, SampleSize
+from tuners.fp_nas.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
-
-
-class SamplingSettings(BaseModel):
-    """The settings of FP-NAS's sampling and learning (section 3), shared by the method and its objective.
-
-    Attributes:
-        warmup_epochs: the first epochs, in which each training step moves the weights of one uniformly drawn
-            architecture, and the distribution stays.
-        sample_size: K, the number of architectures that a training step draws after the warm-up.
-        distribution: the schedule; `mixed` is factorised before the epoch `joint_from`, and joint from there on.
-        joint_from: theta of section 3.3.
-        cost_weight: beta of equation 6.
-        likelihood_scale: s. The likelihood of a batch is taken as exp(-s x its mean cross-entropy).
-        architecture_learning_rate: Adam's learning rate for the distribution.
-    """
-
-    warmup_epochs: int = Field(default=45, ge=0)
-    sample_size: SampleSize = AdaptiveSampling(per_nat=0.25)
-    distribution: Schedule = "mixed"
-    joint_from: int = Field(default=80, ge=0)
-    cost_weight: float = Field(default=0.3, ge=0)
-    likelihood_scale: float = Field(default=1.0, gt=0)
-    architecture_learning_rate: float = Field(default=0.016, gt=0)
 
 
 class DrawnPaths(Objective, SamplingSettings):
@@ -159,7 +136,7 @@ class DrawnPathsLearner(Learner):
         with torch.no_grad():
             losses, top1 = _run_shared(sample, step, lambda path: _run(path, step))
         likelihoods = log_likelihoods(losses, sample.multiplicity, self._settings.likelihood_scale).softmax(dim=0)
-        hinge_costs = hinge_cost(self._costs.total(sample.indices.cpu()), self._settings.targets).to(losses)
+        hinge_costs = hinge_cost(self._costs.total(sample.indices.cpu().numpy()), self._settings.targets).to(losses)
         weights = importance(likelihoods, sample.multiplicity * hinge_costs, self._settings.cost_weight)
         log_probability = self.distribution.log_probability(sample.indices)
         torch.autograd.backward(-(weights * log_probability).sum() / step.workers)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from search_spaces.costs import Amounts
+
 
 def log_likelihoods(losses: Tensor, multiplicity: Tensor, scale: float) -> Tensor:
     """Return log(multiplicity x likelihood) of distinct architectures, shape (architectures,).
@@ -20,12 +22,11 @@ def log_likelihoods(losses: Tensor, multiplicity: Tensor, scale: float) -> Tenso
     return multiplicity.to(losses).log() - scale * losses
 
 
-def hinge_cost(costs: Mapping[str, Tensor], targets: Mapping[str, float]) -> Tensor:
+def hinge_cost(costs: Mapping[str, Amounts], targets: Mapping[str, float]) -> Tensor:
     """Return the hinge cost C(A) = max(0, cost / target - 1) of equation 6, summed over the resources."""
-    excess = [(costs[resource].double() / target - 1).clamp(min=0) for resource, target in targets.items()]
-    return (
-        torch.stack(excess).sum(dim=0) if excess else torch.zeros_like(next(iter(costs.values())), dtype=torch.float64)
-    )
+    counts = {resource: torch.from_numpy(cost).double() for resource, cost in costs.items()}
+    excess = [(counts[resource] / target - 1).clamp(min=0) for resource, target in targets.items()]
+    return torch.stack(excess).sum(dim=0) if excess else torch.zeros_like(next(iter(counts.values())))
 
 
 def importance(likelihoods: Tensor, hinge_costs: Tensor, cost_weight: float) -> Tensor:

@@ -13,20 +13,20 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from raynas.interfaces.objective import STREAMS
+from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
-from tuners.fp_nas.distribution import Schedule, partition
-from tuners.fp_nas.drawn_paths import DrawnPaths, SamplingSettings
-from tuners.fp_nas.most_probable import find_most_probable
+from tuners.fp_nas.layers import joint_layers
 from tuners.fp_nas.sample_size import FixedSampling, SampleSize
+from tuners.fp_nas.settings import SamplingSettings, Schedule
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget
+    from tuners.fp_nas.drawn_paths import DrawnPaths
 
 EPOCHS_FILE = "epochs.csv"
 _EPOCH_COLUMNS = ["epoch", "loss", "top1", "entropy", "sample_size", "workers", "seconds", "worker_seconds_saved"]
@@ -74,7 +74,7 @@ class FpNas(Method, SamplingSettings):
                 "method.distribution to factorised or joint."
             )
         if self.distribution != "factorised":
-            partition(plan.space, "joint")
+            joint_layers(plan.space)
         check_training_key_unset(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
@@ -102,6 +102,8 @@ class FpNas(Method, SamplingSettings):
 
         The last row of the step `distribution` holds the most probable of all architectures.
         """
+        from tuners.fp_nas.most_probable import find_most_probable
+
         learner = self.objective(study.budget).begin(study.space, study.costs, study.recipe.seed)
         learner.load_state_dict(study.learner_state(weights))
         distribution = learner.distribution
@@ -128,6 +130,8 @@ class FpNas(Method, SamplingSettings):
 
     def objective(self, budget: Budget) -> DrawnPaths:
         """Return the objective of the search."""
+        from tuners.fp_nas.drawn_paths import DrawnPaths
+
         return DrawnPaths(targets=targets_of(budget), **self.model_dump(include=set(SamplingSettings.model_fields)))
 
 

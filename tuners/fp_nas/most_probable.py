@@ -40,9 +40,9 @@ def find_most_probable(
         if not batch:
             return None, True
         indices = factors.indices(torch.tensor(batch))
-        is_feasible = budget.met(costs.total(indices))
+        is_feasible = budget.met(costs.total(indices.numpy()))
         if is_feasible.any():
-            return indices[is_feasible.int().argmax()], True
+            return indices[int(is_feasible.argmax())], True
     return _search_stepwise(factors, log_probabilities, costs, budget), False
 
 
@@ -74,11 +74,11 @@ def _search_stepwise(factors: Factors, log_probabilities: Tensor, costs: Costs, 
     """Change one factor at a time until the budget is met, then while a change within the budget is more probable."""
     current = log_probabilities.argmax(dim=1)
     rows, options = log_probabilities.isfinite().nonzero(as_tuple=True)
-    excess = float(budget.excess(costs.total(factors.indices(current[None]))))
+    excess = budget.excess(costs.total(factors.indices(current[None]).numpy())).item()
     while True:
         neighbours = current.repeat(len(rows), 1)
         neighbours[torch.arange(len(rows)), rows] = options
-        excesses = budget.excess(costs.total(factors.indices(neighbours)))
+        excesses = torch.from_numpy(budget.excess(costs.total(factors.indices(neighbours).numpy())))
         losses = log_probabilities[rows, current[rows]] - log_probabilities[rows, options]
         if excess > 0:
             gains = (excess - excesses) / losses.clamp(min=_MIN_LOSS)

@@ -12,9 +12,9 @@ from raynas.results.evaluation_table import EvaluationTable
 from raynas.study.trainable import SweepTrial, Trainable
 from raynas.training.early_stop import EarlyStop
 from search_spaces import Budget
-from tuners.fp_nas.distribution import Schedule
 from tuners.fp_nas.method import FpNas, epochs_table
 from tuners.fp_nas.sample_size import AdaptiveSampling, FixedSampling, SampleSize
+from tuners.fp_nas.settings import Schedule
 from tuners.sweep import SweepMethod
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from raynas.interfaces.objective import STREAMS
+from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_fit_batch_size, check_training_key_unset
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.darts.checks import check_edges_can_be_removed, check_no_budget
-from tuners.darts.weighted_mixture import Mixture
 from tuners.ftso.topologies import SIMPLEST_OPERATOR, CellTopologies, LayerTopologies, Topologies
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget, Costs, SearchSpace
+    from tuners.darts.weighted_mixture import Mixture
 
 
 class Ftso(Method):
@@ -127,6 +127,8 @@ class Ftso(Method):
 
     def objective(self, learns: Mapping[str, Any]) -> Mixture:
         """Return the objective of a search, with settings of `Mixture` that say what it learns."""
+        from tuners.darts.weighted_mixture import Mixture
+
         settings = {"inputs": self.inputs, **learns}
         return Mixture(learning_rate=self.architecture_learning_rate, **settings)
 

@@ -7,7 +7,7 @@ value stays; otherwise it is multiplied by 0. Only the masks learn (equation 3),
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from pydantic import Field
@@ -21,12 +21,11 @@ from search_spaces.errors import UserError
 from search_spaces.supernet import Mixed
 from tuners.darts.cells import edges_by_node, is_operation
 from tuners.darts.weighted_mixture import run_mixture
+from tuners.hm_nas.settings import LEVELS, Level
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
-Level = Literal["operations", "edges", "weights"]
-LEVELS: tuple[Level, ...] = ("operations", "edges", "weights")
 MASKS = "masks"
 """The name of the masks' group of parameters."""
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
-from raynas.interfaces.objective import STREAMS
+from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
@@ -22,18 +21,14 @@ from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.darts.checks import check_no_budget, check_second_order_uses_sgd, check_space_has_cells
-from tuners.darts.weighted_mixture import Mixture, MixtureLearner
-from tuners.hm_nas.found_network import (
-    count_kept,
-    derive_searched_weights,
-    read_searched_network,
-    select_fitting_weights,
-)
-from tuners.hm_nas.masks import LEVELS, Level, Masking, MaskingLearner, Tuning, derive_genotype, nodes_without_inputs
+from tuners.hm_nas.searched_run import read_searched_network
+from tuners.hm_nas.settings import LEVELS, Level
 
 if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
+    from tuners.darts.weighted_mixture import Mixture, MixtureLearner
+    from tuners.hm_nas.masks import Masking, MaskingLearner
 
 
 class HmNas(Method):
@@ -137,6 +132,8 @@ class HmNas(Method):
         self, study: Study, space: CellSpace, weights: Weights, mixture: MixtureLearner
     ) -> tuple[Genotype, Weights]:
         """Train the masks on all training images, with everything else frozen (lines 7 to 11)."""
+        from tuners.hm_nas.masks import derive_genotype
+
         settings = study.recipe.training.changed(epochs=self.mask_epochs)
         batches = (study.data.counts["train"] + study.data.counts["validation"]) // settings.batch_size
         objective = self.masking(_genotype_of_supernet(space, mixture), min(batches, settings.steps or batches))
@@ -162,6 +159,8 @@ class HmNas(Method):
 
     def import_searched(self, study: Study, space: CellSpace, run: str) -> tuple[Genotype, Weights]:
         """Take the searched network of another run, with the weights that fit this run's classes."""
+        from tuners.hm_nas.found_network import select_fitting_weights
+
         genotype, weights = read_searched_network(run, space)
         seed = self._seed_of_new_weights(study)
         change = partial(select_fitting_weights, genotype, seed)
@@ -172,6 +171,8 @@ class HmNas(Method):
 
     def tune(self, study: Study, genotype: Genotype, searched: Weights) -> Weights:
         """Train the unmasked weights on all training images (lines 12 to 15)."""
+        from tuners.hm_nas.masks import Tuning
+
         fixed = genotype.space.only(genotype.architecture)
         objective = Tuning(mixture=tuple(map(tuple, genotype.weights.tolist())))
         weights = study.train("tuned", fixed, objective, study.recipe.fit, searched, {"train": "all-training"})
@@ -180,6 +181,8 @@ class HmNas(Method):
 
     def objective(self, epochs: int) -> Mixture:
         """Return the objective of the supernet's training."""
+        from tuners.darts.weighted_mixture import Mixture
+
         return Mixture(
             edges="softmax" if self.encoding == "multi" else "none",
             order=self.order,
@@ -194,6 +197,8 @@ class HmNas(Method):
         Args:
             steps: the number of training steps of an epoch.
         """
+        from tuners.hm_nas.masks import Masking
+
         decay_epoch = (self.mask_epochs + 1) // 2
         full_rate_steps = steps * (decay_epoch + 0.1 * (self.mask_epochs - decay_epoch))
         return Masking(
@@ -214,6 +219,8 @@ class HmNas(Method):
         self, study: Study, genotype: Genotype, weights: Weights, masks: MaskingLearner | None
     ) -> Weights:
         """Store the searched network's masked weights without the rest of the supernet, and test the network."""
+        from tuners.hm_nas.found_network import derive_searched_weights
+
         seed = self._seed_of_new_weights(study)
         change = partial(derive_searched_weights, genotype, masks, seed)
         identity = {"genotype": str(genotype), "seed": seed}
@@ -225,12 +232,16 @@ class HmNas(Method):
 
 def _genotype_of_supernet(space: CellSpace, learner: MixtureLearner) -> Genotype:
     """Return the supernet as a genotype: all operations and edges, with their weights."""
+    import torch
+
     with torch.no_grad():
         return Genotype.of(space, learner.operation_weights().tolist(), learner.edge_weights().tolist())
 
 
 def _test_mixture(study: Study, space: CellSpace, genotype: Genotype, weights: Weights, name: str) -> None:
     """Measure a mixture on the test images, as a row of the evaluation table."""
+    from tuners.hm_nas.found_network import count_kept
+
     tensors, _ = study.folder.read_tensors(weights.file)
     notes = {"accuracy_of": name, **count_kept(study, genotype, tensors)}
     result = study.evaluate(f"{name}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights)
@@ -242,6 +253,8 @@ def _test_mixture(study: Study, space: CellSpace, genotype: Genotype, weights: W
 
 def _report_removed(study: Study, genotype: Genotype) -> None:
     """Report masks that removed nothing, and nodes that lost all inputs."""
+    from tuners.hm_nas.masks import nodes_without_inputs
+
     surviving = [len(options) for options in genotype.space.surviving]
     kept = [value.bit_count() for value in genotype.architecture.indices]
     if kept == surviving:

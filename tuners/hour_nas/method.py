@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from raynas.interfaces.objective import STREAMS
+from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
 from search_spaces.errors import UserError
-from tuners.hour_nas.sampled_path import PathSampling, SampledPath
+from tuners.hour_nas.settings import PathSampling
 from tuners.hour_nas.vital_space import fix_vital_blocks, fixed_operations, remove_vital_skips, restrict_to_vital
 from tuners.most_probable import most_probable_within
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget, Costs, SearchSpace
+    from tuners.hour_nas.sampled_path import SampledPath
 
 
 class HourNas(Method, PathSampling):
@@ -111,6 +112,8 @@ class HourNas(Method, PathSampling):
 
     def objective(self, targets: dict[str, float]) -> SampledPath:
         """Return the objective of a search. The search of the vital blocks has no targets."""
+        from tuners.hour_nas.sampled_path import SampledPath
+
         return SampledPath(
             targets=targets,
             proposals=self.proposals if targets else 1,

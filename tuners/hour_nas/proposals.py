@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -104,7 +105,7 @@ def cost_deviation(costs: TableCosts, distribution: Tensor) -> dict[str, Tensor]
     """Return the standard deviation of each resource's cost, shape (...), if every choice is drawn on its own."""
     deviations = {}
     for name, table in costs.table.items():
-        cost = table.where(costs.kept, 0).to(distribution)
+        cost = torch.from_numpy(np.where(costs.kept, table, 0)).to(distribution)
         mean = (distribution * cost).sum(dim=-1)
         variance = (distribution * cost**2).sum(dim=-1) - mean**2
         floor = _VARIANCE_EPSILON * costs.bounds()[name][1] ** 2
@@ -138,7 +139,7 @@ def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     Returns:
         theta, float64 of shape (number, choices, most options of a choice).
     """
-    surviving = costs.kept
+    surviving = torch.from_numpy(costs.kept)
     greatest_nats = float(surviving.sum(dim=-1).double().log().sum())
     min_entropy = min(_MIN_ENTROPY_NATS, _MIN_ENTROPY_SHARE * greatest_nats)
     candidates = _CANDIDATES_PER_PROPOSAL * number

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from raynas.interfaces.objective import (
@@ -24,33 +24,11 @@ from raynas.interfaces.objective import (
     add_gradients,
 )
 from tuners.hour_nas.proposals import fit, mix, probabilities, target_distance
+from tuners.hour_nas.settings import PathSampling, Sampling
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
     from search_spaces.costs import TableCosts
-
-Sampling = Literal["gumbel-max", "gumbel-softmax", "softmax"]
-
-
-class PathSampling(BaseModel):
-    """The settings of HourNAS's sampling and learning, shared by the method and its objective.
-
-    Attributes:
-        sampling: how equation 4 samples a network A.
-        temperature: the temperature of the first update.
-        temperature_decay: the factor of the temperature after each update.
-        slope: alpha of equation 10, the weight of the distance from the targets.
-        architecture_learning_rate: Adam's learning rate for the architecture parameters.
-        alternate: `epoch` moves the weights over all training images and then the architecture parameters over all
-            validation images, as algorithm 1 does. `batch` moves both in each training step.
-    """
-
-    sampling: Sampling = "gumbel-max"
-    temperature: float = Field(default=5.0, gt=0)
-    temperature_decay: float = Field(default=0.9999, gt=0, le=1)
-    slope: float = Field(default=1.0, ge=0)
-    architecture_learning_rate: float = Field(default=0.01, gt=0)
-    alternate: Literal["epoch", "batch"] = "epoch"
 
 
 class SampledPath(Objective, PathSampling):
@@ -79,7 +57,7 @@ class ProposalsLearner(Learner):
     def __init__(self, settings: SampledPath, space: SearchSpace, costs: TableCosts, seed: int) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
-        self._surviving = costs.kept
+        self._surviving = torch.from_numpy(costs.kept)
         start = (
             fit(costs, settings.targets, settings.proposals, seed)
             if settings.targets

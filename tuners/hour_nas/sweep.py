@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import Field
 
 from raynas.results.evaluation_table import EvaluationTable
@@ -14,7 +13,6 @@ from raynas.storage.weights import Weights
 from raynas.study.trainable import Trainable
 from search_spaces import Budget, from_specification
 from tuners.hour_nas.method import HourNas, targets_of
-from tuners.hour_nas.proposals import probabilities
 from tuners.sweep import SweepMethod
 
 if TYPE_CHECKING:
@@ -110,14 +108,19 @@ def measure_drawn_costs(
     Returns:
         `met_5.0`, ...: the share within every tolerance; `macs_off_5.0`, ...: the mean of |R_i(A) - T_i| / T_i.
     """
+    import torch
+
+    from tuners.hour_nas.proposals import probabilities
+
     table = replace(costs, surviving=surviving)
     generator = torch.Generator().manual_seed(seed)
     measures = {}
     for temperature in TEMPERATURES:
-        distribution = probabilities(theta.double(), temperature, table.kept)
+        distribution = probabilities(theta.double(), temperature, torch.from_numpy(table.kept))
         indices = torch.multinomial(distribution, _DRAWS, replacement=True, generator=generator).T
-        cost = table.total(indices)
-        measures[f"met_{temperature}"] = float(budget.met(cost).double().mean())
+        cost = table.total(indices.numpy())
+        measures[f"met_{temperature}"] = float(budget.met(cost).mean())
         for resource, target in targets_of(budget).items():
-            measures[f"{resource}_off_{temperature}"] = float((cost[resource] / target - 1).abs().mean())
+            off = torch.from_numpy(cost[resource]) / target - 1
+            measures[f"{resource}_off_{temperature}"] = float(off.abs().mean())
     return measures

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from search_spaces.errors import UserError
 from tuners.most_probable import most_probable_within
 
@@ -56,6 +54,8 @@ def fix_vital_blocks(space: SearchSpace, costs: Costs, budget: Budget, theta: Te
     Args:
         theta: the learnt parameters of the first search, shape (choices, options).
     """
+    import torch
+
     vital = _vital_names(space)
     is_vital = torch.tensor([choice.name in vital for choice in space.choices])
     architecture = most_probable_within(remove_vital_skips(space), costs, budget, theta * is_vital[:, None])

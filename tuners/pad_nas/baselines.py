@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from raynas.interfaces.objective import UniformPath
 from raynas.study.method import Method
 from tuners.pad_nas.method import PadNas
 from tuners.search_algorithms.evolution import SposEvolution
@@ -46,6 +45,8 @@ class TrainThenSearch(Method):
         self.search.check(plan.costs)
 
     def run(self, study: Study) -> Outcome:
+        from raynas.interfaces.objective import UniformPath  # imports torch
+
         weights = study.train("supernet", study.space, UniformPath(), study.recipe.training)
         study.search("final", study.space, weights, self.search)
         return study.outcome("final", study.space, self.search.cost, weights)

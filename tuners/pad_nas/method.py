@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from raynas.interfaces.objective import UniformPath
 from raynas.results.evaluation_table import SearchResult
 from raynas.results.outcome import Outcome
 from raynas.results.pareto import non_domination_ranks
@@ -69,6 +68,8 @@ class PadNas(Method):
                 raise UserError(f"Each stage has its own {key}: set method.{plural}, not training.{key}.")
 
     def run(self, study: Study) -> Outcome:
+        from raynas.interfaces.objective import UniformPath  # imports torch
+
         space = study.space
         weights = study.train("supernet", space, UniformPath(), self._training(study, 1))
         for stage in range(2, self.stages):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class FeasibleSpace:
     def is_feasible(self, genomes: Genomes) -> NDArray[np.bool_]:
         """Return which genomes meet the budget, shape (architectures,)."""
         indices = self._padded_values[np.arange(len(self.sizes)), genomes]
-        feasible: NDArray[np.bool_] = self.budget.met(self.costs.total(torch.from_numpy(indices))).numpy()
-        return feasible
+        return self.budget.met(self.costs.total(indices))
 
     def propose_uniform(self, count: int, generator: np.random.Generator) -> Genomes:
         """Return genomes with every gene uniform over the choice's survivors, without regard to the budget."""

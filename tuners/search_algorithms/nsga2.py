@@ -14,12 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from pymoo.algorithms.moo.nsga2 import binary_tournament
-from pymoo.core.population import Population
-from pymoo.core.problem import Problem
-from pymoo.operators.crossover.pntx import TwoPointCrossover
-from pymoo.operators.selection.tournament import TournamentSelection
-from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from raynas.results.pareto import non_domination_ranks
 from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome, Genomes
@@ -47,9 +41,18 @@ class ConstrainedNsga2(GenerationalSearcher):
 
 class _ConstrainedNsga2(GenerationalSearch):
     def __init__(self, settings: ConstrainedNsga2, feasible: FeasibleSpace, seed: int) -> None:
+        # pymoo takes half a second to import; a recipe's check needs only the settings.
+        from pymoo.algorithms.moo.nsga2 import binary_tournament
+        from pymoo.core.population import Population
+        from pymoo.core.problem import Problem
+        from pymoo.operators.crossover.pntx import TwoPointCrossover
+        from pymoo.operators.selection.tournament import TournamentSelection
+        from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+
         super().__init__(settings, feasible, seed)
+        self.new_population = Population.new
         choices = len(feasible.sizes)
-        self.parents = Population.new()
+        self.parents = self.new_population()
         self.reproposed: list[Genome] = []
         self.mutation = PolynomialMutation(
             feasible.sizes, settings.mutation_eta, settings.mutation_probability or 1 / choices
@@ -87,7 +90,7 @@ class _ConstrainedNsga2(GenerationalSearch):
         """Keep the best of parents and offspring, by rank and then by crowding distance."""
         candidates = list(dict.fromkeys([*self._competitors(), *offspring]))
         objectives = np.array([self.evaluated[genome] for genome in candidates])
-        merged = Population.new(X=np.array(candidates), F=objectives * [-1.0, 1.0])
+        merged = self.new_population(X=np.array(candidates), F=objectives * [-1.0, 1.0])
         self.parents = self.survival.do(self.problem, merged, n_survive=self.population, random_state=self.random)
 
     def cannot_survive(self, evaluations: Sequence[Evaluation], least: Floats, most: Floats) -> NDArray[np.bool_]:
@@ -113,7 +116,7 @@ class _ConstrainedNsga2(GenerationalSearch):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.parents = Population.new(
+        self.parents = self.new_population(
             X=np.array(state["X"]),
             F=np.array(state["F"]),
             rank=np.array(state["rank"]),

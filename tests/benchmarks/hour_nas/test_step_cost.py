@@ -38,7 +38,7 @@ def test_an_update_changes_only_weights_of_the_sampled_network() -> None:
 
 def test_the_targets_are_the_mean_cost_of_all_architectures() -> None:
     costs = search_spaces.load("nas-bench-macro").costs().as_table()
-    expected = costs.fixed["macs"] + costs.table["macs"].mean(dim=1).sum().item()
+    expected = costs.fixed["macs"] + costs.table["macs"].mean(axis=1).sum().item()
     assert mean_cost(search_spaces.load("nas-bench-macro"))["macs"] == pytest.approx(expected)
 
 

@@ -63,7 +63,7 @@ def test_convolutions_are_counted_as_the_space_counts_them(space: SearchSpace, i
     architecture = space.architecture([2] * len(space.choices))
     parts = evaluation.break_down([architecture.indices])
     (classifier,) = [module for module in space.network(architecture).modules() if isinstance(module, nn.Linear)]
-    convolutions = int(space.costs().cost([architecture])["macs"]) - classifier.weight.numel()
+    convolutions = space.costs().cost([architecture])["macs"].item() - classifier.weight.numel()
     assert parts.macs == convolutions * len(labels)
     assert 0 < parts.arithmetic < parts.whole
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import ImageFolder
 
 from raynas.data import DataSettings, PreparedData, open_images, prepare
 from raynas.data.sources import read_source
@@ -221,3 +223,27 @@ def test_a_text_is_not_an_npz_file(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"validation error"):
         DataSettings.model_validate(wrong)
+
+
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    images, labels = load_digits(return_X_y=True)
+    source = read_source(DataSettings(name="digits"))
+    drawn = {(int(label), np.asarray(source.image(i)).tobytes()) for i, label in enumerate(source.labels)}
+    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    assert drawn == {(int(label), image.tobytes()) for image, label in zip(pixels, labels, strict=True)}
+
+
+def test_the_images_of_a_folder_are_those_of_torchvision_in_its_order(tmp_path: Path) -> None:
+    names = ("b/2.png", "b/x/1.PNG", "b/w/3.jpg", "b/notes.txt", "a/z.webp", "a/1.bmp")
+    for part, name in product(("train", "test"), names):
+        (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part / name).write_bytes(b"")
+    source = read_source(DataSettings(name="folder", path=tmp_path))
+    theirs = ImageFolder(str(tmp_path / "train"))
+    assert source.labels[: source.train_count].tolist() == theirs.targets
+    files = []
+    for number in range(source.train_count):
+        with pytest.raises(UserError) as refused:
+            source.image(number)
+        files.append(str(refused.value).partition(" cannot be read")[0])
+    assert files == [file for file, _ in theirs.samples]

@@ -15,7 +15,8 @@ import search_spaces
 from raynas.data import DataSettings, Images, open_images, prepare, training_batch
 from raynas.interfaces.objective import MicroBatch, TrainingStep
 from raynas.recipe.settings import FitSettings, TeacherSettings
-from raynas.training.standalone_training import check_standalone_settings, standalone_objective
+from raynas.training.standalone_checks import check_standalone_settings
+from raynas.training.standalone_training import standalone_objective
 from raynas.training.teacher import Teacher, check_teacher
 from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace, UserError

@@ -92,8 +92,8 @@ def test_a_network_and_its_costs_have_all_channels(partial: SearchSpace) -> None
     architecture = partial.architecture([edge % 8 for edge in range(28)])
     assert partial.costs().cost([architecture]) == whole.costs().cost([architecture])
     network = partial.network(architecture)
-    assert sum(parameter.numel() for parameter in network.parameters()) == int(
-        partial.costs().cost([architecture])["params"]
+    assert sum(parameter.numel() for parameter in network.parameters()) == (
+        partial.costs().cost([architecture])["params"].item()
     )
     alone = from_specification(partial.only(architecture).specification())
     shapes = {name: tensor.shape for name, tensor in alone.supernet().state_dict().items()}

@@ -11,9 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces import UserError
 from search_spaces.chain.blocks import Basic, MBConv, Skip, Style, parse
 from search_spaces.latency_table import LatencyKey
-from search_spaces.layers.convolutions import ACTIVATIONS, Place, Residual
+from search_spaces.layers.convolutions import ACTIVATION_LAYERS, Residual
 from search_spaces.layers.cost import CountingRules
 from search_spaces.layers.initialise import initialise
+from search_spaces.layers.shapes import Place
 
 RELU6 = Style()
 HOURNAS = Style("relu", keep_expand=True)
@@ -68,7 +69,7 @@ def count_activations(module: nn.Module) -> list[int]:
     """Return a list that collects the number of output elements of each activation function when the module runs."""
     counts: list[int] = []
     for part in module.modules():
-        if isinstance(part, (*ACTIVATIONS.values(), nn.Sigmoid, nn.Hardsigmoid)):
+        if isinstance(part, (*ACTIVATION_LAYERS.values(), nn.Sigmoid, nn.Hardsigmoid)):
             part.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
     return counts
 

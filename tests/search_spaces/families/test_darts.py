@@ -65,7 +65,7 @@ def test_supernets_have_the_known_parameters(name: str, settings: dict[str, Any]
     assert parameters(space) == params
     if space.choices[0].subset:
         everything = space.architecture([(1 << 7) - 1] * 14)
-        assert {key: int(cost) for key, cost in space.costs().cost([everything]).items()} == {
+        assert {key: cost.item() for key, cost in space.costs().cost([everything]).items()} == {
             "macs": macs,
             "params": params,
         }
@@ -99,7 +99,7 @@ def test_evaluation_networks_have_the_printed_parameters(
     """
     space = search_spaces.load(name, **settings, **EVALUATION)
     architecture = space.parse(published(cells, name))
-    cost = {key: int(value) for key, value in space.costs().cost([architecture]).items()}
+    cost = {key: value.item() for key, value in space.costs().cost([architecture]).items()}
     with torch.device("meta"):
         network = space.network(architecture)
     assert sum(parameter.numel() for parameter in network.parameters()) == params

@@ -25,7 +25,7 @@ def member(space: SearchSpace, repeats: list[int], option: str) -> Architecture:
 
 def macs_and_params(space: SearchSpace, architecture: Architecture) -> tuple[int, int]:
     cost = space.costs().cost([architecture])
-    return int(cost["macs"]), int(cost["params"])
+    return cost["macs"].item(), cost["params"].item()
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ def test_the_splits_extra_multiply_adds_are_linear_as_in_table_7() -> None:
     generator = np.random.default_rng(1)
     for _ in range(5):
         architecture = space.sample(generator)
-        macs = {0: float(space.costs().cost([architecture])["macs"])}
+        macs = {0: float(space.costs().cost([architecture])["macs"].item())}
         for splits in (1, 2, 4):
             target, derived = with_uniform_splits(space, architecture, splits)
-            macs[splits] = float(target.costs().cost([derived])["macs"])
+            macs[splits] = float(target.costs().cost([derived])["macs"].item())
         assert macs[1] == macs[0]
         assert macs[4] - macs[1] == pytest.approx(3 * (macs[2] - macs[1]), rel=0.02)
 
@@ -45,8 +45,8 @@ def test_costs_are_those_of_the_network(splits: int) -> None:
     network = target.network(derived).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         assert network(torch.randn(1, 3, 32, 32)).shape == (1, 7)
-    assert counter.get_total_flops() // 2 == int(target.costs().cost([derived])["macs"])
-    assert sum(weight.numel() for weight in network.parameters()) == int(target.costs().cost([derived])["params"])
+    assert counter.get_total_flops() // 2 == target.costs().cost([derived])["macs"].item()
+    assert sum(weight.numel() for weight in network.parameters()) == target.costs().cost([derived])["params"].item()
 
 
 def test_other_spaces_and_splits_are_refused() -> None:

@@ -40,7 +40,7 @@ def test_the_result_is_the_most_probable_of_all_feasible_architectures(kind: Kin
     logits = torch.randn(factors.uniform().shape, generator=torch.Generator().manual_seed(0))
     architectures = torch.tensor(list(product(*space.values())))
     probabilities = factors.log_probability(logits.double(), architectures)
-    is_feasible = budget.met(costs.total(architectures))
+    is_feasible = torch.from_numpy(budget.met(costs.total(architectures.numpy())))
     assert 0 < is_feasible.sum() < len(architectures)
     indices, is_exact = find_most_probable(factors, logits, costs, budget)
     assert is_exact
@@ -60,12 +60,12 @@ def test_the_stepwise_search_beats_20000_draws_far_from_the_mode() -> None:
     costs, budget = space.costs(), Budget.model_validate({"macs": {"target": "60M", "tolerance": 0.02}})
     factors = partition(space, "joint")
     logits = torch.randn(factors.uniform().shape, generator=torch.Generator().manual_seed(0)) * 3
-    assert not budget.met(costs.total(factors.mode(logits)[None]))
+    assert not budget.met(costs.total(factors.mode(logits)[None].numpy()))
     indices, is_exact = find_most_probable(factors, logits, costs, budget, max_listed=0)
     assert not is_exact
     assert indices is not None
-    assert budget.met(costs.total(indices[None]))
+    assert budget.met(costs.total(indices[None].numpy()))
     drawn = factors.sample(logits, 20_000, np.random.default_rng(0))
-    drawn = drawn[budget.met(costs.total(drawn))]
+    drawn = drawn[budget.met(costs.total(drawn.numpy()))]
     assert len(drawn) > 100
     assert factors.log_probability(logits, indices[None]) >= factors.log_probability(logits, drawn).max()

@@ -9,9 +9,10 @@ from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tests.support.small_spaces import cells
-from tuners.hm_nas.found_network import derive_searched_weights, read_searched_network, select_fitting_weights
+from tuners.hm_nas.found_network import derive_searched_weights, select_fitting_weights
 from tuners.hm_nas.masks import derive_genotype
 from tuners.hm_nas.method import HmNas
+from tuners.hm_nas.searched_run import read_searched_network
 
 
 @pytest.fixture

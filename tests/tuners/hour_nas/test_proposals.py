@@ -17,18 +17,20 @@ from tuners.hour_nas.proposals import (
     probabilities,
     target_distance,
 )
-from tuners.hour_nas.sampled_path import Sampling, sample_relaxed
+from tuners.hour_nas.sampled_path import sample_relaxed
+from tuners.hour_nas.settings import Sampling
 
 BY_HAND = TableCosts(
     "by-hand",
     ((0, 1), (0, 2)),
     {
-        "macs": torch.tensor([[10.0, 30.0, 0.0], [5.0, 999.0, 25.0]], dtype=torch.float64),
-        "params": torch.tensor([[1.0, 2.0, 0.0], [3.0, 999.0, 7.0]], dtype=torch.float64),
+        "macs": np.array([[10.0, 30.0, 0.0], [5.0, 999.0, 25.0]]),
+        "params": np.array([[1.0, 2.0, 0.0], [3.0, 999.0, 7.0]]),
     },
     {"macs": 100.0, "params": 50.0},
 )
 """Two choices of two surviving options. The greatest costs are 155 multiply-adds and 59 parameters."""
+KEPT = torch.from_numpy(BY_HAND.kept)
 
 HALVES = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64)
 
@@ -36,12 +38,13 @@ HALVES = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64)
 def costs_of_draws(costs: TableCosts, distribution: Tensor, number: int) -> dict[str, Tensor]:
     """Return the costs of `number` architectures that are drawn choice by choice."""
     generator = torch.Generator().manual_seed(1)
-    return costs.total(torch.multinomial(distribution, number, replacement=True, generator=generator).T)
+    drawn = torch.multinomial(distribution, number, replacement=True, generator=generator).T
+    return {resource: torch.from_numpy(cost) for resource, cost in costs.total(drawn.numpy()).items()}
 
 
 def test_pruned_options_have_no_probability_and_the_others_are_the_softmax() -> None:
     theta = torch.tensor([[1.0, 2.0, 9.0], [0.0, 9.0, 3.0]], dtype=torch.float64)
-    distribution = probabilities(theta, 2.0, BY_HAND.kept)
+    distribution = probabilities(theta, 2.0, KEPT)
     first, second = np.exp([0.5, 1.0]), np.exp([0.0, 1.5])
     expected = [[*(first / first.sum()), 0.0], [second[0] / second.sum(), 0.0, second[1] / second.sum()]]
     np.testing.assert_allclose(distribution.numpy(), expected)
@@ -70,7 +73,7 @@ def test_the_distance_of_one_hot_rows_is_the_distance_of_the_architecture() -> N
 
 def test_overlap_of_equation_7_agrees_with_numpy() -> None:
     space = search_spaces.load("nas-bench-macro").restrict({"stage1.2": ["skip", "k5e6"]})
-    kept = space.costs().as_table().kept
+    kept = torch.from_numpy(space.costs().as_table().kept)
     generator = np.random.default_rng(0)
     theta = generator.normal(size=(3, 8, 3))
     rows = []
@@ -84,7 +87,7 @@ def test_overlap_of_equation_7_agrees_with_numpy() -> None:
 
 
 def test_a_constant_added_to_a_choice_does_not_change_the_overlap() -> None:
-    kept = BY_HAND.kept
+    kept = KEPT
     theta = torch.tensor([[[1.0, -1.0, 0.0], [0.5, 0.0, -0.5]], [[-1.0, 1.0, 0.0], [1.0, 0.0, -1.0]]])
     shifted = theta + torch.tensor([[[7.0], [-3.0]], [[2.0], [5.0]]])
     assert overlap(shifted, kept).item() == pytest.approx(overlap(theta, kept).item(), abs=1e-5)
@@ -102,7 +105,7 @@ def test_entropy_of_halves_is_two_bits() -> None:
 
 def test_deviation_and_distance_agree_with_many_drawn_architectures() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
-    kept = costs.kept
+    kept = torch.from_numpy(costs.kept)
     theta = torch.randn(*kept.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     distribution = probabilities(theta, 1.0, kept)
     macs = costs_of_draws(costs, distribution, 20_000)["macs"].double()
@@ -124,7 +127,7 @@ def test_gumbel_max_draws_options_by_their_probabilities() -> None:
 @pytest.mark.parametrize("sampling", ["gumbel-max", "gumbel-softmax", "softmax"])
 def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(sampling: Sampling) -> None:
     theta = torch.zeros(2, 3, requires_grad=True)
-    rows = sample_relaxed(theta, 1.0, BY_HAND.kept, sampling, np.random.default_rng(0))
+    rows = sample_relaxed(theta, 1.0, KEPT, sampling, np.random.default_rng(0))
     torch.testing.assert_close(rows.sum(dim=-1), torch.ones(2))
     assert rows[0, 2] == rows[1, 1] == 0
     torch.autograd.backward(rows[0, 0] + 2 * rows[1, 2])
@@ -137,7 +140,7 @@ def test_fitted_proposals_meet_two_targets_keep_entropy_and_differ() -> None:
     costs = search_spaces.load("proxylessnas").costs().as_table()
     targets = {"macs": 400e6, "params": 4.0e6}
     theta = fit(costs, targets, 4, seed=0)
-    kept = costs.kept
+    kept = torch.from_numpy(costs.kept)
     shares = {}
     for temperature in (5.0, 0.1):
         distribution = probabilities(theta, temperature, kept)
