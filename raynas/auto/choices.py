@@ -17,6 +17,7 @@ import numpy as np
 from raynas.data import DataSettings
 from raynas.data.sources import read_source
 from raynas.runtime.process import cpu_model
+from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.loading import load
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ WIDTHS = (0.125, 0.25, 0.35, 0.5, 0.75, 1.0, 1.4)
 _RESOLUTIONS = (32, 48, 64, 96, 128, 160, 192, 224)
 _SAMPLED_ARCHITECTURES = 64
 _SAMPLED_IMAGES = 200
-_STEP_START_SECONDS = 12
-"""Seconds from the start of a durable step to its first image (benchmarks/scaling/ray_share.py)."""
+_RUN_START_SECONDS, _STEP_START_SECONDS = 20, 2
+"""Seconds until the processes of a run are there, and from the start of each further step to its first image."""
 _TIME_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
 _MAX_EPOCHS = {"supernet": 120, "fit": 240}
 _MIN_EPOCHS = {"supernet": 6, "fit": 10}
@@ -157,7 +158,7 @@ def choose_epochs(minutes: float, step_seconds: float, steps: int, durable_steps
 
 
 def _phase_seconds(minutes: float, durable_steps: int, phase: str) -> float:
-    return max(60 * minutes - _STEP_START_SECONDS * durable_steps, 0) * _TIME_SHARES[phase]
+    return max(60 * minutes - _RUN_START_SECONDS - _STEP_START_SECONDS * durable_steps, 0) * _TIME_SHARES[phase]
 
 
 def choose_batch_size(train: int, workers: int) -> int:
@@ -170,7 +171,7 @@ def choose_batch_size(train: int, workers: int) -> int:
 
 
 def choose_workers(machine: Machine) -> int:
-    return machine.gpus or max(1, min(machine.cores // 2, 8))
+    return machine.gpus or min(machine.cores, 8)
 
 
 def choose_space(images: ImageFolderSummary, limits: Mapping[str, float]) -> dict[str, Any]:
@@ -200,6 +201,7 @@ def choose_recipe(
     batch = choose_batch_size(images.train, workers)
     is_short = minutes < _SHORT_MINUTES
     durable_steps = 4 if is_short else 8
+    workers = workers if machine.gpus else max(1, min(workers, batch // IMAGES_PER_WORKER))
     steps, seconds = max(images.train // batch, 1), step_seconds / workers
     epochs = choose_epochs(minutes, seconds, steps, durable_steps, "supernet")
     rate = 0.1 * min(1.0, batch / 64)
@@ -227,7 +229,7 @@ def choose_recipe(
         },
         "scale": {
             "train": {"workers": workers},
-            "evaluate": {"actors": machine.gpus or max(1, machine.cores // 2)},
+            "evaluate": {"actors": machine.gpus or min(machine.cores, 8)},
         },
         "seed": 0,
     }
@@ -261,4 +263,4 @@ def _choose_data(folder: Path, images: ImageFolderSummary) -> dict[str, Any]:
 def _evaluation_seconds(images: ImageFolderSummary, batch: int, step_seconds: float, machine: Machine) -> float:
     """Return the seconds to evaluate one architecture: batch-norm recalibration, then the validation images."""
     validation = max(0.2 * images.train, images.classes)
-    return _EVALUATION_COST * step_seconds * (validation + 4 * batch) / batch / max(machine.cores // 2, 1)
+    return _EVALUATION_COST * step_seconds * (validation + 4 * batch) / batch / min(machine.cores, 8)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raynas.storage.run_folder import RunFolder
     from raynas.study.run_plan import Plan
 
-_IMAGES_PER_WORKER = 16
+IMAGES_PER_WORKER = 16
 """The fewest images of a batch for each worker: batch norm sees these alone."""
 _MOST_EVALUATORS = 8
 """The most evaluators by default: each holds a supernet and the images' cache."""
@@ -55,7 +55,7 @@ def choose_scale(recipe: Recipe, cores: int) -> dict[str, dict[str, int]]:
     train, evaluate = recipe.scale.train, recipe.scale.evaluate
     batch = min(recipe.training.batch_size, recipe.fit.batch_size)
     accumulate = max(recipe.training.accumulate, recipe.fit.accumulate)
-    workers = 1 if train.gpus else max(1, min(cores, batch // (_IMAGES_PER_WORKER * accumulate)))
+    workers = 1 if train.gpus else max(1, min(cores, batch // (IMAGES_PER_WORKER * accumulate)))
     workers = train.workers if not _is_open(train, "workers") else workers
     return {
         "train": {"workers": workers, "threads": 1 if train.gpus else max(1, cores // workers)},

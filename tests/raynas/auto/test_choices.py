@@ -105,7 +105,7 @@ def test_raynas_accepts_the_recipe(machine: Machine, minutes: float) -> None:
     method_of_recipe(recipe)
     assert recipe.method["name"] == ("spos" if minutes < 8 else "pad-nas")
     assert recipe.data.augment == "random-resized-crop"
-    assert recipe.scale.train.workers == (8 if machine is SERVER else 1)
+    assert recipe.scale.train.workers == (8 if machine is SERVER else 2)
     assert recipe.scale.train.gpus == (1 if machine is SERVER else 0)
 
 
