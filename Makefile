@@ -19,8 +19,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/raynas demo --out runs/demo
 
-test: setup
-	$(BIN)/pytest -m "not slow"
+test: setup # in two processes: each test computes with one thread
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist worksteal --durations 20
 
 slow: setup # two at a time: half of what they do is to wait for processes
 	$(BIN)/pytest -m slow --numprocesses 2 --dist worksteal --durations 30

@@ -1,14 +1,15 @@
-"""What several tests need: the real data beside the checkout, and a cache of decoded images that the user's is not."""
+"""Fixtures of several tests: the real data, a cache of decoded images, a Ray of this process, and finished runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.support.absent import absent
+from tests.support.made_once import make_once, session_folder
 
 settings.register_profile("ci", derandomize=True, deadline=None)  # every run tries the same examples
 settings.load_profile("ci")
@@ -26,8 +27,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where every process that a test starts keeps decoded images: the tests neither use nor fill the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
+    """The cache of decoded images of all processes of a test session. The user's cache is neither used nor filled."""
+    folder = session_folder(tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYNAS_CACHE", str(folder))
         yield folder
@@ -40,3 +41,19 @@ def cluster(image_cache: Path) -> Iterator[None]:
 
     with connect():
         yield
+
+
+@pytest.fixture(scope="session")
+def finished_run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that returns the folder of a finished run by its name in `finished_runs.RECIPES`.
+
+    All tests of a session share the folder, so no test may change it.
+    """
+    from tests.support.finished_runs import finish_run
+
+    folder = session_folder(tmp_path_factory) / "finished"
+
+    def finished(name: str) -> Path:
+        return make_once(folder / name, lambda made: finish_run(name, made)) / "run"
+
+    return finished

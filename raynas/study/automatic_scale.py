@@ -48,8 +48,8 @@ def with_automatic_scale(plan: Plan, folder: RunFolder) -> Plan:
 def choose_scale(recipe: Recipe, cores: int) -> dict[str, dict[str, int]]:
     """Return the workers, evaluators and threads for a number of cores.
 
-    Workers of one thread train faster than one worker of several threads (`benchmarks.speed.cores`), as long as each
-    has enough images for its batch norm. Cores that are left give each worker more threads. GPUs need no further
+    Workers of one thread train faster than one worker of several threads (`benchmarks.speed.cores`), above all beside
+    other programs, for which threads wait. But each worker needs enough images for its batch norm. GPUs need no further
     processes.
     """
     train, evaluate = recipe.scale.train, recipe.scale.evaluate
@@ -58,7 +58,7 @@ def choose_scale(recipe: Recipe, cores: int) -> dict[str, dict[str, int]]:
     workers = 1 if train.gpus else max(1, min(cores, batch // (IMAGES_PER_WORKER * accumulate)))
     workers = train.workers if not _is_open(train, "workers") else workers
     return {
-        "train": {"workers": workers, "threads": 1 if train.gpus else max(1, cores // workers)},
+        "train": {"workers": workers, "threads": 1},
         "evaluate": {"actors": evaluate.actors if evaluate.gpus else min(cores, _MOST_EVALUATORS), "threads": 1},
     }
 

@@ -22,7 +22,7 @@ import ray.autoscaler
 import yaml
 
 import raynas
-from tests.raynas.conftest import SMALL
+from tests.support.finished_runs import SMALL
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from moto.server import ThreadedMotoServer
 
 import raynas
 from raynas.storage.run_folder import RunFolder
-from tests.raynas.conftest import SMALL
 from tests.support.command import run_raynas
+from tests.support.finished_runs import SMALL
 
 pytestmark = pytest.mark.slow
 

@@ -37,8 +37,6 @@ def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def undisturbed(finished_run: Callable[[str], Path]) -> Result:
     """The result of the tests' recipe without any fault."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    Command(write_recipe(folder), folder / "run").finish()
-    return Result.read(folder / "run")
+    return Result.read(finished_run("pad-nas"))

@@ -11,13 +11,12 @@ RECIPES: dict[str, tuple[str | None, list[str]]] = {
     "fp-nas": (
         "fp-nas-digits",
         [
-            "method.epochs=8",
+            "method.epochs=9",
             "method.warmup_epochs=2",
             "method.joint_from=5",
             "method.architecture_learning_rate=0.3",
-            "method.sample_size={per_nat: 0.1}",
+            "method.sample_size={per_nat: 0.15}",
             "data.classes=4",
-            "scale.train.workers=1",
         ],
     ),
     "hm-nas": (
@@ -43,6 +42,9 @@ RECIPES: dict[str, tuple[str | None, list[str]]] = {
             "data.classes=4",
             "training.batch_size=16",
             "fit.epochs=4",
+            "fit.auxiliary_weight=0.4",
+            "fit.drop_path=0.3",
+            "fit.clip_norm=1",
         ],
     ),
 }

@@ -55,15 +55,8 @@ class Command:
 
     def finish(self) -> None:
         """Run the command to its end."""
-        with self.run_beside():
-            pass
-
-    @contextmanager
-    def run_beside(self) -> Iterator[None]:
-        """Run the command to its end, beside the body of the `with` statement."""
         process = self.start()
         with ended(process):
-            yield
             output = process.communicate(timeout=_TIMEOUT_SECONDS)
         assert process.returncode == 0, output
 

@@ -24,7 +24,7 @@ import raynas
 from benchmarks.common.report import print_heading, print_table
 from raynas.cluster.ray_session import connect
 from tests.faults.runs import living_processes, parent_process, read_proc
-from tests.raynas.conftest import SMALL
+from tests.support.finished_runs import SMALL
 
 _SETTLE_SECONDS = 2
 _MAX_GROWTH = 1.05

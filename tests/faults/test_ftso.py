@@ -3,21 +3,22 @@
 The stand-alone training has an auxiliary head, drop-path and clipped gradients.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from tests.faults.recipes import RECIPES
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, attempts, run_with_kills, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE, SMALL = RECIPES["ftso"]
-CHANGES = [*SMALL, "fit.auxiliary_weight=0.4", "fit.drop_path=0.3", "fit.clip_norm=1"]
 
 
-def test_ftso_continues_in_both_trainings(command: Commands) -> None:
-    undisturbed, killed = run_with_kills(command, RECIPE, CHANGES, [training("topology"), training("network")])
+def test_ftso_continues_in_both_trainings(command: Commands, finished_run: Callable[[str], Path]) -> None:
+    undisturbed = finished_run("ftso")
+    killed = run_with_kills(command, "ftso", [training("topology"), training("network")])
     assert attempts(killed.out) == {"topology": 2, "topology-accuracy": 2, "network": 3, "network-test": 3}
-    expected = Result.read(undisturbed.out)
+    expected = Result.read(undisturbed)
     Result.read(killed.out).assert_equal(expected)
 
     rows_of = dict(list(expected.table.groupby("step")))

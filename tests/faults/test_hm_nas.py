@@ -1,22 +1,22 @@
 """HM-NAS is killed in each of its trainings; the table and the genotype stay the same."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from search_spaces.errors import UserError
-from tests.faults.recipes import RECIPES
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, attempts, run_with_kills, training
 from tests.support.small_spaces import cells
 from tuners.hm_nas.searched_run import read_searched_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RECIPE, CHANGES = RECIPES["hm-nas"]
 
 
-def test_hm_nas_continues_in_each_training(command: Commands) -> None:
-    undisturbed, killed = run_with_kills(
-        command, RECIPE, CHANGES, [training("supernet"), training("masks"), training("tuned")]
-    )
+def test_hm_nas_continues_in_each_training(command: Commands, finished_run: Callable[[str], Path]) -> None:
+    undisturbed = finished_run("hm-nas")
+    killed = run_with_kills(command, "hm-nas", [training("supernet"), training("masks"), training("tuned")])
     assert attempts(killed.out) == {
         "supernet": 2,
         "supernet-test": 2,
@@ -26,9 +26,9 @@ def test_hm_nas_continues_in_each_training(command: Commands) -> None:
         "tuned": 4,
         "tuned-test": 4,
     }
-    expected = Result.read(undisturbed.out)
+    expected = Result.read(undisturbed)
     Result.read(killed.out).assert_equal(expected)
-    genotype = (undisturbed.out / "genotype.txt").read_text()
+    genotype = (undisturbed / "genotype.txt").read_text()
     assert (killed.out / "genotype.txt").read_text() == genotype
 
     rows_of = dict(list(expected.table.groupby("step")))
@@ -39,7 +39,7 @@ def test_hm_nas_continues_in_each_training(command: Commands) -> None:
     assert in_supernet > in_searched == in_tuned
 
     settings = {"cells": 3, "channels": 4, "operations": ["skip_connect", "sep_conv_3x3", "max_pool_3x3"]}
-    searched, _ = read_searched_network(str(undisturbed.out), cells("darts", {**settings, "num_classes": 7}))
+    searched, _ = read_searched_network(str(undisturbed), cells("darts", {**settings, "num_classes": 7}))
     assert str(searched) == genotype.strip()
     with pytest.raises(UserError, match=r"was searched with space\.cells=3, but this recipe has 5"):
-        read_searched_network(str(undisturbed.out), cells("darts", {**settings, "cells": 5}))
+        read_searched_network(str(undisturbed), cells("darts", {**settings, "cells": 5}))

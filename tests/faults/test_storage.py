@@ -1,28 +1,19 @@
-"""After damaged files, a full disk and a clock that was set back, the table is the same."""
+"""After damaged files and a full disk, the table is the same."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import raynas
-from raynas.storage.run_folder import RunFolder
-from raynas.storage.step_records import records
 from tests.faults.runs import Result
-from tests.faults.test_kills import Commands, searching, training
+from tests.faults.test_kills import Commands, training
 from tests.support.absent import absent
 from tests.support.damage import empty, flip_bit, truncate, write_as_other_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-CLOCK = """
-import time
-_time, _start = time.time, time.monotonic()
-time.time = lambda: _time() - (3600.0 if time.monotonic() - _start > 12 else 0.0)
-"""
 
 
 def newest(run: Path, pattern: str) -> Path:
@@ -30,7 +21,7 @@ def newest(run: Path, pattern: str) -> Path:
 
 
 def test_damaged_files_are_skipped_or_written_again(command: Commands, undisturbed: Result) -> None:
-    run = command("damaged")
+    run = command("damaged", "scale.evaluate.actors=1")
     checkpoints = "steps/*/checkpoints/*"
     run.kill_when(lambda out: len(list(out.glob(checkpoints))) == 2)
     run.wait_for_processes()
@@ -66,7 +57,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_run_with_one_sentence_and_loses_no_finished_step(
     command: Commands, undisturbed: Result, small_disk: Path
 ) -> None:
-    run = command("disk/run")
+    run = command("disk/run", "scale.evaluate.actors=1")
     process = run.start()
     out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (1, "")
@@ -76,21 +67,3 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_loses_no_finished_step(
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     run.finish()
     Result.read(run.out).assert_equal(undisturbed)
-
-
-def test_a_clock_that_is_set_back_changes_nothing(
-    command: Commands, undisturbed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In every process the clock goes back by an hour, twelve seconds after the start of the process."""
-    folder = tmp_path.parent / f"{tmp_path.name}-clock"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(CLOCK)
-    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
-    run = command("clock")
-    run.kill_when(searching("search-2"))
-    run.finish()
-    Result.read(run.out).assert_equal(undisturbed)
-    seconds = [record["seconds"] for record in records(RunFolder(run.out))]
-    assert all(value >= 0 for value in seconds), "times of steps come from a monotonic clock"
-    assert (raynas.load(run.out).table["seconds"] >= 0).all()
-    shutil.rmtree(folder)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +19,34 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.raynas.conftest import SMALL
+from tests.faults.runs import RECIPE as PAD_NAS
+from tests.support.finished_runs import RECIPES, SMALL
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md"))]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(sh|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")
-SMALLER = {
-    "pad-nas-digits": "method.epochs=[1,1,1] search.population=8 search.generations=2",
-    "spos-digits": "training.epochs=1 search.population=8 search.generations=2",
-    "hour-nas-digits": "method.vital_epochs=1 method.epochs=1",
-    "fp-nas-digits": "method.epochs=3 method.warmup_epochs=1 method.joint_from=2 scale.train.workers=1",
-    "hm-nas-digits": "training.epochs=2 method.warmup_epochs=1 method.mask_epochs=1 fit.epochs=1",
-    "ftso-digits": "method.topology_steps=2 method.topology_epochs=1 fit.epochs=1",
+FINISHED = {
+    "README.md": {"runs/one": "spos-seed-1"},
+    "docs/how-to/faults.md": {"runs/one": "spos"},
+    "docs/how-to/results.md": {"runs/one": "spos", "runs/two": "spos-seed-1"},
+    "docs/methods/baselines.md": {"runs/spos": "spos"},
+    **{f"docs/methods/{name}.md": {f"runs/{name}": name} for name in RECIPES if not name.startswith("spos")},
 }
-"""Changes to the shipped recipes. Whole, each takes minutes; `make demo` and tests/faults run them whole."""
+"""By page: the run folders that are copies of finished runs. The command of the page reads the run back."""
+SMALLER = {
+    **{f"run {recipe}": changes for recipe, changes in RECIPES.values() if isinstance(recipe, str)},
+    "run pad-nas-digits": [f"{group}={json.dumps(value)}" for group, value in PAD_NAS.items()],
+    "run flowers.yaml": ["training.epochs=2", "search.population=8", "search.generations=2", "fit.epochs=2"],
+}
+"""Changes to the recipes that take minutes. `make demo` runs one of them whole."""
 
 
-def with_smaller_recipe(command: str) -> str:
-    """Return a command with the changes of its shipped recipe, if it runs a shipped recipe."""
-    match = re.match(r"raynas run (\S+)", command)
-    if match is None or match[1] not in SMALLER:
-        return command
-    changes = [*SMALLER[match[1]].split(), "scale.evaluate.actors=1", "data.fraction=0.3"]
-    return " ".join([command, *(f"--set {change}" for change in changes)])
+def with_smaller_run(command: str) -> str:
+    """Return a command with the changes of its recipe, if it carries out a recipe that takes minutes."""
+    changes = SMALLER.get(" ".join(command.split()[1:3]), [])
+    return " ".join([command, *(f"--set '{change}'" for change in changes)])
 
 
 def write_images(folder: Path) -> None:
@@ -60,8 +66,10 @@ def write_images(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, cluster: None) -> None:
+def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, finished_run: Callable[[str], Path]) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
+    for folder, name in FINISHED.get(page, {}).items():
+        shutil.copytree(finished_run(name), tmp_path / folder)
     if "flowers" in text:
         write_images(tmp_path / "flowers")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
@@ -75,7 +83,7 @@ def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, cluster: N
         assert language != "yaml", f"{page} shows a YAML file whose first line is not its name:\n{block}"
         command = [str(bin_folder / "python"), "-c", block]
         if language == "sh":
-            command = ["bash", "-euc", "\n".join(with_smaller_recipe(line) for line in block.splitlines())]
+            command = ["bash", "-euc", "\n".join(with_smaller_run(line) for line in block.splitlines())]
         result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{block}\n{result.stdout}\n{result.stderr}"
 

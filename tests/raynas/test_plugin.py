@@ -44,24 +44,22 @@ def test_the_space_and_the_method_are_listed(environment: dict[str, str], tmp_pa
     assert "narrow" not in {space["name"] for space in run_json(tmp_path, dict(os.environ), "spaces")}
 
 
-def test_the_method_runs_in_the_space(environment: dict[str, str], tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        "method: {name: halving, architectures: 4, rounds: 2}\nspace: narrow\nbudget: {macs: {max: 1M}}\n"
-        "training: {epochs: 1, batch_size: 64, learning_rate: 0.1}\n"
-        "evaluation: {recalibration_images: 64, recalibration_batch_size: 64}\nscale: {evaluate: {actors: 1}}\n"
-    )
-    outcome = run_json(tmp_path, environment, "run", str(recipe), "--out", str(tmp_path / "run"))
-    assert (outcome["method"], outcome["space"]) == ("halving", "narrow")
-    assert outcome["best"]["macs"] <= 10**6
-    run_json(tmp_path, environment, "describe", outcome["best"]["architecture"])
-    rows = run_json(tmp_path, environment, "table", str(tmp_path / "run"))
-    assert [row["step"] for row in rows] == ["asked-1"] * 4 + ["asked-2"] * 2
-
-
-def test_the_contracts_of_the_plug_in_hold(environment: dict[str, str], tmp_path: Path) -> None:
-    tests = PLUGIN / "tests"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tests), str(tests)]
+def test_the_contracts_of_the_plug_in_hold_and_the_command_reads_the_run_of_its_method(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The command and the tests of the plug-in share a run."""
+    tests, base = PLUGIN / "tests", tmp_path / "base"
+    options = ["-p", "no:cacheprovider", "--rootdir", str(tests), "--basetemp", str(base)]
+    command = [sys.executable, "-m", "pytest", *options, str(tests)]
     process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout[-2000:]
     assert "2 passed" in process.stdout
+
+    run = base / "test_method0" / "run"
+    (run / "outcome.json").unlink()
+    outcome = run_json(tmp_path, environment, "run", str(run / "recipe.yaml"), "--out", str(run))
+    assert (outcome["method"], outcome["space"]) == ("halving", "narrow")
+    assert outcome["best"]["macs"] <= 10**6
+    run_json(tmp_path, environment, "describe", outcome["best"]["architecture"])
+    rows = run_json(tmp_path, environment, "table", str(run))
+    assert [row["step"] for row in rows] == ["asked-1"] * 4 + ["asked-2"] * 2

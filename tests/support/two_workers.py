@@ -1,10 +1,11 @@
-"""Two processes in one gloo group, like the workers of a Ray Train job."""
+"""Two processes in one gloo group, like the workers of a Ray Train job. All tests of a process share them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,18 @@ from torch import distributed
 WORKERS = 2
 
 
+@lru_cache(maxsize=1)
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
+
+
 def run(work: Callable[[int], dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """Return the result of `work(rank)` in each process: tensors and JSON values. `work` is a function of a module."""
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        list(pool.map(partial(_work_in_group, work, folder), range(WORKERS)))
+    try:
+        list(_pool().map(partial(_work_in_group, work, folder), range(WORKERS)))
+    except BrokenProcessPool:
+        _pool.cache_clear()
+        raise
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
 
 

@@ -57,6 +57,7 @@ def test_an_impossible_setting_is_refused_before_any_training(settings: list[dic
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("cluster")
 def test_every_setting_and_seed_is_a_row(tmp_path: Path) -> None:
     recipe = sweep_recipe(SETTINGS[:1], seeds=[0, 1])
     outcome = raynas.run(recipe, tmp_path / "run")

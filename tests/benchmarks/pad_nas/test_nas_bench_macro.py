@@ -14,6 +14,8 @@ from benchmarks.pad_nas.nas_bench_macro_report import along_front, tau
 needs_table = pytest.mark.usefixtures("shared")
 DIGITS = ("data.name=digits", "data.path=null", "data.fraction=0.4", "data.augment=none")
 SMALL = ("space.width=0.125", "search.population=8", "search.generations=2", "training.validation_paths=1")
+FEW_PROCESSES = ("scale.train.workers=1", "scale.evaluate.actors=1")
+"""Each of the sixteen steps takes longer to start its processes than to compute."""
 
 
 def table(top1: list[float], macs: list[int]) -> pd.DataFrame:
@@ -64,7 +66,7 @@ def test_the_fixed_set_has_distinct_architectures_of_the_pruned_space() -> None:
 def test_a_finished_run_prints_the_same_tables_again(
     tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = [argument for change in (*DIGITS, *SMALL) for argument in ("--set", change)]
+    changes = [argument for change in (*DIGITS, *SMALL, *FEW_PROCESSES) for argument in ("--set", change)]
     options = ["--seeds", "1", "--epochs", "6", "--out", str(tmp_path), *changes]
     main([*options, "--finished"])
     assert "none is finished yet" in capsys.readouterr().out

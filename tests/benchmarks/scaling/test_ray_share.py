@@ -5,7 +5,6 @@ import pytest
 from benchmarks.common.actor_oracles import FreeOracle
 from benchmarks.common.timed_search import TimedNsga2
 from benchmarks.scaling.ray_share import time_searches
-from raynas.cluster import ray_session
 
 
 def test_the_oracle_repeats_its_figures() -> None:
@@ -15,8 +14,8 @@ def test_the_oracle_repeats_its_figures() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_the_parts_add_up_to_the_whole() -> None:
-    with ray_session.connect():
-        (timing,) = time_searches(1, TimedNsga2(population=4, generations=3))
+    (timing,) = time_searches(1, TimedNsga2(population=4, generations=3))
     assert 0.0 < timing.search < timing.generations < timing.whole
     assert timing.whole == pytest.approx(timing.start + timing.generations + timing.end)

@@ -33,7 +33,6 @@ from benchmarks.scaling.model import (
     simulate,
     stops_at,
 )
-from raynas.cluster import ray_session
 from raynas.evaluation import prefix_tree
 
 FREE = Overheads()
@@ -186,10 +185,10 @@ def test_rows_and_plot_have_every_number_of_evaluators_and_workers() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_a_real_search_has_the_assignments_of_its_simulation() -> None:
     """Each evaluator sleeps for its simulated architectures, before the generation is over."""
-    with ray_session.connect():
-        real = search_for_real(2, 2, TimedNsga2(population=4, generations=3), 0.01)
+    real = search_for_real(2, 2, TimedNsga2(population=4, generations=3), 0.01)
     assert [len(island) for island in real.generations] == [3, 3]
     generations = [generation for island in real.generations for generation in island]
     for generation in generations:

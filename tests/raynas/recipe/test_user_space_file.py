@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 import raynas
@@ -58,7 +59,7 @@ TINY: dict[str, Any] = {
     "search": {"population": 4, "generations": 2},
     "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 32},
     "fit": {"epochs": 1, "batch_size": 32, "learning_rate": 0.01},
-    "scale": {"evaluate": {"actors": 2}},
+    "scale": {"evaluate": {"actors": 1}},
 }
 
 
@@ -171,7 +172,14 @@ def test_pad_nas_on_another_family(tmp_path: Path, cluster: None, name: str) -> 
     check_outcome(tmp_path / "out", name)
 
 
+@pytest.fixture
+def joined_ray(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands join the Ray of this process: a start of their own Ray takes seconds."""
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("joined_ray")
 def test_pad_nas_on_a_python_file_that_moves_away_while_it_runs(folder_of_spaces: Path) -> None:
     """The driver is killed in its search, the file is moved, and the same command continues the run."""
     command = search_command(folder_of_spaces, "my_space.py")
@@ -182,6 +190,7 @@ def test_pad_nas_on_a_python_file_that_moves_away_while_it_runs(folder_of_spaces
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("joined_ray")
 def test_pad_nas_on_a_yaml_file_that_moves_away_before_standalone_training(folder_of_spaces: Path) -> None:
     search_command(folder_of_spaces, "my-space.yaml").finish()
     (folder_of_spaces / "my-space.yaml").rename(folder_of_spaces / "away.yaml")

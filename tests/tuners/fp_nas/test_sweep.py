@@ -62,6 +62,7 @@ def test_an_impossible_schedule_is_refused_before_any_training(change: dict[str,
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("cluster")
 def test_each_schedule_is_a_trial_that_ends_once_its_distribution_has_converged(tmp_path: Path) -> None:
     recipe = Recipe.read("fp-nas-digits", CHANGES)
     outcome = raynas.run(recipe, tmp_path / "run")

@@ -41,6 +41,7 @@ def test_drawn_costs_of_a_certain_architecture_are_the_costs_of_this_architectur
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("cluster")
 def test_each_budget_and_number_of_proposals_is_a_trial_and_no_trial_is_repeated(tmp_path: Path) -> None:
     recipe = Recipe.read("hour-nas-digits", CHANGES)
     outcome = raynas.run(recipe, tmp_path / "run")
