@@ -25,10 +25,10 @@ from search_spaces.supernet import Supernet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.speed.in_process import InProcessStudy
     from raynas.data.images import DataPart
     from raynas.interfaces.objective import Objective
     from raynas.recipe.settings import FitSettings
+    from raynas.study.study import Study
     from search_spaces import SearchSpace
 
 _SHUFFLE = 1
@@ -39,7 +39,7 @@ class TrainingLoop:
 
     def __init__(
         self,
-        study: InProcessStudy,
+        study: Study,
         name: str,
         space: SearchSpace,
         objective: Objective,

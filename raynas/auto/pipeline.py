@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-import raynas
 from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
@@ -21,7 +20,7 @@ from raynas.auto.choices import (
     inspect_images,
     inspect_machine,
 )
-from raynas.networks.fit import fit_run
+from raynas.networks.fit import run_and_fit
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.compare import parse_limits
 from raynas.reporting.units import format_costs
@@ -66,8 +65,7 @@ def run_auto(
     from raynas.networks.export import export  # imports torch
     from raynas.reporting.page import write_report
 
-    outcome = raynas.run(recipe, run, reporter=reporter, verbose=verbose)
-    (network,) = fit_run(outcome.run, [], [], reporter, verbose)
+    outcome, network = run_and_fit(recipe, run, reporter, verbose)
     card = export(outcome.run, None, "onnx", None)
     files = {"recipe": str(recipe_file), "run": outcome.run, "file": card["file"], "card": card["card"]}
     files |= {"report": str(write_report([outcome.run]))}

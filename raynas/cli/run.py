@@ -40,12 +40,13 @@ def demo(
 
     For example: raynas demo
     """
-    from raynas.networks.fit import fit_run
+    from raynas.networks.fit import run_and_fit
+    from raynas.recipe.recipe import Recipe
     from raynas.reporting.terminal import print_json
 
     reporter = open_reporter(quiet or as_json, log_format)
-    outcome = _run_recipe("pad-nas-digits", out or "runs/demo", changes, reporter, verbose)
-    (network,) = fit_run(outcome.run, [], [], reporter, verbose)
+    recipe = Recipe.read("pad-nas-digits", changes or [])
+    outcome, network = run_and_fit(recipe, out or "runs/demo", reporter, verbose)
     if as_json:
         print_json({**outcome.json_value(), "standalone": network})
         return

@@ -16,7 +16,7 @@ from raynas.storage.run_folder import RunFolder, digest
 from raynas.storage.step_records import records
 from raynas.storage.weights import Weights
 from raynas.study.automatic_scale import with_automatic_scale
-from raynas.study.run import open_study
+from raynas.study.run import carried_out, open_study
 from raynas.study.run_plan import Plan, plan
 from raynas.study.study import Study
 from search_spaces import from_specification
@@ -49,6 +49,21 @@ def fit_run(
     with open_study(plan(recipe, run), folder, reporter, verbose) as study:
         architectures = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
         return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
+
+
+def run_and_fit(
+    recipe: Recipe, out: str | Path | None, reporter: Reporter, verbose: bool = False
+) -> tuple[Outcome, dict[str, Any]]:
+    """Carry out a recipe, then train its best network stand-alone with the same processes.
+
+    Returns:
+        The outcome of the run, and the figures of the network.
+
+    Raises:
+        UserError, StepFailed: as `raynas.run`.
+    """
+    with carried_out(recipe, out, reporter=reporter, verbose=verbose) as (study, outcome):
+        return outcome, _train(study, study.space.parse(outcome.most_accurate(1)[0]), outcome)
 
 
 def fit_architecture(

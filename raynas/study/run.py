@@ -20,7 +20,7 @@ from raynas.storage import lock
 from raynas.storage.progress import Logged, Quiet, Reporter
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.study.automatic_scale import with_automatic_scale
-from raynas.study.method import method_of_recipe
+from raynas.study.method import Method, method_of_recipe
 from raynas.study.processes import RunProcesses
 from raynas.study.run_context import RunContext
 from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
@@ -49,25 +49,50 @@ def run(
         UserError: if the recipe, the data or the machine is wrong; before anything is trained.
         StepFailed: if a step cannot finish; finished steps are kept.
     """
+    with carried_out(recipe, out, changes, reporter, verbose) as (_, outcome):
+        return outcome
+
+
+@contextmanager
+def carried_out(
+    recipe: str | Path | dict[str, Any] | Recipe,
+    out: str | Path | None = None,
+    changes: Iterable[str] = (),
+    reporter: Reporter | None = None,
+    verbose: bool = False,
+) -> Iterator[tuple[Study, Outcome]]:
+    """Carry out a recipe. Yields its study, whose processes live on for further steps, and the outcome.
+
+    Arguments and errors: as for `run`.
+    """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
     method = method_of_recipe(recipe)
     planned = plan(recipe, out)
     method.check(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
     with open_study(with_automatic_scale(planned, folder), folder, reporter, verbose) as study:
-        if is_finished(folder):
-            try:
-                return load(folder.uri)
-            except DamagedFile as fault:
-                study.say(f"{fault} Its step runs again.")
-        for note in recipe.notes:
-            study.say(note)
-        searcher = getattr(method, "search", None)
-        if isinstance(searcher, Searcher):
-            study.context.processes.expect_search(searcher.islands)
-        outcome = method.run(study)
-        outcome.write()
-        return outcome
+        yield study, _finished_outcome(study) or _run_method(method, study)
+
+
+def _finished_outcome(study: Study) -> Outcome | None:
+    """Return the outcome of a finished run; None if the run is not finished, or if a file of it is damaged."""
+    if is_finished(study.folder):
+        try:
+            return load(study.folder.uri)
+        except DamagedFile as fault:
+            study.say(f"{fault} Its step runs again.")
+    return None
+
+
+def _run_method(method: Method, study: Study) -> Outcome:
+    for note in study.recipe.notes:
+        study.say(note)
+    searcher = getattr(method, "search", None)
+    if isinstance(searcher, Searcher):
+        study.context.processes.expect_search(searcher.islands)
+    outcome = method.run(study)
+    outcome.write()
+    return outcome
 
 
 @contextmanager

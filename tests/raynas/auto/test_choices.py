@@ -86,8 +86,8 @@ def test_a_wider_limit_gives_a_wider_space() -> None:
 
 
 def test_epochs_fill_their_share_of_the_time() -> None:
-    """10 minutes less 8 starts of 12 seconds; 45 % of that, for epochs of 20 steps of half a second, is 22.68."""
-    assert choose_epochs(10, 0.5, 20, 8, "supernet") == 22
+    """10 minutes less 20 seconds and 8 starts of 2; 45 % of that, for epochs of 20 steps of half a second, is 25.38."""
+    assert choose_epochs(10, 0.5, 20, 8, "supernet") == 25
     assert choose_epochs(0.1, 0.5, 20, 8, "supernet") == 6
     assert choose_epochs(10**6, 0.5, 20, 8, "fit") == 240
 
