@@ -60,9 +60,16 @@ class InProcessStudy(Study):
         streams: Mapping[str, DataPart] = _TRAIN,
         kind: StepKind = "training",
     ) -> Weights:
+        def write_most_probable(
+            architecture: Architecture, figures: Sequence[Mapping[str, Any]], epoch: int, columns: Mapping[str, Any]
+        ) -> None:
+            evaluations = self.evaluations(space, [architecture], figures)
+            self.write_rows(name, evaluations, iteration=epoch, **columns)
+
         def work(folder: str) -> dict[str, Any]:
             initial = None if start is None else self.folder.read_tensors(start.file)[0]
-            loop = TrainingLoop(self, name, space, objective, FitSettings(**settings.json_value()), streams, initial)
+            whole = FitSettings(**settings.json_value())
+            loop = TrainingLoop(self, name, space, objective, whole, streams, initial, write_most_probable)
             history = [loop.train_epoch(epoch) for epoch in range(settings.epochs)]
             self.folder.write_tensors(f"{folder}/{LEARNER_FILE}", loop.learner.state_dict(), {})
             self.folder.write_tensors(f"{folder}/{WEIGHTS_FILE}", loop.trained().state_dict(), {})

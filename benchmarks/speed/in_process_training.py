@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from raynas.interfaces.objective import Objective
     from raynas.recipe.settings import FitSettings
     from raynas.study.study import Study
-    from search_spaces import SearchSpace
+    from search_spaces import Architecture, SearchSpace
 
 _SHUFFLE = 1
+WriteMostProbable = Callable[["Architecture", Sequence[Mapping[str, Any]], int, Mapping[str, Any]], None]
+"""Writes an architecture, its figures, the epoch, and the columns of the objective."""
 
 
 class TrainingLoop:
@@ -46,8 +48,14 @@ class TrainingLoop:
         settings: FitSettings,
         streams: Mapping[str, DataPart],
         initial: Mapping[str, Tensor] | None,
+        write: WriteMostProbable,
     ) -> None:
-        self._study, self._name, self._space = study, name, space
+        """Build the network, its optimizers and what its objective learns.
+
+        Args:
+            write: writes the figures of the most probable architecture after an epoch.
+        """
+        self._space, self._write = space, write
         self._settings, self._streams = settings, streams
         self._seed = study.seed_of(name)
         self._images: Images = open_images(study.data)
@@ -88,8 +96,7 @@ class TrainingLoop:
         most_probable = self.learner.most_probable()
         if self._evaluator is not None and most_probable is not None:
             figures = self._evaluator.one_shot(self._supernet, [most_probable])
-            evaluations = self._study.evaluations(self._space, [most_probable], figures)
-            self._study.write_rows(self._name, evaluations, iteration=epoch, **self.learner.notes())
+            self._write(most_probable, figures, epoch, self.learner.notes())
         return {"epoch": epoch + 1, **means.values(), "workers": 1, "seconds": seconds}
 
     def _train_step(self, epoch: int, step: int, schedule: EpochSchedule, means: MetricMeans) -> None:

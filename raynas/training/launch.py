@@ -117,13 +117,16 @@ def start_workers(
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
-    from ray.tune.integration.ray_train import TuneReportCallback
 
     from raynas.cluster.controller_exit import ImmediateExit
     from raynas.training.worker import serve_trainings
 
-    to_tune: Callable[[], Any] = TuneReportCallback
-    callbacks: list[Any] = [ImmediateExit((run / queue).uri), *([to_tune()] if reports_to_tune else [])]
+    callbacks: list[Any] = [ImmediateExit((run / queue).uri)]
+    if reports_to_tune:
+        from ray.tune.integration.ray_train import TuneReportCallback
+
+        to_tune: Callable[[], Any] = TuneReportCallback
+        callbacks.append(to_tune())
     trainer = TorchTrainer(
         serve_trainings,
         train_loop_config={"run": run.uri, "attempt": attempt, "queue": queue},
