@@ -40,12 +40,12 @@ class JobQueue:
         return self.is_closed() and bool(self._folder.read_json(_CLOSED)["at_once"])
 
     def wait(self, number: int) -> dict[str, Any] | None:
-        """Wait for a job and return it; None if the queue was closed instead."""
+        """Wait for a job and return it; None if the queue was closed before it was put, or must end at once."""
         while not self._folder.exists(f"{number}.json"):
             if self.is_closed():
                 return None
             time.sleep(self.poll_seconds)
-        return self._folder.read_json(f"{number}.json")
+        return None if self.must_end_at_once() else self._folder.read_json(f"{number}.json")
 
     def finish(self, number: int, member: int = 0) -> None:
         """Write that a member has finished a job."""

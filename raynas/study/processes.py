@@ -88,10 +88,12 @@ class RunProcesses:
         self._check_folder()
         self._start_evaluators()
         self._evaluators_work = True
-        yield self._evaluators
-        self._evaluators_work = False
-        if not self._keeps(self._scale.evaluate):
-            self._end_evaluators()
+        try:
+            yield self._evaluators
+        finally:
+            self._evaluators_work = False
+            if not self._keeps(self._scale.evaluate):
+                self._end_evaluators()
 
     def expect_search(self, islands: int) -> None:
         """Let the processes of a search start beside the next training, and wait for it."""
@@ -105,10 +107,9 @@ class RunProcesses:
 
     def close(self, at_once: bool = False) -> None:
         """End all processes: after their work, or at once."""
+        self._end_evaluators()
         self._workers.close(at_once)
         self._trials.close(at_once)
-        self._evaluators_work = False
-        self._end_evaluators()
 
     def _keeps(self, scale: ProcessScale) -> bool:
         return self._keep and not scale.gpus

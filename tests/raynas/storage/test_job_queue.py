@@ -29,4 +29,4 @@ def test_a_closed_queue_has_no_further_job(tmp_path: Path) -> None:
     assert (queue.wait(0), queue.wait(1)) == ({}, None), "a job that was put before the end is carried out"
     assert (queue.is_closed(), queue.must_end_at_once()) == (True, False)
     queue.close(at_once=True)
-    assert queue.must_end_at_once()
+    assert (queue.must_end_at_once(), queue.wait(0)) == (True, None)
