@@ -8,32 +8,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from raynas.data import batch, open_images
 from raynas.networks.model_card import format_markdown, make_card
 from raynas.networks.trained_network import TrainedNetwork, find_network, find_network_in_runs
 from search_spaces.errors import UserError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 Format = Literal["onnx", "torch-export", "safetensors"]
-Logits = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
-"""A function from normalised images to logits."""
-
 _SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 _TOLERANCE = 1e-4
 """The largest difference of logits."""
-_IMAGES = 32
-"""Images that the logits are compared on."""
 
 
 def export(source: str, architecture: str | None, form: str, out: str | None) -> dict[str, Any]:
@@ -57,15 +42,13 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
         raise UserError(f"--format is {', '.join(get_args(Format))}, not {form!r}.")
     trained = find_network_in_runs(source) if ": " in source else find_network(source, architecture)
     file = _choose_file(trained, form, out)
-    network, images = trained.network(), _test_images(trained)
-    with torch.no_grad():
-        expected = network(images).numpy()
+    from raynas.networks.file_formats import write_network  # imports torch
+
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             written = Path(folder) / file.name
-            logits_of_file = _write(form, network, images, written, trained)
-            difference = float(np.abs(logits_of_file(images.numpy()) - expected).max())
+            difference = write_network(trained, form, written)
             if not difference <= _TOLERANCE:
                 raise RuntimeError(f"the logits of {written.name} and of the network differ by {difference:.2g}")
             card = make_card(trained, written, form)
@@ -86,78 +69,3 @@ def _choose_file(trained: TrainedNetwork, form: str, out: str | None) -> Path:
     if Path(out).suffix != suffix:
         raise UserError(f"A file of the format {form} ends in {suffix}: rename {out}, or change --format.")
     return Path(out)
-
-
-def _test_images(trained: TrainedNetwork) -> Tensor:
-    """Return normalised test images of the run; noise if its data is no longer on this machine."""
-    try:
-        images = open_images(trained.data)
-    except (UserError, OSError):
-        generator, size = torch.Generator().manual_seed(0), trained.data.resolution
-        return torch.randn(_IMAGES, 3, size, size, generator=generator)
-    normalised, _ = batch(images, images.rows("test")[:_IMAGES])
-    return normalised.contiguous()
-
-
-def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: TrainedNetwork) -> Logits:
-    """Write the network; return a function that runs the file."""
-    if form == "onnx":
-        return _write_onnx(network, images, file)
-    if form == "torch-export":
-        return _write_torch_export(network, images, file)
-    return _write_safetensors(network, file, trained)
-
-
-def _write_onnx(network: nn.Module, images: Tensor, file: Path) -> Logits:
-    try:
-        import onnx
-        import onnxruntime
-
-        import_module("onnxscript")  # torch writes ONNX with it
-    except ImportError as error:
-        raise UserError(
-            "Exporting to ONNX needs onnx, onnxruntime and onnxscript: pip install 'raynas[export]'."
-        ) from error
-    program = torch.onnx.export(
-        network,
-        (images,),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
-    assert program is not None
-    program.save(file, external_data=False)
-    onnx.checker.check_model(file)
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        (logits,) = session.run(["logits"], {"images": images})
-        return np.asarray(logits)
-
-    return run
-
-
-def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Logits:
-    program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, file)
-    module = torch.export.load(file).module()
-    return lambda images: module(torch.from_numpy(images)).detach().numpy()
-
-
-def _write_safetensors(network: nn.Module, file: Path, trained: TrainedNetwork) -> Logits:
-    from safetensors.torch import load_file, save_file
-
-    space = trained.space
-    metadata = {"architecture": trained.text, "space": space.name, "num_classes": str(space.num_classes)}
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, file, metadata=metadata)
-    loaded = trained.network()
-    loaded.load_state_dict(load_file(file))
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            logits: NDArray[np.float32] = loaded(torch.from_numpy(images)).numpy()
-        return logits
-
-    return run

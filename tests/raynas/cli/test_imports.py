@@ -71,6 +71,8 @@ REFUSED: list[tuple[list[str], Setup | None]] = [
     (["run", "fp-nas-digits", "--set=method.warmup_epochs=1000"], None),
     (["run", "ftso-digits", "--set=method.replacement_operator=nothing"], None),
     (["demo", "--set=sed=1"], None),
+    (["export", "nothing"], None),
+    (["export", "run", "--format", "tflite"], finished),
     (["fit", "nothing"], None),
     (["fit", NETWORK, "--set", "epoch=3"], None),
     (["fit", NETWORK.replace("k3e3 |", "k7e6 |")], None),
