@@ -6,17 +6,20 @@ import atexit
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from raynas.storage.job_queue import JobQueue
 from raynas.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from ray.actor import ActorHandle
     from ray.train.v2._internal.execution.context import TrainRunContext
 
 _LOOK_SECONDS = 0.5
+_KILL_SECONDS = 10
 
 
 class ImmediateExit(ControllerCallback):
@@ -34,10 +37,14 @@ class ImmediateExit(ControllerCallback):
 
     def after_controller_start(self, train_run_context: TrainRunContext) -> None:
         atexit.register(os._exit, 0)
-        threading.Thread(target=self._exit_with_the_queue, daemon=True).start()
+        own = ray.get_runtime_context().current_actor if ray.is_initialized() else None
+        threading.Thread(target=self._exit_with_the_queue, args=[own], daemon=True).start()
 
-    def _exit_with_the_queue(self) -> None:
+    def _exit_with_the_queue(self, own: ActorHandle[Any] | None) -> None:
         queue = JobQueue(RunFolder(self._queue))
         while not queue.must_end_at_once():
             time.sleep(_LOOK_SECONDS)
+        if own is not None:
+            ray.kill(own)  # a process that exits by itself counts as crashed, and Ray tells the user so
+            time.sleep(_KILL_SECONDS)
         os._exit(0)

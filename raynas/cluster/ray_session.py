@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,12 @@ class Cluster:
 
     Attributes:
         is_own: Ray was started on this machine for this run alone.
+        discard_errors: discards what this process writes to stderr until our own Ray has stopped. When processes end in
+            the middle of their work, Ray reports it there.
     """
 
     is_own: bool
+    discard_errors: Callable[[], None] = lambda: None
 
 
 def starts_own_ray() -> bool:
@@ -99,10 +102,16 @@ def connect(verbose: bool = False) -> Iterator[Cluster]:
                 log_to_driver=verbose,
                 logging_level=logging.INFO if verbose else logging.ERROR,
             )
-        try:
-            yield Cluster(is_own=not joins)
-        finally:
-            with _discarded_stderr() if not (joins or verbose) else nullcontext():
+        with ExitStack() as stderr:
+
+            def discard_errors() -> None:
+                if not joins and not verbose:
+                    stderr.enter_context(_discarded_stderr())
+
+            try:
+                yield Cluster(not joins, discard_errors)
+            finally:
+                discard_errors()
                 ray.shutdown()
 
 

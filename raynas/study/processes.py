@@ -59,6 +59,8 @@ class RunProcesses:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        if kind is not None and self._groups:
+            self._cluster().discard_errors()
         self.close(at_once=kind is not None)
         self._folder.delete(_FOLDER)
 

@@ -30,6 +30,7 @@ RECIPES: dict[str, tuple[str | None, list[str]]] = {
             "data.classes=4",
             "training.epochs=4",
             "fit.epochs=4",
+            "scale.train.workers=1",
         ],
     ),
     "ftso": (

@@ -90,10 +90,14 @@ def test_killed_processes_are_replaced_and_a_second_run_in_the_folder_is_refused
         assert f"in use by process {process.pid}" in err
         kill_process("EvaluatorActor", searching("search-2"), run, process)
         wait_until(lambda: training("supernet-2")(run.out), process)
-        pids = command_processes(run.out)
+        pids, workers = command_processes(run.out), command_processes(run.out, "TrainWorker")
         (raylet,) = [pid for pid in pids if read_proc(pid, "cmdline").partition(" ")[0].endswith("raylet/raylet")]
+        for worker in workers:  # the processes that live on could end the run before the driver misses the raylet
+            os.kill(worker, signal.SIGSTOP)
         os.kill(raylet, signal.SIGKILL)
         process.communicate(timeout=300)
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
     assert process.returncode == 1
     run.wait_for_processes()
     process = run.start()
