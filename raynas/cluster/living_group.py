@@ -1,6 +1,6 @@
 """Groups of Ray processes that live on between the jobs of a run: training workers and search trials.
 
-To start processes takes ten seconds and more, of which most is imports. So a group is started once, in a thread that
+To start processes takes ten seconds and more, mostly for imports. So a group is started once, in a thread that
 waits for its end. It takes its jobs from a queue in the run folder.
 """
 
