@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.evaluator import Evaluator
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.pntx import TwoPointCrossover
 from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
+from pymoo.problems.static import StaticProblem
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from torch import Tensor
 
@@ -91,7 +92,9 @@ def train_supernet(task: Task, space: SearchSpace, settings: TrainingSettings, w
 def search_nsga2(task: Task, space: SearchSpace, accuracy: Accuracy, population: int, generations: int) -> Measured:
     """Search by pymoo's NSGA-II, until as many architectures are measured as the recipe says."""
     random, limit = np.random.default_rng(task.recipe.seed), MacsLimit(task)
-    problem = AccuracyAndMacs(space, limit, accuracy)
+    most = [len(options) - 1 for options in space.surviving]
+    problem = Problem(len(most), n_obj=2, n_ieq_constr=1, xl=np.zeros(len(most)), xu=np.array(most), vtype=int)
+    measured: Measured = {}
     first = draw_feasible(limit, population, lambda: space.sample(random), ())
     genes = [[list(s).index(v) for s, v in zip(space.surviving, each.indices, strict=True)] for each in first]
     algorithm = NSGA2(
@@ -102,30 +105,31 @@ def search_nsga2(task: Task, space: SearchSpace, accuracy: Accuracy, population:
         eliminate_duplicates=True,
     )
     algorithm.setup(problem, termination=("n_gen", 20 * generations), seed=task.recipe.seed, verbose=False)
-    while algorithm.has_next() and len(problem.measured) < population * generations:
-        algorithm.next()
-    return problem.measured
+    while algorithm.has_next() and len(measured) < population * generations:
+        offspring = algorithm.ask()
+        objectives, excess = measure_genes(offspring.get("X"), space, limit, accuracy, measured)
+        Evaluator().eval(StaticProblem(problem, F=objectives, G=excess), offspring)
+        algorithm.tell(infills=offspring)
+    return measured
 
 
-class AccuracyAndMacs(Problem):  # type: ignore[misc]
-    """Maximise accuracy, minimise multiply-adds, within a limit. Architectures beyond the limit are not measured."""
+def measure_genes(
+    genes: NDArray[np.float64], space: SearchSpace, limit: MacsLimit, accuracy: Accuracy, measured: Measured
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure the architectures within the limit that were not measured before.
 
-    def __init__(self, space: SearchSpace, limit: MacsLimit, accuracy: Accuracy) -> None:
-        most = [len(options) - 1 for options in space.surviving]
-        super().__init__(n_var=len(most), n_obj=2, n_ieq_constr=1, xl=np.zeros(len(most)), xu=np.array(most), vtype=int)
-        self.space, self.limit, self.accuracy = space, limit, accuracy
-        self.measured: Measured = {}
-
-    def _evaluate(self, x: NDArray[np.float64], out: dict[str, Any], *_: Any, **__: Any) -> None:
-        rows = [zip(self.space.surviving, genes.astype(int), strict=True) for genes in x]
-        architectures = [self.space.architecture([options[gene] for options, gene in row]) for row in rows]
-        macs = self.limit.macs(architectures)
-        for architecture, cost in zip(architectures, macs, strict=True):
-            if cost <= self.limit.most and architecture not in self.measured:
-                self.measured[architecture] = (self.accuracy(architecture), cost)
-        top1 = [self.measured.get(architecture, (0.0, 0.0))[0] for architecture in architectures]
-        out["F"] = np.column_stack([-np.array(top1), macs])
-        out["G"] = (macs - self.limit.most)[:, None]
+    Returns:
+        The objectives to minimise, shape (architectures, 2): the negative accuracy and the multiply-adds; and the
+        multiply-adds beyond the limit, shape (architectures, 1).
+    """
+    rows = [zip(space.surviving, row.astype(int), strict=True) for row in genes]
+    architectures = [space.architecture([options[gene] for options, gene in row]) for row in rows]
+    macs = limit.macs(architectures)
+    for architecture, cost in zip(architectures, macs, strict=True):
+        if cost <= limit.most and architecture not in measured:
+            measured[architecture] = (accuracy(architecture), cost)
+    top1 = [measured.get(architecture, (0.0, 0.0))[0] for architecture in architectures]
+    return np.column_stack([-np.array(top1), macs]), (macs - limit.most)[:, None]
 
 
 def prune(space: SearchSpace, measured: Measured, threshold: float, below_rank: int) -> SearchSpace:

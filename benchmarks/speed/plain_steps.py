@@ -111,7 +111,8 @@ class OneShotAccuracy:
         """Return the accuracy on the validation images in per cent."""
 
         def logits_of(images: Tensor) -> Tensor:
-            return self._supernet(images, architecture)  # type: ignore[no-any-return]
+            logits: Tensor = self._supernet(images, architecture)
+            return logits
 
         parts = self._supernet.path_modules(architecture)
         recalibrate(logits_of, [module for part in parts for module in part.modules()], self._recalibration)

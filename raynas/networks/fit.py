@@ -15,7 +15,7 @@ from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder, digest
 from raynas.storage.step_records import records
 from raynas.storage.weights import Weights
-from raynas.study.automatic_scale import with_automatic_scale
+from raynas.study.automatic_scale import cores_of_own_ray, with_automatic_scale
 from raynas.study.run import carried_out, open_study
 from raynas.study.run_plan import Plan, plan
 from raynas.study.study import Study
@@ -62,7 +62,7 @@ def run_and_fit(
     Raises:
         UserError, StepFailed: as `raynas.run`.
     """
-    with carried_out(recipe, out, reporter=reporter, verbose=verbose) as (study, outcome):
+    with carried_out(recipe, out, reporter, verbose) as (study, outcome):
         return outcome, _train(study, study.space.parse(outcome.most_accurate(1)[0]), outcome)
 
 
@@ -91,7 +91,7 @@ def fit_architecture(
     recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
     planned = plan(Recipe.read({**content, "method": "fit"}, recipe_changes), out)
     folder = RunFolder(out or _default_folder(text, planned))
-    with open_study(with_automatic_scale(planned, folder), folder, reporter, verbose) as study:
+    with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         return _train(study, study.space.parse(text), None)
 
 

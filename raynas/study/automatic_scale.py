@@ -23,17 +23,20 @@ _MOST_EVALUATORS = 8
 """The most evaluators by default: each holds a supernet and the images' cache."""
 
 
-def with_automatic_scale(plan: Plan, folder: RunFolder) -> Plan:
+def with_automatic_scale(plan: Plan, folder: RunFolder, cores: int | None) -> Plan:
     """Return the plan with all numbers of workers, evaluators and threads.
 
     A number in the recipe stays. An open number is read from the run folder, if its run has begun there, or chosen.
+
+    Args:
+        cores: the cores for a run that starts its own Ray; None for a Ray that was there before (`cores_of_own_ray`).
     """
     recipe = plan.recipe
     begun = recipe_of_begun_run(folder)
     if begun is not None:
         chosen = begun["scale"]
-    elif starts_own_ray():
-        chosen = choose_scale(recipe, _count_cores())
+    elif cores is not None:
+        chosen = choose_scale(recipe, cores)
     else:
         return plan
     groups = {
@@ -67,8 +70,8 @@ def _is_open(settings: Any, key: str) -> bool:
     return key in type(settings).model_fields and key not in settings.model_fields_set
 
 
-def _count_cores() -> int:
-    """Return the cores that this process may use, by its affinity and by the limit of its container."""
+def cores_of_own_ray() -> int | None:
+    """Return the cores that this process may use, by its affinity and its container; None if it will join a Ray."""
     from joblib import cpu_count
 
-    return int(cpu_count())
+    return int(cpu_count()) if starts_own_ray() else None

@@ -19,7 +19,7 @@ from raynas.results.outcome import Outcome, is_finished, load
 from raynas.storage import lock
 from raynas.storage.progress import Logged, Quiet, Reporter
 from raynas.storage.run_folder import DamagedFile, RunFolder
-from raynas.study.automatic_scale import with_automatic_scale
+from raynas.study.automatic_scale import cores_of_own_ray, with_automatic_scale
 from raynas.study.method import Method, method_of_recipe
 from raynas.study.processes import RunProcesses
 from raynas.study.run_context import RunContext
@@ -49,28 +49,24 @@ def run(
         UserError: if the recipe, the data or the machine is wrong; before anything is trained.
         StepFailed: if a step cannot finish; finished steps are kept.
     """
-    with carried_out(recipe, out, changes, reporter, verbose) as (_, outcome):
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
+    with carried_out(recipe, out, reporter, verbose) as (_, outcome):
         return outcome
 
 
 @contextmanager
 def carried_out(
-    recipe: str | Path | dict[str, Any] | Recipe,
-    out: str | Path | None = None,
-    changes: Iterable[str] = (),
-    reporter: Reporter | None = None,
-    verbose: bool = False,
+    recipe: Recipe, out: str | Path | None, reporter: Reporter | None, verbose: bool
 ) -> Iterator[tuple[Study, Outcome]]:
     """Carry out a recipe. Yields its study, whose processes live on for further steps, and the outcome.
 
     Arguments and errors: as for `run`.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, changes)
     method = method_of_recipe(recipe)
     planned = plan(recipe, out)
     method.check(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
-    with open_study(with_automatic_scale(planned, folder), folder, reporter, verbose) as study:
+    with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         yield study, _finished_outcome(study) or _run_method(method, study)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,25 @@ def test_a_failed_command_is_an_error() -> None:
         time_process([sys.executable, "-c", "import sys; print('seen'); sys.exit(3)"])
 
 
-def test_a_run_in_this_process_needs_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raynas.cluster.ray_session.connect", lambda *_: pytest.fail("Ray was started"))
-    outcome = run_in_process(shortened("spos-digits"), tmp_path / "run", threads=1)
-    assert len(outcome.evaluated) == 12
-    assert raynas.load(tmp_path / "run").best == outcome.best
+ROOT = Path(__file__).parents[3]
+IN_PROCESS = """
+import json, sys
+from pathlib import Path
+from benchmarks.speed.in_process import run_in_process
+from raynas.recipe.recipe import Recipe
+outcome = run_in_process(Recipe.read(json.loads(sys.argv[1])), Path(sys.argv[2]), threads=1)
+print(json.dumps([len(outcome.evaluated), outcome.best["architecture"], "ray" in sys.modules]))
+"""
+
+
+def test_a_run_in_one_process_needs_no_ray(tmp_path: Path) -> None:
+    recipe = json.dumps(shortened("spos-digits").json_value())
+    command = [sys.executable, "-c", IN_PROCESS, recipe, str(tmp_path / "run")]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    evaluated, best, has_ray = json.loads(process.stdout)
+    assert (evaluated, has_ray) == (12, False)
+    assert raynas.load(tmp_path / "run").best["architecture"] == best
 
 
 def test_a_setting_that_the_loop_does_not_know_is_refused(tmp_path: Path) -> None:

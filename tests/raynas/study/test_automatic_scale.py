@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import ScaleSettings
 from raynas.storage.progress import Quiet
 from raynas.storage.run_folder import RunFolder
-from raynas.study import automatic_scale
 from raynas.study.automatic_scale import choose_scale, with_automatic_scale
 from raynas.study.run import open_study
 from raynas.study.run_plan import Plan, plan
@@ -43,23 +43,24 @@ def test_evaluators_are_as_many_as_cores_but_at_most_eight() -> None:
     assert actors == [1, 2, 8]
 
 
-def scaled_plan(folder: Path, cores: int, monkeypatch: pytest.MonkeyPatch, **scale: Any) -> Plan:
-    """Return a plan as a machine of this many cores scales it, without a Ray that was there before."""
-    monkeypatch.setattr(automatic_scale, "starts_own_ray", lambda: True)
-    monkeypatch.setattr(automatic_scale, "_count_cores", lambda: cores)
-    return with_automatic_scale(plan(Recipe.read({**SMALL, "scale": scale})), RunFolder(folder))
+def scaled_plan(folder: Path, cores: int | None, **scale: Any) -> Plan:
+    """Return a plan as a machine of this many cores scales it."""
+    return with_automatic_scale(plan(Recipe.read({**SMALL, "scale": scale})), RunFolder(folder), cores)
 
 
-def test_what_the_recipe_says_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scaled = scaled_plan(tmp_path, 4, monkeypatch, train={"workers": 1}, evaluate={"threads": 2}).recipe.scale
+def test_what_the_recipe_says_stays(tmp_path: Path) -> None:
+    scaled = scaled_plan(tmp_path, 4, train={"workers": 1}, evaluate={"threads": 2}).recipe.scale
     assert (scaled.train.workers, scaled.evaluate.actors, scaled.evaluate.threads) == (1, 4, 2)
 
 
-def test_a_run_keeps_its_scale_on_a_machine_of_other_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = scaled_plan(tmp_path, 4, monkeypatch)
+def test_a_ray_that_was_there_before_keeps_the_defaults(tmp_path: Path) -> None:
+    assert scaled_plan(tmp_path, None).recipe.scale == ScaleSettings()
+
+
+def test_a_run_keeps_its_scale_on_a_machine_of_other_cores(tmp_path: Path) -> None:
+    begun = scaled_plan(tmp_path, 4)
     assert begun.recipe.scale.train.workers == 4
     with open_study(begun, RunFolder(tmp_path), Quiet()) as study:
         study.do("step", "sweep", "a step", {}, lambda folder: {})
-    again = scaled_plan(tmp_path, 2, monkeypatch)
-    assert again.recipe == begun.recipe
-    assert scaled_plan(tmp_path / "other", 2, monkeypatch).recipe.scale.train.workers == 2
+    assert scaled_plan(tmp_path, 2).recipe == begun.recipe
+    assert scaled_plan(tmp_path / "other", 2).recipe.scale.train.workers == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,23 +12,16 @@ from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
+from tests.faults.test_training_faults import RECIPE
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
 pytestmark = pytest.mark.usefixtures("cluster")
-RECIPE: dict[str, Any] = {
-    "method": {"name": "spos"},
-    "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16},
-    "data": {"name": "digits", "classes": 3},
-    "training": {"epochs": 1, "batch_size": 32, "learning_rate": 0.1},
-    "evaluation": {"recalibration_images": 64, "recalibration_batch_size": 64},
-    "scale": {"evaluate": {"actors": 1}},
-}
 SEARCHER = ConstrainedNsga2(population=4, generations=2)
 
 
 def train_and_search(folder: Path, keep: bool) -> tuple[bytes, pd.DataFrame, int]:
     """Train, search, train on and search again. Returns the last weights, the table and the number of processes."""
-    recipe = Recipe.read(RECIPE)
+    recipe = Recipe.read(RECIPE, ["training.epochs=1", "scale.evaluate.actors=1"])
     with open_study(plan(recipe), RunFolder(folder), keep=keep) as study:
         first = study.train("first", study.space, UniformPath(), recipe.training)
         study.search("search-first", study.space, first, SEARCHER)
