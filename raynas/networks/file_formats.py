@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from raynas.data import batch, open_images
 from raynas.networks.trained_network import TrainedNetwork
+from raynas.storage.tensor_file import safetensors_content
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,11 +100,12 @@ def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Logit
 
 
 def _write_safetensors(network: nn.Module, file: Path, trained: TrainedNetwork) -> Logits:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     space = trained.space
     metadata = {"architecture": trained.text, "space": space.name, "num_classes": str(space.num_classes)}
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, file, metadata=metadata)
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    file.write_bytes(safetensors_content(tensors, metadata))
     loaded = trained.network()
     loaded.load_state_dict(load_file(file))
 

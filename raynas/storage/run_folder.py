@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from raynas.storage.tensor_file import safetensors_content
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,12 +154,9 @@ class RunFolder:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Write tensors as one safetensors file, with plain JSON in its header."""
-        from safetensors.torch import save
-
-        contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         text = json.dumps(header)
-        metadata = {"header": text, "sha256": _tensor_digest(contiguous, text)}
-        self.write(name, save(contiguous, metadata=metadata))
+        self.write(name, safetensors_content(plain, {"header": text, "sha256": _tensor_digest(plain, text)}))
 
     def read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the header that `write_tensors` wrote; raises as `read_json`."""

@@ -46,6 +46,15 @@ def test_tensors_are_read_back_bit_for_bit(folder: RunFolder) -> None:
     assert all(torch.equal(read[key], tensors[key]) and read[key].dtype == tensors[key].dtype for key in tensors)
 
 
+def test_equal_tensors_give_equal_files(folder: RunFolder) -> None:
+    tensors = {"weight": torch.arange(6.0), "count": torch.tensor(7)}
+    contents = set()
+    for _ in range(20):
+        folder.write_tensors("w.safetensors", tensors, {"epoch": 3})
+        contents.add(folder.read("w.safetensors"))
+    assert len(contents) == 1
+
+
 def test_a_table_is_read_back(folder: RunFolder) -> None:
     table = pd.DataFrame({"architecture": ["a", "b"], "top1": [1.5, math.nan], "macs": [1, 2]})
     folder.write_table("t.parquet", table)
