@@ -18,7 +18,7 @@ from pymoo.problems.static import StaticProblem
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from torch import Tensor
 
-from benchmarks.speed.plain_steps import MacsLimit, OneShotAccuracy, Task, train
+from benchmarks.speed.plain_steps import MacsWindow, OneShotAccuracy, Task, train
 from raynas.recipe.settings import TrainingSettings
 from raynas.study.method import method_of_recipe
 from search_spaces import Architecture, SearchSpace
@@ -53,7 +53,7 @@ def spos(task: Task) -> tuple[Architecture, float]:
     method = method_of_recipe(task.recipe)
     assert isinstance(method, Spos)
     accuracy = OneShotAccuracy(task, train_supernet(task, task.space, task.recipe.training, {}))
-    random, limit, space, search = np.random.default_rng(task.recipe.seed), MacsLimit(task), task.space, method.search
+    random, window, space, search = np.random.default_rng(task.recipe.seed), MacsWindow(task), task.space, method.search
 
     def cross(parents: Sequence[Architecture]) -> Architecture:
         pairs = zip(*(parents[int(random.integers(len(parents)))].indices for _ in range(2)), strict=True)
@@ -67,15 +67,15 @@ def spos(task: Task) -> tuple[Architecture, float]:
         )
 
     measured: Measured = {}
-    generation = draw_feasible(limit, search.population, lambda: space.sample(random), measured)
+    generation = draw_feasible(window, search.population, lambda: space.sample(random), measured)
     for _ in range(search.generations):
-        measured |= {each: (accuracy(each), limit.macs([each])[0]) for each in generation}
+        measured |= {each: (accuracy(each), window.macs([each])[0]) for each in generation}
         parents = sorted(measured, key=lambda each: -measured[each][0])[: search.top_k]
         half = search.population // 2
-        crossed = draw_feasible(limit, half, partial(cross, parents), measured)
+        crossed = draw_feasible(window, half, partial(cross, parents), measured)
         known = {*measured, *crossed}
         rest = search.population - len(crossed)
-        generation = [*crossed, *draw_feasible(limit, rest, partial(mutate, parents), known)]
+        generation = [*crossed, *draw_feasible(window, rest, partial(mutate, parents), known)]
     return best_of(measured)
 
 
@@ -91,11 +91,11 @@ def train_supernet(task: Task, space: SearchSpace, settings: TrainingSettings, w
 
 def search_nsga2(task: Task, space: SearchSpace, accuracy: Accuracy, population: int, generations: int) -> Measured:
     """Search by pymoo's NSGA-II, until as many architectures are measured as the recipe says."""
-    random, limit = np.random.default_rng(task.recipe.seed), MacsLimit(task)
+    random, window = np.random.default_rng(task.recipe.seed), MacsWindow(task)
     most = [len(options) - 1 for options in space.surviving]
     problem = Problem(len(most), n_obj=2, n_ieq_constr=1, xl=np.zeros(len(most)), xu=np.array(most), vtype=int)
     measured: Measured = {}
-    first = draw_feasible(limit, population, lambda: space.sample(random), ())
+    first = draw_feasible(window, population, lambda: space.sample(random), ())
     genes = [[list(s).index(v) for s, v in zip(space.surviving, each.indices, strict=True)] for each in first]
     algorithm = NSGA2(
         pop_size=population,
@@ -107,29 +107,30 @@ def search_nsga2(task: Task, space: SearchSpace, accuracy: Accuracy, population:
     algorithm.setup(problem, termination=("n_gen", 20 * generations), seed=task.recipe.seed, verbose=False)
     while algorithm.has_next() and len(measured) < population * generations:
         offspring = algorithm.ask()
-        objectives, excess = measure_genes(offspring.get("X"), space, limit, accuracy, measured)
+        objectives, excess = measure_genes(offspring.get("X"), space, window, accuracy, measured)
         Evaluator().eval(StaticProblem(problem, F=objectives, G=excess), offspring)
         algorithm.tell(infills=offspring)
     return measured
 
 
 def measure_genes(
-    genes: NDArray[np.float64], space: SearchSpace, limit: MacsLimit, accuracy: Accuracy, measured: Measured
+    genes: NDArray[np.float64], space: SearchSpace, window: MacsWindow, accuracy: Accuracy, measured: Measured
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure the architectures within the limit that were not measured before.
+    """Measure the architectures within the window that were not measured before.
 
     Returns:
         The objectives to minimise, shape (architectures, 2): the negative accuracy and the multiply-adds; and the
-        multiply-adds beyond the limit, shape (architectures, 1).
+        multiply-adds outside the window, shape (architectures, 1).
     """
     rows = [zip(space.surviving, row.astype(int), strict=True) for row in genes]
     architectures = [space.architecture([options[gene] for options, gene in row]) for row in rows]
-    macs = limit.macs(architectures)
-    for architecture, cost in zip(architectures, macs, strict=True):
-        if cost <= limit.most and architecture not in measured:
+    macs = window.macs(architectures)
+    excess = window.excess(macs)
+    for architecture, cost, outside in zip(architectures, macs, excess, strict=True):
+        if outside <= 0 and architecture not in measured:
             measured[architecture] = (accuracy(architecture), cost)
     top1 = [measured.get(architecture, (0.0, 0.0))[0] for architecture in architectures]
-    return np.column_stack([-np.array(top1), macs]), (macs - limit.most)[:, None]
+    return np.column_stack([-np.array(top1), macs]), excess[:, None]
 
 
 def prune(space: SearchSpace, measured: Measured, threshold: float, below_rank: int) -> SearchSpace:
@@ -147,16 +148,16 @@ def prune(space: SearchSpace, measured: Measured, threshold: float, below_rank: 
 
 
 def draw_feasible(
-    limit: MacsLimit,
+    window: MacsWindow,
     count: int,
     propose: Callable[[], Architecture],
     known: Container[Architecture],
 ) -> list[Architecture]:
-    """Return up to `count` new architectures within the limit; fewer after 10,000 proposals."""
+    """Return up to `count` new architectures within the window; fewer after 10,000 proposals."""
     new: dict[Architecture, None] = {}
     for _ in range(_MAX_TRIES):
         architecture = propose()
-        if architecture not in known and limit.is_met(architecture):
+        if architecture not in known and window.is_met(architecture):
             new[architecture] = None
         if len(new) == count:
             break

@@ -127,17 +127,21 @@ def train_stand_alone(task: Task, architecture: Architecture) -> float:
     return measure_test_top1(network, task.images)
 
 
-class MacsLimit:
-    """The multiply-adds of architectures, and the most that the recipe allows."""
+class MacsWindow:
+    """The multiply-adds of architectures, and the window that the recipe allows."""
 
     def __init__(self, task: Task) -> None:
         self._costs = task.space.costs()
-        self.most = task.recipe.budget.root["macs"].interval()[1]
+        self.least, self.most = task.recipe.budget.root["macs"].interval()
 
     def macs(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
         """Return the multiply-adds of architectures, shape (architectures,)."""
         return np.asarray(self._costs.cost(architectures)["macs"], dtype=float)
 
+    def excess(self, macs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how many multiply-adds lie outside the window, shape (architectures,); at most 0 within it."""
+        return np.maximum(macs - self.most, self.least - macs)
+
     def is_met(self, architecture: Architecture) -> bool:
-        """Return whether an architecture is within the limit."""
-        return bool(self.macs([architecture])[0] <= self.most)
+        """Return whether an architecture is within the window."""
+        return bool(self.excess(self.macs([architecture]))[0] <= 0)

@@ -38,6 +38,11 @@ def plain_table(columns: list[str], rows: list[list[str]], title: str | None = N
     return table
 
 
+def ended_after(seconds: float) -> str:
+    """Return the words about a step's time, with a tenth of a second if it is short."""
+    return f"ended after {seconds:.{0 if seconds >= 10 else 1}f} s"
+
+
 class Live:
     """A reporter for people: one line that moves while a step runs, and stays when the step has ended."""
 
@@ -67,7 +72,7 @@ class Live:
         if self._line:
             self._line.stop()
             self._line = None
-        self._console.print(f"  [dim]ended after {seconds:.0f} s[/dim]")
+        self._console.print(f"  [dim]{ended_after(seconds)}[/dim]")
 
     def say(self, text: str) -> None:
         self._console.print(f"  {text}", soft_wrap=True, markup=False)

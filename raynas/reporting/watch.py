@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from raynas.reporting.terminal import plain_table, wide_console
+from raynas.reporting.terminal import ended_after, plain_table, wide_console
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.outcome import is_finished
 from raynas.storage import lock
@@ -106,7 +106,7 @@ def _view(status: dict[str, Any]) -> Group:
 
 def _format_progress(step: dict[str, Any]) -> str:
     if step["state"] == "finished":
-        return f"ended after {step['seconds']:.0f} s"
+        return ended_after(step["seconds"])
     done = f"{step['done']:,} evaluations"
     if step["total"] is not None:
         percent = 100 * step["done"] / step["total"]

@@ -11,7 +11,7 @@ import torch
 from benchmarks.speed.plain_ftso import edges_of_nodes
 from benchmarks.speed.plain_loops import run_plainly
 from benchmarks.speed.plain_search import Measured, best_of, prune, search_nsga2, train_supernet
-from benchmarks.speed.plain_steps import MacsLimit, OneShotAccuracy, Task
+from benchmarks.speed.plain_steps import MacsWindow, OneShotAccuracy, Task
 from benchmarks.speed.whole_search import RECIPES, SearchRun, cells, run_plain_loop, run_with_raynas
 from raynas.evaluation.evaluator import Evaluator
 from raynas.recipe.recipe import Recipe
@@ -22,7 +22,7 @@ from tuners.pad_nas.pruning import prune as prune_by_raynas
 
 SMALL_DATA = ["data.fraction=0.2", "data.classes=3"]
 FEW_IMAGES = ["evaluation.recalibration_images=64", "evaluation.recalibration_batch_size=32"]
-SMALL_SPACE = ["space.width=0.125", "space.resolution=16", "budget.macs.max=500k"]
+SMALL_SPACE = ["space.width=0.125", "space.resolution=16", "budget.macs={min: 300k, max: 500k}"]
 SMALL_SEARCH = [*SMALL_DATA, *FEW_IMAGES, *SMALL_SPACE, "search.population=4", "search.generations=2", "fit.epochs=1"]
 SMALLER = {
     "pad-nas-digits": ["method.epochs=[1,1,1]", *SMALL_SEARCH],
@@ -38,9 +38,9 @@ def task(image_cache: Path) -> Task:
 
 def measured_by(task: Task, count: int) -> Measured:
     """Return architectures whose accuracy is that of their first choice."""
-    generator, limit = np.random.default_rng(0), MacsLimit(task)
+    generator, window = np.random.default_rng(0), MacsWindow(task)
     drawn = [task.space.sample(generator) for _ in range(count)]
-    return {each: (float(each.indices[0]), limit.macs([each])[0]) for each in drawn}
+    return {each: (float(each.indices[0]), window.macs([each])[0]) for each in drawn}
 
 
 def test_every_recipe_is_compared() -> None:
@@ -64,7 +64,7 @@ def test_a_plain_loop_finds_a_network(name: str, image_cache: Path) -> None:
     is_trained = name == "ftso-digits"
     assert (result["test_top1"] is not None) == is_trained
     if not is_trained:
-        assert MacsLimit(task).is_met(architecture)
+        assert MacsWindow(task).is_met(architecture)
 
 
 def test_the_plain_accuracy_is_the_evaluators(task: Task) -> None:
@@ -76,14 +76,14 @@ def test_the_plain_accuracy_is_the_evaluators(task: Task) -> None:
     assert [accuracy(architecture) for architecture in architectures] == pytest.approx(expected)
 
 
-def test_the_plain_nsga2_measures_a_search_of_architectures_within_the_limit(task: Task) -> None:
+def test_the_plain_nsga2_measures_a_search_of_architectures_within_the_window(task: Task) -> None:
     def accuracy(architecture: Architecture) -> float:
         return float(sum(architecture.indices))
 
     measured = search_nsga2(task, task.space, accuracy, population=8, generations=5)
-    limit = MacsLimit(task)
+    window = MacsWindow(task)
     assert 40 <= len(measured) < 48
-    assert all(limit.is_met(architecture) for architecture in measured)
+    assert all(window.is_met(architecture) for architecture in measured)
     best, top1 = best_of(measured)
     assert top1 == max(sum(architecture.indices) for architecture in measured) == sum(best.indices)
 
