@@ -142,14 +142,14 @@ class NeighbourOracle(KnownOracle):
         points[surviving] = self.operation[choice][surviving]
         return points
 
-    def best_within(self, macs: float) -> Architecture:
-        """Return the most accurate architecture of at most `macs` multiply-adds, by an integer program.
+    def best_within(self, most: float, least: float = 0.0) -> Architecture:
+        """Return the most accurate architecture of `least` to `most` multiply-adds, by an integer program.
 
         Each pair of neighbouring options has one binary variable. The chosen pairs must form a path through the chain.
         The unit of costs is their greatest common divisor, so the solver's tolerance cannot admit too costly a path.
 
         Raises:
-            ValueError: if no architecture is within the limit.
+            ValueError: if no architecture is within the limits.
         """
         costs = self.costs.as_table()
         table, fixed = costs.table["macs"], costs.fixed["macs"]
@@ -171,14 +171,18 @@ class NeighbourOracle(KnownOracle):
             -np.array(gain),
             constraints=[
                 LinearConstraint(flow, balance, balance),
-                LinearConstraint(np.array([cost]) / unit, -np.inf, math.floor((macs - fixed) / unit) + 0.5),
+                LinearConstraint(
+                    np.array([cost]) / unit,
+                    np.ceil((least - fixed) / unit) - 0.5,
+                    np.floor((most - fixed) / unit) + 0.5,
+                ),
             ],
             bounds=Bounds(0, 1),
             integrality=np.ones(len(gain), dtype=np.int64),
             options={"mip_rel_gap": 0.0},
         )
         if not solution.success:
-            raise ValueError(f"No architecture of {self.space.name} costs at most {macs:,.0f} multiply-adds.")
+            raise ValueError(f"No architecture of {self.space.name} costs {least:,.0f} to {most:,.0f} multiply-adds.")
         chosen = [ends[variable] for variable in np.flatnonzero(solution.x > 0.5)]
         return self.space.architecture([chosen[0][1], *(second for _, _, second in chosen)])
 

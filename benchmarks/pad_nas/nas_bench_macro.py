@@ -1,6 +1,6 @@
 """How well do real supernets rank architectures, and what does PAD-NAS gain (tables 6 to 9 and figure 5)?
 
-    python -m benchmarks.pad_nas.nas_bench_macro [--seeds 3] [--images 2000] [--epochs 12] [--out runs/nas-bench-macro]
+    python -m benchmarks.pad_nas.nas_bench_macro [--seeds 3] [--epochs 12] [--max-alone] [--out runs/nas-bench-macro]
 
 PAD-NAS and its baselines search NAS-Bench-Macro on CIFAR-10, where every network's true accuracy is known. Every search
 has its own run folder under `--out`. SPOS and I-Supernet train the same supernet (the same step, seed and settings), so
@@ -31,7 +31,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
 from raynas.study.run import open_study
 from raynas.study.run_plan import plan
-from search_spaces import Architecture, SearchSpace, from_specification
+from search_spaces import Architecture, Budget, SearchSpace, from_specification
 from tuners.search_algorithms.evolution import SposEvolution
 
 METHODS = ("i-supernet", "p-supernet", "pad-nas")
@@ -53,14 +53,14 @@ class Experiment:
     """Everything that decides the results, except the seed and the method.
 
     Attributes:
-        budget: the limit of multiply-adds.
+        budget: of multiply-adds.
         images: the number of training images.
         epochs: all epochs of supernet training, the same for every method.
         changes: changes of every recipe, each `PATH=VALUE`.
     """
 
     out: Path
-    budget: float
+    budget: Budget
     images: int
     epochs: int
     changes: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Experiment:
                 "validation": VALIDATION,
                 "augment": "crop-flip",
             },
-            "budget": {"macs": {"max": self.budget}},
+            "budget": self.budget.model_dump(exclude_none=True),
             "training": {"batch_size": BATCH, "validation_paths": 3},
             "search": {"population": POPULATION, "generations": GENERATIONS},
             "evaluation": {"recalibration_images": 100, "recalibration_batch_size": 100},
@@ -143,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=2000, help="training images of all classes (default: 2000)")
     parser.add_argument("--epochs", type=int, default=12, help="epochs of supernet training, at least 6 (default: 12)")
     add_run_options(parser, "runs/nas-bench-macro")
+    parser.add_argument("--max-alone", action="store_true", help="leave out the lower limit of the budget")
     parser.add_argument("--finished", action="store_true", help="only print the finished seeds")
     options = parser.parse_args(arguments)
     if options.epochs < 6:
@@ -150,8 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--epochs is {options.epochs}; it must be at least 6, because PAD-NAS divides the epochs into a half, a "
             "third and a sixth. Raise it."
         )
-    truth = Truth.read()
-    experiment = Experiment(options.out, truth.median, options.images, options.epochs, tuple(options.changes))
+    truth = Truth.read("max alone" if options.max_alone else "window")
+    experiment = Experiment(options.out, truth.budget, options.images, options.epochs, tuple(options.changes))
     if not options.finished:
         with ray_session.connect():
             for seed in range(options.seeds):

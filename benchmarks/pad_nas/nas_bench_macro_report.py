@@ -22,6 +22,7 @@ from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from raynas.study.run_plan import plan
 from search_spaces import SearchSpace, from_specification
+from search_spaces.budget.feasibility import window_text
 
 SPOS, FIXED_SET = "spos", "fixed-set"
 """The steps that the benchmark adds to a method's own."""
@@ -149,8 +150,8 @@ def _print_settings(truth: Truth, recipe: Recipe) -> None:
         f"- training of every method: {sum(method['epochs'])} epochs (PAD-NAS: "
         f"{' + '.join(map(str, method['epochs']))}), batches of {training.batch_size}, learning rates "
         f"{', '.join(map(str, method['learning_rates']))}, {recipe.scale.train.workers} workers\n"
-        f"- searches: {recipe.search['population']} x {recipe.search['generations']} architectures of at most "
-        f"{truth.median:,.0f} multiply-adds (the median)\n"
+        f"- searches: {recipe.search['population']} x {recipe.search['generations']} architectures; "
+        f"{window_text('macs', truth.budget.root['macs'].interval())} (the median)\n"
         f"- pruning: operations in at most {100 * method['prune_below']:g} % of the architectures of rank below "
         f"{method['below_rank']} (the paper: 1 %, rank below 10, 64 x 40)\n"
         "- SPOS searches the supernet of I-Supernet\n"
@@ -178,7 +179,7 @@ def _print_table_8(truth: Truth, seeds: Mapping[int, Seed]) -> None:
 def _print_table_7(truth: Truth, seeds: Mapping[int, Seed]) -> None:
     print(
         f"Table 7: true accuracy of {DRAWN} random networks within the budget, and of all networks within it.\n"
-        "`near the budget`: of the networks that cost 90 to 100 % of the budget.\n"
+        "`near the limit`: of the networks that cost 90 to 100 % of the upper limit.\n"
     )
     rows = []
     for seed, methods in seeds.items():
@@ -189,18 +190,19 @@ def _print_table_7(truth: Truth, seeds: Mapping[int, Seed]) -> None:
             random = _spread([within[number] for number in drawn], 2)
             near = f"{_spread(costly, 2)} ({len(costly):,})" if costly else "none"
             rows.append([seed, name, f"{len(within):,}", random, f"{np.mean(within):.2f}", f"{max(within):.2f}", near])
-    print_table(["seed", "space", "networks", f"{DRAWN} at random", "mean", "best", "near the budget"], rows)
+    print_table(["seed", "space", "networks", f"{DRAWN} at random", "mean", "best", "near the limit"], rows)
 
 
 def _within(truth: Truth, space: SearchSpace, share: float) -> list[float]:
-    """Return the true accuracies of a space's architectures that cost from this share of the budget to all of it."""
+    """Return the true accuracies of a space's architectures within the budget.
+
+    Args:
+        share: the least multiply-adds, as a share of the budget's upper limit.
+    """
     architectures = [space.architecture(indices) for indices in itertools.product(*space.surviving)]
-    macs = truth.oracle.costs.cost(architectures)["macs"]
-    return [
-        truth.oracle.accuracy[architecture.indices]
-        for architecture, cost in zip(architectures, macs, strict=True)
-        if share * truth.median <= cost <= truth.median
-    ]
+    costs = truth.oracle.costs.cost(architectures)
+    within = truth.budget.met(costs) & (costs["macs"] >= share * truth.median)
+    return [truth.oracle.accuracy[architectures[place].indices] for place in np.flatnonzero(within)]
 
 
 def _print_table_6(truth: Truth, seeds: Mapping[int, Seed]) -> None:

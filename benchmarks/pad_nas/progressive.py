@@ -50,6 +50,14 @@ def prune_space(stage: ProgressiveSearch, threshold: float) -> SearchSpace:
 
 def frequencies_by_rank(space: SearchSpace, evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
     """Return PAD-NAS's operation frequencies: among the architectures of a low non-domination rank."""
+    return operation_frequencies(space, [evaluation.architecture for evaluation in evaluations], _ranks(evaluations))
+
+
+def counted_evaluations(evaluations: Sequence[Evaluation], below_rank: int = 10) -> list[Evaluation]:
+    """Return the evaluations whose architectures `frequencies_by_rank` counts."""
+    return [each for each, rank in zip(evaluations, _ranks(evaluations), strict=True) if rank < below_rank]
+
+
+def _ranks(evaluations: Sequence[Evaluation]) -> NDArray[np.int64]:
     accuracies, macs = zip(*((evaluation.top1, evaluation.costs["macs"]) for evaluation in evaluations), strict=True)
-    ranks = non_domination_ranks(accuracies, macs)
-    return operation_frequencies(space, [evaluation.architecture for evaluation in evaluations], ranks)
+    return non_domination_ranks(accuracies, macs)

@@ -3,16 +3,18 @@
     python -m benchmarks.pad_nas.stability
 
 The landscapes are artificial, over the paper's basic space. Each search runs with five seeds and the same number of
-evaluations: once with true accuracies, once with accuracies that deviate from the truth as a supernet's do.
+evaluations: with true accuracies or with accuracies that deviate from the truth as a supernet's do, in a window of
+multiply-adds (equation 2) or below its upper limit alone.
 
 - Constrained NSGA-II has PAD-NAS's distribution: of architectures with a non-domination rank below 10.
 - SPOS has two distributions: of the 10 best architectures, which it keeps; and by the same ranks over all evaluations.
 
-Prints a table with a row for each noise, landscape and distribution.
+Prints a table with a row for each budget, noise, landscape and distribution.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +24,7 @@ import search_spaces
 from benchmarks.common.arguments import command_parser
 from benchmarks.common.oracles import NeighbourOracle, run_search
 from benchmarks.common.report import print_heading, print_table
+from benchmarks.pad_nas.budgets import LEAST_SHARE, budgets
 from benchmarks.pad_nas.progressive import frequencies_by_rank
 from raynas.interfaces.searcher import Evaluation, Searcher
 from search_spaces import Budget, SearchSpace
@@ -54,9 +57,8 @@ ESTIMATES: list[tuple[Searcher, dict[str, Distribution]]] = [
 ]
 
 
-def distributions(oracle: NeighbourOracle) -> dict[str, NDArray[np.float64]]:
+def distributions(oracle: NeighbourOracle, budget: Budget) -> dict[str, NDArray[np.float64]]:
     """Return for each distribution its operation frequencies in per cent, shape (seeds, choices, options)."""
-    budget = Budget.model_validate({"macs": {"max": MACS}})
     frequencies = {}
     for searcher, of_searcher in ESTIMATES:
         runs = [run_search(searcher.begin(oracle.space, oracle.costs, budget, seed), oracle) for seed in SEEDS]
@@ -73,21 +75,22 @@ def main() -> None:
     )
     space = search_spaces.load(SPACE)
     last = space.choices[-1]
-    print(f"{SPACE}, at most {MACS / 1e6:.0f} M multiply-adds, 64 x 40 evaluations for each search.")
+    window = f"{LEAST_SHARE * MACS / 1e6:.0f} to {MACS / 1e6:.0f} M multiply-adds"
+    print(f"{SPACE}, window of {window}, 64 x 40 evaluations for each search.")
     print(f"For each operation of {last.name}: mean and standard deviation over the seeds, in per cent.\n")
     print("- `noise`: standard deviation of the noise, in points; that of random architectures is about 2.6")
     print("- `spread`: mean of the standard deviations in this layer; `all layers`: in all layers")
     print("- `above 1 %`: mean number of operations in a layer that pruning would keep\n")
     exists = np.array([[option < len(choice.options) for option in range(7)] for choice in space.choices])
     rows = []
-    for noise in NOISES:
-        for landscape in LANDSCAPES:
-            for name, frequencies in distributions(NeighbourOracle(space, landscape, noise)).items():
-                options = frequencies[:, -1, : len(last.options)]
-                cells = [f"{m:.0f} ± {s:.0f}" for m, s in zip(options.mean(axis=0), options.std(axis=0), strict=True)]
-                spreads = [f"{options.std(axis=0).mean():.1f}", f"{frequencies.std(axis=0)[exists].mean():.1f}"]
-                rows.append([noise, landscape, name, *cells, *spreads, f"{(frequencies > 1.0).sum(axis=2).mean():.1f}"])
-    columns = ["noise", "landscape", "distribution", *last.options, "spread", "all layers", "above 1 %"]
+    for (kind, budget), noise, landscape in itertools.product(budgets(MACS).items(), NOISES, LANDSCAPES):
+        for name, frequencies in distributions(NeighbourOracle(space, landscape, noise), budget).items():
+            options = frequencies[:, -1, : len(last.options)]
+            cells = [f"{m:.0f} ± {s:.0f}" for m, s in zip(options.mean(axis=0), options.std(axis=0), strict=True)]
+            spreads = [f"{options.std(axis=0).mean():.1f}", f"{frequencies.std(axis=0)[exists].mean():.1f}"]
+            kept = f"{(frequencies > 1.0).sum(axis=2).mean():.1f}"
+            rows.append([kind, noise, landscape, name, *cells, *spreads, kept])
+    columns = ["budget", "noise", "landscape", "distribution", *last.options, "spread", "all layers", "above 1 %"]
     print_table(columns, rows)
 
 

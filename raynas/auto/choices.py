@@ -18,15 +18,19 @@ from raynas.data import DataSettings
 from raynas.data.sources import read_source
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
+from search_spaces.budget.budget import Budget
+from search_spaces.errors import UserError
 from search_spaces.loading import load
 
 if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+    from search_spaces import Costs, SearchSpace
 
 SPACE = "proxylessnas"
 WIDTHS = (0.125, 0.25, 0.35, 0.5, 0.75, 1.0, 1.4)
 _RESOLUTIONS = (32, 48, 64, 96, 128, 160, 192, 224)
 _SAMPLED_ARCHITECTURES = 64
+WINDOW = 0.85
+"""The least cost of an architecture, as a share of the tightest limit."""
 _SAMPLED_IMAGES = 200
 _RUN_START_SECONDS, _STEP_START_SECONDS = 20, 2
 """Seconds until the processes of a run are there, and from the start of each further step to its first image."""
@@ -182,11 +186,33 @@ def choose_space(images: ImageFolderSummary, limits: Mapping[str, float]) -> dic
     return {"name": SPACE, "width": width, "resolution": resolution, **strides}
 
 
+def choose_budget(space: SearchSpace, costs: Costs, limits: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return the budget: all limits, and for the tightest a least cost, as equation 2 of PAD-NAS has it.
+
+    Without a least cost, most architectures of a front cost far less than the limit. The tightest limit is the one that
+    the median architecture exceeds most. A limit that no architecture comes near gets no least cost.
+
+    Raises:
+        UserError: if no architecture is within the limits.
+    """
+    budget = {key: {"max": limit} for key, limit in limits.items()}
+    Budget.model_validate(budget).check(costs)
+    generator = np.random.default_rng(0)
+    sampled = costs.cost([space.sample(generator) for _ in range(_SAMPLED_ARCHITECTURES)])
+    tightest = max(limits, key=lambda key: float(np.median(sampled[key])) / limits[key])
+    window = {**budget, tightest: {"min": WINDOW * limits[tightest], "max": limits[tightest]}}
+    try:
+        Budget.model_validate(window).check(costs)
+    except UserError:
+        return budget
+    return window
+
+
 def choose_recipe(
     folder: Path,
     images: ImageFolderSummary,
     machine: Machine,
-    limits: Mapping[str, float],
+    budget: Mapping[str, Mapping[str, float]],
     minutes: float,
     step_seconds: float,
     latency: Path | None = None,
@@ -194,9 +220,11 @@ def choose_recipe(
     """Return the recipe as plain YAML values.
 
     Args:
+        budget: from `choose_budget`.
         step_seconds: of one training step of the median network, on one worker.
         latency: the latency table of this machine, if latency is limited.
     """
+    limits = {key: limit["max"] for key, limit in budget.items()}
     workers = choose_workers(machine)
     batch = choose_batch_size(images.train, workers)
     is_short = minutes < _SHORT_MINUTES
@@ -211,7 +239,7 @@ def choose_recipe(
         "method": {"name": "spos"} if is_short else _pad_nas(epochs, rate),
         "space": choose_space(images, limits),
         "data": _choose_data(folder, images),
-        "budget": {key: {"max": limit} for key, limit in limits.items()},
+        "budget": {key: dict(limit) for key, limit in budget.items()},
         "training": {"batch_size": batch, **({"epochs": epochs, "learning_rate": rate} if is_short else {})},
         "search": {
             "population": _POPULATION,

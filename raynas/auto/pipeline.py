@@ -14,6 +14,7 @@ from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
     choose_batch_size,
+    choose_budget,
     choose_recipe,
     choose_space,
     choose_workers,
@@ -27,6 +28,7 @@ from raynas.reporting.units import format_costs
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget
+from search_spaces.budget.feasibility import window_text
 from search_spaces.errors import UserError
 from search_spaces.loading import load
 
@@ -85,7 +87,8 @@ def _write_recipe(
     latency, table = None, None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _budget({key: limit for key, limit in limits.items() if key != "latency_ms"}).check(space.costs())
+        analytic = {key: {"max": limit} for key, limit in limits.items() if key != "latency_ms"}
+        Budget.model_validate(analytic).check(space.costs())
         machine = inspect_machine()
         if "latency_ms" in limits:
             from raynas.latency.measurement import TimingSettings, measure_blocks
@@ -94,9 +97,9 @@ def _write_recipe(
             device = "cuda" if machine.gpus else "cpu"
             table, _ = measure_blocks(space.latency_blocks(), TimingSettings(device), reporter)
             table.write(latency)
-        _budget(limits).check(space.costs(latency=table))
+        budget = choose_budget(space, space.costs(latency=table), limits)
         seconds = median_step_seconds(space, choose_batch_size(images.train, choose_workers(machine)))
-        content = choose_recipe(folder, images, machine, limits, minutes, seconds, latency)
+        content = choose_recipe(folder, images, machine, budget, minutes, seconds, latency)
         Recipe.read(content)
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
@@ -105,12 +108,8 @@ def _write_recipe(
 
 def _check_recipe_matches(recipe: Recipe, folder: Path, limits: Mapping[str, float], file: Path) -> None:
     """Raises UserError if an existing recipe is for other images or limits."""
-    if recipe.data.path != folder or recipe.budget != _budget(limits):
+    if recipe.data.path != folder or {key: limit.max for key, limit in recipe.budget.root.items()} != dict(limits):
         raise UserError(f"{file} is a recipe for other images or limits: remove it, or give another folder with --out.")
-
-
-def _budget(limits: Mapping[str, float]) -> Budget:
-    return Budget.model_validate({key: {"max": limit} for key, limit in limits.items()})
 
 
 def median_step_seconds(space: SearchSpace, batch: int) -> float:
@@ -146,7 +145,8 @@ def explain_choices(
 ) -> list[str]:
     """Return ten lines for people: the choices with their reasons, the network and the files."""
     space, scale, fit = recipe.space, recipe.scale, recipe.fit
-    limits = ", ".join(f"{key} at most {limit.max:,.10g}" for key, limit in recipe.budget.root.items())
+    windows = {key: limit.interval() for key, limit in recipe.budget.root.items()}
+    limits = ", ".join(window_text(key, window) for key, window in windows.items())
     processors = (
         f"{scale.train.workers} GPUs" if scale.train.gpus else f"{scale.train.workers} of {machine.cores} cores"
     )
@@ -158,7 +158,7 @@ def explain_choices(
         f"resolution: {space['resolution']} pixels, the largest that enlarges no image (at least 32)",
         f"machine: {machine.name}; training on {processors}, {scale.evaluate.actors} evaluators",
         f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
-        f"limits: {limits}",
+        f"budget: {limits}",
         f"method: {method}: {reason}",
         f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "
         f"batches of {fit.batch_size}",

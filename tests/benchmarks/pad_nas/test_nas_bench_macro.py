@@ -7,13 +7,20 @@ import pandas as pd
 import pytest
 
 import search_spaces
+from benchmarks.pad_nas.budgets import budgets
 from benchmarks.pad_nas.nas_bench_macro import FIXED, METHODS, Experiment, draw_fixed_set, main
 from benchmarks.pad_nas.nas_bench_macro_oracle import Truth
 from benchmarks.pad_nas.nas_bench_macro_report import along_front, tau
 
 needs_table = pytest.mark.usefixtures("shared")
 DIGITS = ("data.name=digits", "data.path=null", "data.fraction=0.4", "data.augment=none")
-SMALL = ("space.width=0.125", "search.population=8", "search.generations=2", "training.validation_paths=1")
+SMALL = (
+    "space.width=0.125",
+    "budget={macs: {max: 55M}}",
+    "search.population=8",
+    "search.generations=2",
+    "training.validation_paths=1",
+)
 FEW_PROCESSES = ("scale.train.workers=1", "scale.evaluate.actors=1")
 """Each of the sixteen steps takes longer to start its processes than to compute."""
 
@@ -40,7 +47,7 @@ def test_tau_of_the_truth_is_one() -> None:
 
 
 def test_all_methods_train_for_the_same_epochs_and_begin_with_the_same_rate() -> None:
-    experiment = Experiment(Path("unused"), 5e7, 1000, 12, DIGITS)
+    experiment = Experiment(Path("unused"), budgets(5e7)["window"], 1000, 12, DIGITS)
     methods = {method: experiment.recipe(method, 0).method for method in METHODS}
     assert {name: tuple(method["epochs"]) for name, method in methods.items()} == {
         "i-supernet": (12,),

@@ -12,6 +12,7 @@ from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
     choose_batch_size,
+    choose_budget,
     choose_epochs,
     choose_recipe,
     choose_resolution,
@@ -100,7 +101,7 @@ def test_batches_give_twenty_steps_an_epoch(train: int, workers: int, batch: int
 @pytest.mark.parametrize("machine", [LAPTOP, SERVER])
 @pytest.mark.parametrize("minutes", [1, 30, 600])
 def test_raynas_accepts_the_recipe(machine: Machine, minutes: float) -> None:
-    content = choose_recipe(Path("/flowers"), FLOWERS, machine, {"macs": 50e6}, minutes, 0.5)
+    content = choose_recipe(Path("/flowers"), FLOWERS, machine, {"macs": {"max": 50e6}}, minutes, 0.5)
     recipe = Recipe.read(content)
     method_of_recipe(recipe)
     assert recipe.method["name"] == ("spos" if minutes < 8 else "pad-nas")
@@ -111,7 +112,8 @@ def test_raynas_accepts_the_recipe(machine: Machine, minutes: float) -> None:
 
 def test_more_minutes_give_more_epochs() -> None:
     short, long = (
-        Recipe.read(choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"macs": 50e6}, minutes, 0.5)) for minutes in (30, 300)
+        Recipe.read(choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"macs": {"max": 50e6}}, minutes, 0.5))
+        for minutes in (30, 300)
     )
     assert sum(long.method["epochs"]) > sum(short.method["epochs"])
     assert long.search["generations"] >= short.search["generations"]
@@ -119,12 +121,27 @@ def test_more_minutes_give_more_epochs() -> None:
 
 
 def test_the_cost_of_the_front_is_limited() -> None:
-    for limits, cost in (({"macs": 50e6, "params": 1e6}, None), ({"params": 1e6}, "params")):
-        content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, limits, 30, 0.5)
+    both = {"macs": {"max": 50e6}, "params": {"max": 1e6}}
+    for budget, cost in ((both, None), ({"params": {"max": 1e6}}, "params")):
+        content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, budget, 30, 0.5)
         assert content["search"].get("cost") == cost
-    content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"latency_ms": 5.0}, 30, 0.5, Path("/table.csv"))
+    content = choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"latency_ms": {"max": 5.0}}, 30, 0.5, Path("/table.csv"))
     assert content["search"]["cost"] == "latency_ms"
     assert content["latency"] == {"path": "/table.csv"}
+
+
+def test_the_tightest_limit_has_a_least_cost() -> None:
+    space = load("proxylessnas", width=0.25, resolution=32)
+    generator = np.random.default_rng(1)
+    median = np.median(space.costs().cost([space.sample(generator) for _ in range(200)])["macs"])
+    limits = {"macs": 0.8 * float(median), "params": 1e9}
+    budget = choose_budget(space, space.costs(), limits)
+    assert budget == {"macs": {"min": 0.85 * limits["macs"], "max": limits["macs"]}, "params": {"max": 1e9}}
+
+
+def test_a_limit_above_every_architecture_gets_no_least_cost() -> None:
+    space = load("proxylessnas", width=0.25, resolution=32)
+    assert choose_budget(space, space.costs(), {"macs": 1e12}) == {"macs": {"max": 1e12}}
 
 
 def test_timing_a_step_restores_the_threads() -> None:
@@ -154,7 +171,9 @@ def test_wrong_input_is_refused(folder: str, limits: dict[str, str], sentence: s
 
 def test_a_recipe_for_other_limits_is_kept(tmp_path: Path) -> None:
     write_folder(tmp_path / "images")
-    content = choose_recipe(tmp_path / "images", inspect_images(tmp_path / "images"), LAPTOP, {"macs": 5e6}, 1, 0.01)
+    content = choose_recipe(
+        tmp_path / "images", inspect_images(tmp_path / "images"), LAPTOP, {"macs": {"max": 5e6}}, 1, 0.01
+    )
     import yaml
 
     (tmp_path / "run.yaml").write_text(before := yaml.safe_dump(content))
