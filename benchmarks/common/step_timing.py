@@ -27,7 +27,8 @@ from benchmarks.common.report import print_heading, print_table
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
 from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import TrainingSettings
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.optimizers import make_optimizer
+from raynas.training.update import apply_update
 from search_spaces import Architecture, SearchSpace
 
 SEED = 0

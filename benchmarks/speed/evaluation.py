@@ -30,7 +30,8 @@ from raynas.evaluation.request import Indices
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
 from raynas.recipe.settings import TrainingSettings
 from raynas.runtime.process import prepare_process
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.optimizers import make_optimizer
+from raynas.training.update import apply_update
 from search_spaces import Architecture, Budget, SearchSpace, from_specification
 from search_spaces.supernet import State, Supernet
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2

@@ -18,8 +18,10 @@ from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingSt
 from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
 from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.optimizers import make_optimizer
+from raynas.training.update import apply_update
 from raynas.training.weight_average import moving_average
+from search_spaces.layers.initialise import set_initial_gamma
 from search_spaces.supernet import Supernet
 
 if TYPE_CHECKING:
@@ -61,13 +63,17 @@ class TrainingLoop:
         self._images: Images = open_images(study.data)
         torch.manual_seed(self._seed)
         self._supernet: Supernet = space.supernet()
+        set_initial_gamma(self._supernet, settings.initial_gamma)
         if initial is not None:
             own = self._supernet.state_dict()
             self._supernet.load_state_dict({key: initial.get(key, value) for key, value in own.items()})
         self._supernet.to(memory_format=torch.channels_last)
         self.learner: Learner = objective.begin(space, study.costs_within(space), self._seed)
         weights = [*self._supernet.parameters(), *self.learner.own_weights()]
-        self._optimizers = {WEIGHTS: make_optimizer(weights, settings), **self.learner.groups()}
+        self._optimizers = {
+            WEIGHTS: make_optimizer(weights, settings, [self._supernet, self.learner]),
+            **self.learner.groups(),
+        }
         self._average = None if settings.ema is None else moving_average(self._supernet, settings.ema)
         self._loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         evaluation = study.recipe.evaluation
@@ -108,7 +114,14 @@ class TrainingLoop:
 
             def read(rows: NDArray[np.int64]) -> list[MicroBatch]:
                 at = (self._seed, epoch, step)
-                images, labels = training_batch(self._images, rows, *at, cutout=settings.cutout, policy=settings.policy)
+                images, labels = training_batch(
+                    self._images,
+                    rows,
+                    *at,
+                    cutout=settings.cutout,
+                    policy=settings.policy,
+                    color_jitter=settings.color_jitter,
+                )
                 return [MicroBatch(images, labels, 1.0)]
 
             training_step = TrainingStep(

@@ -31,12 +31,13 @@ def draw_policy_seeds(images: int, seed: int, epoch: int, step: int) -> NDArray[
     return np.random.default_rng([seed, epoch, step, _POLICY_STREAM]).integers(2**62, size=images)
 
 
-def apply_policy(images: Tensor, policy: str, seeds: NDArray[np.int64]) -> Tensor:
-    """Augment each image by a torchvision policy.
+def apply_policy(images: Tensor, policy: str, color_jitter: float, seeds: NDArray[np.int64]) -> Tensor:
+    """Augment each image by a torchvision policy, and change its colours.
 
     Args:
         images: uint8, shape (N, S, S, 3), on the CPU.
-        policy: `randaugment`, `autoaugment` or `autoaugment-cifar10`.
+        policy: `randaugment`, `autoaugment`, `autoaugment-cifar10` or `none`.
+        color_jitter: the greatest change of brightness, contrast and saturation, as a share.
         seeds: shape (N,); the seed of each image's random draws.
     """
     from torchvision.transforms import v2
@@ -45,8 +46,9 @@ def apply_policy(images: Tensor, policy: str, seeds: NDArray[np.int64]) -> Tenso
         "randaugment": v2.RandAugment,
         "autoaugment": v2.AutoAugment,
         "autoaugment-cifar10": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
+        "none": v2.Identity,
     }
-    augment = policies[policy]()
+    augment = v2.Compose([policies[policy](), v2.ColorJitter(*[color_jitter] * 3)])
     augmented = torch.empty_like(images)
     with torch.random.fork_rng(devices=[]):
         for index, seed in enumerate(seeds.tolist()):

@@ -32,6 +32,7 @@ def training_batch(
     device: torch.device | str = "cpu",
     cutout: int = 0,
     policy: str = "none",
+    color_jitter: float = 0,
 ) -> tuple[Tensor, Tensor]:
     """Return images with the augmentation of the recipe, and their labels, in the form of `batch`.
 
@@ -40,14 +41,15 @@ def training_batch(
             augmentation.
         share: the part of the global batch to return.
         cutout: side in pixels of the square to blank in each image; 0 for none.
-        policy: the policy of `augmentation.apply_policy` that comes before the crop, or `none`.
+        policy, color_jitter: those of `augmentation.apply_policy`, which comes before the crop.
     """
+    by_image = policy != "none" or color_jitter > 0
     drawn = augmentation.draw_uniform_numbers(len(rows), seed, epoch, step)[share]
     numbers = torch.from_numpy(drawn.astype(np.float32)).to(device)
-    pixels, labels = _load_rows(images, rows[share], "cpu" if policy != "none" else device)
-    if policy != "none":
+    pixels, labels = _load_rows(images, rows[share], "cpu" if by_image else device)
+    if by_image:
         seeds = augmentation.draw_policy_seeds(len(rows), seed, epoch, step)[share]
-        pixels = augmentation.apply_policy(pixels, policy, seeds).to(device, non_blocking=True)
+        pixels = augmentation.apply_policy(pixels, policy, color_jitter, seeds).to(device, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
     match images.prepared.settings.augment:
         case "random-resized-crop":

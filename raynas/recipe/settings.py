@@ -61,17 +61,25 @@ class TrainingSettings(Settings):
         epochs: passes over the training images.
         steps: the most training steps of an epoch. By default, as many as there are full batches.
         batch_size: images of a training step, over all workers.
-        optimizer: `sgd`, or `rmsprop` with EfficientNet's constants: the mean of squares decays by a tenth at each
-            training step, and epsilon is 0.001.
+        optimizer: `sgd`, or `rmsprop` as EfficientNet has it: the mean of squares begins at 1 and decays by a tenth at
+            each training step, and epsilon, 0.001, is below the root.
         learning_rate: the rate after warm-up. It does not depend on the number of workers.
         momentum: momentum of the optimizer.
         weight_decay: the multiple of the weights that is added to their gradients.
+        no_decay: the weights without decay: those of batch norms (`norm`), and the biases of other layers (`bias`).
         schedule: how the rate falls after warm-up. `linear` and `cosine` end at zero, `steps` divides the rate by ten
             at each of the `milestones`, and `exponential` multiplies it by `rate_decay` at each epoch.
         milestones: of the schedule `steps`: the epochs, counted from 0, at which the rate falls to a tenth.
         rate_decay: of the schedule `exponential`: the factor of the rate at each epoch.
         warmup_epochs: epochs in which the rate rises to `learning_rate`.
         label_smoothing: the share of the label that is spread evenly over all classes.
+        initial_gamma: the scale with which the last batch norm of each residual branch begins. With 0 every block
+            begins as the identity (Goyal et al., 2017), with 1 like any other batch norm.
+        ema: the share of the moving average of the weights that a training step keeps; less in the first steps. With
+            it, the average is what is evaluated and written, and not the last weights.
+        policy: the torchvision augmentation policy, drawn for each image before the crop.
+        color_jitter: the greatest change of brightness, contrast and saturation, each drawn for each image, as a share.
+        cutout: side in pixels of the square to blank in each training image; 0 for none.
         clip_norm: the largest joint norm of the gradients of the weights, after their sum over the workers.
         accumulate: micro-batches into which a worker divides its share of a batch. More of them need less memory. Of
             the results, only batch-norm statistics change.
@@ -89,11 +97,17 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(default=0.5, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=4e-5, ge=0)
+    no_decay: tuple[Literal["norm", "bias"], ...] = ()
     schedule: Literal["linear", "cosine", "steps", "exponential"] = "linear"
     milestones: tuple[float, ...] = ()
     rate_decay: float | None = Field(default=None, gt=0, lt=1)
     warmup_epochs: float = Field(default=0, ge=0)
     label_smoothing: float = Field(default=0, ge=0, lt=1)
+    initial_gamma: float = Field(default=0, ge=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    policy: Literal["none", "randaugment", "autoaugment", "autoaugment-cifar10"] = "none"
+    color_jitter: float = Field(default=0, ge=0, lt=1)
+    cutout: int = Field(default=0, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
     accumulate: int = Field(default=1, ge=1)
     checkpoint_minutes: float | None = Field(default=None, gt=0)
@@ -133,26 +147,21 @@ class FitSettings(TrainingSettings):
 
     Attributes:
         inherit: start from the supernet's weights instead of from scratch.
-        cutout: side in pixels of the square to blank in each training image; 0 for none.
         auxiliary_weight: weight of the loss of a second classifier behind the last reduction cell of a network of
             cells (DARTS: 0.4); 0 for none. Evaluation does not use this classifier.
         drop_path: the probability that an operation of a network of cells outputs zero for an image. It rises linearly
             from 0 in the first epoch to this value (DARTS: 0.2, PC-DARTS: 0.3).
         stochastic_depth: the probability that the last residual block passes only its input on for an image. It falls
             with the place of a block in the network (Huang et al., 2016).
-        ema: the share of the moving average of the weights that a training step keeps; less in the first steps. The
-            network is evaluated with this average. Without `ema` it is evaluated with the last weights.
-        policy: the torchvision augmentation policy, drawn for each image before the crop.
+        dropout: the probability that a feature before the classifier is zero for an image.
         teacher: a teacher to learn from, beside the labels.
     """
 
     inherit: bool = False
-    cutout: int = Field(default=0, ge=0)
     auxiliary_weight: float = Field(default=0, ge=0)
     drop_path: float = Field(default=0, ge=0, lt=1)
     stochastic_depth: float = Field(default=0, ge=0, lt=1)
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    policy: Literal["none", "randaugment", "autoaugment", "autoaugment-cifar10"] = "none"
+    dropout: float = Field(default=0, ge=0, lt=1)
     teacher: TeacherSettings | None = None
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE, LEARNER_FILE = "weights.safetensors", "learner.safetensors"
 """The files that a finished training leaves in its step's folder."""
-SUPERNET_PREFIX = "supernet/"
+SUPERNET_PREFIX, AVERAGE_PREFIX = "supernet/", "average/"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,12 @@ class Weights:
 
 
 def supernet_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the supernet's weights by their names, from a checkpoint or from the file of a finished training."""
-    return tensors_under(SUPERNET_PREFIX, tensors) or dict(tensors)
+    """Return the supernet's weights by their names, from a checkpoint or from the file of a finished training.
+
+    If a checkpoint has the moving average of the weights, it is returned, as the finished training has it.
+    """
+    average = tensors_under(f"{AVERAGE_PREFIX}module.", tensors)
+    return average or tensors_under(SUPERNET_PREFIX, tensors) or dict(tensors)
 
 
 def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

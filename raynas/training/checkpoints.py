@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from raynas.interfaces.objective import Learner
 from raynas.storage.run_folder import DamagedFile, RunFolder
-from raynas.storage.weights import SUPERNET_PREFIX, tensors_under
+from raynas.storage.weights import AVERAGE_PREFIX, SUPERNET_PREFIX, tensors_under
 
 _FOLDER = "checkpoints"
 _KEPT = 2
 _FORMAT = 1
 _LEARNER = "learner/"
-_AVERAGE = "average/"
 
 
 def name(epoch: int, step: int, attempt: int) -> str:
@@ -52,7 +51,7 @@ def save(
     tensors = {f"{SUPERNET_PREFIX}{key}": value for key, value in supernet.state_dict().items()}
     tensors |= {f"{_LEARNER}{key}": value for key, value in learner.state_dict().items()}
     if average is not None:
-        tensors |= {f"{_AVERAGE}{key}": value for key, value in average.state_dict().items()}
+        tensors |= {f"{AVERAGE_PREFIX}{key}": value for key, value in average.state_dict().items()}
     names: dict[Tensor, str] = {parameter: key for key, parameter in _parameters(supernet, learner).items()}
     for group, optimizer in optimizers.items():
         for parameter, entries in optimizer.state.items():
@@ -109,7 +108,7 @@ def restore(
     supernet.load_state_dict(tensors_under(SUPERNET_PREFIX, tensors))
     learner.load_state_dict(tensors_under(_LEARNER, tensors))
     if average is not None:
-        average.load_state_dict(tensors_under(_AVERAGE, tensors))
+        average.load_state_dict(tensors_under(AVERAGE_PREFIX, tensors))
     parameters = _parameters(supernet, learner)
     for group, optimizer in optimizers.items():
         optimizer.state.clear()

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
 
 def standalone_objective(settings: FitSettings, data: PreparedData) -> Objective:
     """Return the objective that trains one network by the settings of `fit`."""
-    if not (settings.auxiliary_weight or settings.drop_path or settings.stochastic_depth or settings.teacher):
+    rates = settings.auxiliary_weight, settings.drop_path, settings.stochastic_depth, settings.dropout
+    if not any(rates) and settings.teacher is None:
         return UniformPath()
     return StandaloneTraining(
         auxiliary_weight=settings.auxiliary_weight,
         drop_path=settings.drop_path,
         stochastic_depth=settings.stochastic_depth,
+        dropout=settings.dropout,
         teacher=settings.teacher,
         mean=data.mean,
         std=data.std,
@@ -58,6 +61,7 @@ class StandaloneTraining(Objective):
             the last epoch. It rises linearly from 0 in the first epoch.
         stochastic_depth: the probability with which the last residual block outputs only its input for an image. For
             block i of n it is i/n of that.
+        dropout: the probability with which a feature before the classifier is zero for an image.
         teacher: a network whose answers are learned beside the labels.
         mean, std: of the images' channels (0..1), as the images are normalised.
         epochs: the number of epochs of the training.
@@ -66,6 +70,7 @@ class StandaloneTraining(Objective):
     auxiliary_weight: float = Field(ge=0)
     drop_path: float = Field(ge=0, lt=1)
     stochastic_depth: float = Field(ge=0, lt=1)
+    dropout: float = Field(ge=0, lt=1)
     teacher: TeacherSettings | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -107,10 +112,12 @@ class _StandaloneLearner(Learner):
             def drop(probability: float, place: int = 0, whole: int = batch_size, first: int = batch.first) -> DropPath:
                 return DropPath(probability, seed + place, whole, first)
 
-            if isinstance(step.supernet, CellSupernet):
-                added = self._run_cells(step, batch, path, drop(drop_path) if drop_path else None)
-            else:
-                added = self._run_blocks(step, batch, path, drop)
+            dropout = Dropout(self._settings.dropout, seed, batch_size, batch.first)
+            with dropout.before(classifier(step.supernet)):
+                if isinstance(step.supernet, CellSupernet):
+                    added = self._run_cells(step, batch, path, drop(drop_path) if drop_path else None)
+                else:
+                    added = self._run_blocks(step, batch, path, drop)
             for key, value in added.items():
                 metrics[key] = metrics[key] + value if key in metrics else value
         return Gradients([path], metrics)
@@ -141,6 +148,41 @@ class _StandaloneLearner(Learner):
         if self._teacher is None:
             return step
         return replace(step, loss=self._teacher.loss(batch.images, step.loss))
+
+
+def classifier(network: nn.Module) -> nn.Linear:
+    """Return the classifier of a network: its last linear layer."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+class Dropout:
+    """Sets features to 0 at random, and scales the others up (Srivastava et al., 2014).
+
+    Like those of `DropPath`, the draws do not depend on how workers share the batch.
+    """
+
+    def __init__(self, probability: float, seed: int, batch_size: int, first: int) -> None:
+        """Seed the draws; the arguments are those of `DropPath`."""
+        self._probability, self._batch_size, self._first = probability, batch_size, first
+        self._generator = np.random.default_rng([seed, 1])
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return features of shape (images, features) with some of them set to 0."""
+        drawn = self._generator.random((self._batch_size, features.shape[1]), dtype=np.float32)
+        kept = torch.from_numpy(drawn[self._first : self._first + len(features)] >= self._probability)
+        return features * kept.to(features.device, features.dtype) / (1 - self._probability)
+
+    @contextmanager
+    def before(self, classifier: nn.Module) -> Iterator[None]:
+        """Apply it to the classifier's input, while the context lasts."""
+        if not self._probability:
+            yield
+            return
+        hook = classifier.register_forward_pre_hook(lambda module, inputs: self(*inputs))
+        try:
+            yield
+        finally:
+            hook.remove()
 
 
 @contextmanager

@@ -33,9 +33,11 @@ from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
 from raynas.training.job import PROBABILITIES_FILE, PROGRESS_FILE, UNREADABLE_FILE, TrainingJob
 from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.optimizers import make_optimizer
+from raynas.training.update import apply_update
 from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace
+from search_spaces.layers.initialise import set_initial_gamma
 from search_spaces.supernet import Supernet
 
 _PROGRESS_SECONDS = 1.0
@@ -66,6 +68,7 @@ class Trainer:
         self.images: Images = open_images(job.data)
         torch.manual_seed(job.seed)
         self.supernet: Supernet = self.space.supernet()
+        set_initial_gamma(self.supernet, job.training.initial_gamma)
         if job.start:
             start, _ = RunFolder(job.run).read_tensors(job.start)
             own = self.supernet.state_dict()
@@ -74,7 +77,10 @@ class Trainer:
         self.costs = costs_of(self.space, job.latency)
         self.learner = Objective.restore(job.objective).begin(self.space, self.costs, job.seed).to(self.device)
         weights = [*self.supernet.parameters(), *self.learner.own_weights()]
-        self.optimizers = {WEIGHTS: make_optimizer(weights, job.training), **self.learner.groups()}
+        self.optimizers = {
+            WEIGHTS: make_optimizer(weights, job.training, [self.supernet, self.learner]),
+            **self.learner.groups(),
+        }
         self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
         self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
         self.losses = LossMonitor(self.space.num_classes)
@@ -212,6 +218,7 @@ class Trainer:
                     self.device,
                     training.cutout,
                     training.policy,
+                    training.color_jitter,
                 )
                 yield MicroBatch(images, labels, (end - begin) / len(rows), int(begin))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import nn
 
 from raynas.cluster.devices import autocast_dtype
 from raynas.interfaces.objective import WEIGHTS, Gradients, TrainingStep, Update
-from raynas.recipe.settings import TrainingSettings
 from raynas.training.all_reduce import add_over_workers, add_zero_gradients
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
@@ -45,14 +44,6 @@ def apply_update(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return Gradients(gradients.paths, metrics)
-
-
-def make_optimizer(weights: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the optimizer of the settings for these weights."""
-    rate, momentum, decay = settings.learning_rate, settings.momentum, settings.weight_decay
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(weights, rate, momentum, weight_decay=decay, foreach=True)
-    return torch.optim.RMSprop(weights, rate, alpha=0.9, eps=1e-3, momentum=momentum, weight_decay=decay, foreach=True)
 
 
 @contextmanager

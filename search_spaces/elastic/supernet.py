@@ -108,6 +108,11 @@ class ElasticBlock(nn.Module):
             else None
         )
 
+    def last_norms(self) -> list[nn.BatchNorm2d]:
+        """Return the last batch norm of each convolution that always adds its input."""
+        convolutions = self.mbconv.values() if self.always_keeps_shape else ()
+        return [cast(ElasticMBConv, convolution).project.norm for convolution in convolutions]
+
     def forward(self, features: Tensor, taken: Variables) -> Tensor:
         in_channels, channels = features.shape[1], taken.channels
         keeps_shape = self._keeps_shape(in_channels, channels)
@@ -217,7 +222,7 @@ class ElasticSupernet(Supernet):
             if isinstance(module, ElasticConv | ElasticNorm):
                 before_loading: Callable[[LoadHook], object] = module.register_load_state_dict_pre_hook
                 before_loading(cut_loaded_weights)
-        self._initialise()
+        initialise(self)
 
     def segments(self, architecture: Architecture, gates: Tensor | None = None) -> list[Segment]:
         """Return the stem, each block, the head. The gate of a group's blocks is the product of its choices' gates."""
@@ -263,14 +268,6 @@ class ElasticSupernet(Supernet):
     def _blocks(self) -> list[list[ElasticBlock]]:
         """Return the blocks of each group."""
         return [[cast(ElasticBlock, self.blocks[name]) for name in group.blocks] for group in self.groups]
-
-    def _initialise(self) -> None:
-        """Initialise like a chain supernet. A block that always adds its input starts as the identity."""
-        initialise(self)
-        for block in self.blocks.values():
-            if cast(ElasticBlock, block).always_keeps_shape:
-                for mbconv in cast(ElasticBlock, block).mbconv.values():
-                    nn.init.zeros_(cast(ElasticMBConv, mbconv).project.norm.weight)
 
 
 def _run(block: ElasticBlock, taken: Variables, gate: Tensor | None, state: State) -> State:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from torch import Tensor, nn
 
 ACTIVATION_LAYERS: dict[str, type[nn.Module]] = {
@@ -27,8 +29,20 @@ def conv_bn(
     return nn.Sequential(*layers, *([] if activation is None else [activation(inplace=True)]))
 
 
+@runtime_checkable
+class AddsInput(Protocol):
+    """A block whose branches add to its input."""
+
+    def last_norms(self) -> list[nn.BatchNorm2d]:
+        """Return the last batch norm of each branch."""
+
+
 class Residual(nn.Sequential):
     """Adds its layers' output to their input."""
+
+    def last_norms(self) -> list[nn.BatchNorm2d]:
+        """Return the last batch norm of the branch."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)][-1:]
 
     @property
     def branch(self) -> nn.Module:

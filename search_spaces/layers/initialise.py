@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
-from search_spaces.layers.convolutions import Residual
+from search_spaces.layers.convolutions import AddsInput
+
+
+def set_initial_gamma(model: nn.Module, gamma: float) -> None:
+    """Set the scale of the last batch norm of each residual branch, in a model that is not trained yet."""
+    for module in model.modules():
+        if isinstance(module, AddsInput):
+            for norm in module.last_norms():
+                nn.init.constant_(norm.weight, gamma)
 
 
 def initialise(model: nn.Module) -> None:
@@ -25,7 +33,4 @@ def initialise(model: nn.Module) -> None:
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01)
             nn.init.zeros_(module.bias)
-    for module in model.modules():
-        if isinstance(module, Residual):
-            last_norm = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)][-1]
-            nn.init.zeros_(last_norm.weight)
+    set_initial_gamma(model, 0.0)

@@ -33,17 +33,19 @@ def unrolled_gradient(
         The metrics of L_val at w'.
     """
     assert step.weights is not None
-    (group,) = step.weights.param_groups
-    with _require_gradients(group["params"]) as weights:
+    groups = step.weights.param_groups
+    rate = groups[0]["lr"]
+    decays = [group["weight_decay"] for group in groups for _ in group["params"]]
+    with _require_gradients([weight for group in groups for weight in group["params"]]) as weights:
         start = [weight.detach().clone() for weight in weights]
         constant = mixture.detach()
 
         run_mixture(step, step.beside, constant)
         next_step = [
-            None if gradient is None else gradient + _momentum_and_decay(step.weights, weight)
-            for weight, gradient in zip(weights, _pop_gradients(weights), strict=True)
+            None if gradient is None else gradient + _momentum_and_decay(step.weights, weight, decay)
+            for weight, decay, gradient in zip(weights, decays, _pop_gradients(weights), strict=True)
         ]
-        _place(weights, start, next_step, -group["lr"])
+        _place(weights, start, next_step, -rate)
 
         metrics = run_mixture(step, step.micro_batches, mixture)
         slope = _pop_gradients(weights)
@@ -55,7 +57,7 @@ def unrolled_gradient(
             run_mixture(step, step.beside, displaced)
             assert mixture.grad is not None
             assert displaced.grad is not None
-            mixture.grad -= sign * group["lr"] / (2 * epsilon) * displaced.grad
+            mixture.grad -= sign * rate / (2 * epsilon) * displaced.grad
         _place(weights, start, slope, 0.0)
     return metrics
 
@@ -86,12 +88,11 @@ def _pop_gradients(weights: Sequence[nn.Parameter]) -> list[Tensor | None]:
     return gradients
 
 
-def _momentum_and_decay(sgd: torch.optim.Optimizer, weight: nn.Parameter) -> Tensor:
+def _momentum_and_decay(sgd: torch.optim.Optimizer, weight: nn.Parameter, weight_decay: float) -> Tensor:
     """Return the part of SGD's step that momentum and weight decay add to a weight's gradient."""
-    (group,) = sgd.param_groups
-    decay: Tensor = group["weight_decay"] * weight.detach()
+    decay: Tensor = weight_decay * weight.detach()
     buffer: Tensor | None = sgd.state[weight].get("momentum_buffer") if weight in sgd.state else None
-    return decay if buffer is None else decay + buffer * group["momentum"]
+    return decay if buffer is None else decay + buffer * sgd.param_groups[0]["momentum"]
 
 
 @torch.no_grad()

@@ -12,7 +12,8 @@ from torch.nn import functional
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep, UniformPath
 from raynas.recipe.settings import TrainingSettings
 from raynas.training.all_reduce import add_over_workers, from_first_worker
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.optimizers import make_optimizer
+from raynas.training.update import apply_update
 from search_spaces import load
 from tests.support import two_workers
 

@@ -1,4 +1,4 @@
-"""Regularisation of stand-alone training: stochastic depth, a teacher, averaged weights, an augmentation policy."""
+"""Regularisation: stochastic depth, dropout, a teacher, averaged weights, policies and colours, initial gammas."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from torch.nn import functional
 
 import search_spaces
 from raynas.data import DataSettings, Images, open_images, prepare, training_batch
+from raynas.data.augmentation import apply_policy
 from raynas.interfaces.objective import MicroBatch, TrainingStep
 from raynas.recipe.settings import FitSettings, TeacherSettings
 from raynas.training.standalone_checks import check_standalone_settings
-from raynas.training.standalone_training import standalone_objective
+from raynas.training.standalone_training import Dropout, classifier, standalone_objective
 from raynas.training.teacher import Teacher, check_teacher
 from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace, UserError
+from search_spaces.layers.initialise import set_initial_gamma
 from search_spaces.supernet import Supernet
 from tests.support.small_spaces import small_elastic_space
 
@@ -168,17 +170,31 @@ def test_the_average_of_weights_follows_its_formula() -> None:
     assert averaged.item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("policy", ["randaugment", "autoaugment", "autoaugment-cifar10"])
-def test_a_policy_depends_on_the_training_step_and_the_place_in_the_batch(policy: str, digits: Images) -> None:
+@pytest.mark.parametrize(
+    ("policy", "color_jitter"), [("randaugment", 0), ("autoaugment", 0), ("autoaugment-cifar10", 0), ("none", 0.4)]
+)
+def test_colours_depend_on_the_training_step_and_the_place_in_the_batch(
+    policy: str, color_jitter: float, digits: Images
+) -> None:
     rows = digits.rows("train")[:12]
-    whole, labels = training_batch(digits, rows, 1, 2, 3, policy=policy)
-    part, part_labels = training_batch(digits, rows, 1, 2, 3, slice(5, 9), policy=policy)
+    whole, labels = training_batch(digits, rows, 1, 2, 3, policy=policy, color_jitter=color_jitter)
+    part, part_labels = training_batch(digits, rows, 1, 2, 3, slice(5, 9), policy=policy, color_jitter=color_jitter)
     assert torch.equal(whole[5:9], part)
     assert torch.equal(labels[5:9], part_labels)
     plain, _ = training_batch(digits, rows, 1, 2, 3)
-    other, _ = training_batch(digits, rows, 1, 2, 4, policy=policy)
+    other, _ = training_batch(digits, rows, 1, 2, 4, policy=policy, color_jitter=color_jitter)
     assert not torch.equal(whole, plain)
     assert not torch.equal(whole, other)
+
+
+def test_the_changes_of_colours_are_those_of_torchvision() -> None:
+    """A grey image has no saturation, and no contrast: only its brightness changes, by at most the share."""
+    grey = torch.full((200, 4, 4, 3), 100, dtype=torch.uint8)
+    changed = apply_policy(grey, "none", 0.4, np.arange(200))
+    levels = changed.float().mean((1, 2, 3))
+    assert (changed == changed[:, :1, :1, :1]).all()
+    assert 60 <= levels.min() < 70
+    assert 130 < levels.max() <= 140
 
 
 def test_a_policy_does_not_change_the_random_state_of_torch(digits: Images) -> None:
@@ -187,3 +203,42 @@ def test_a_policy_does_not_change_the_random_state_of_torch(digits: Images) -> N
     torch.manual_seed(0)
     training_batch(digits, digits.rows("train")[:4], 1, 2, 3, policy="randaugment")
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("kind", ["chain", "elastic"])
+def test_the_initial_gamma_is_that_of_the_last_norm_of_each_residual_branch(kind: str) -> None:
+    space = CHAIN if kind == "chain" else small_elastic_space()
+    architecture = space.parse(CHAIN_TEXT) if kind == "chain" else space.sample(np.random.default_rng(4))
+    supernet = space.supernet().eval()
+
+    def zeros() -> int:
+        norms = [part for part in supernet.modules() if isinstance(part, nn.BatchNorm2d)]
+        return sum(not norm.weight.any() for norm in norms)
+
+    assert zeros() >= len(supernet.branches(architecture)) > 0
+    set_initial_gamma(supernet, 1.0)
+    assert zeros() == 0
+    set_initial_gamma(supernet, 0.0)
+    assert zeros() >= len(supernet.branches(architecture))
+
+
+def test_dropout_sets_its_share_of_the_features_to_zero_and_does_not_depend_on_micro_batches(digits: Images) -> None:
+    features = torch.ones(1000, 40)
+    dropped = Dropout(0.3, 7, 1000, 0)(features)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(Dropout(0.3, 7, 1000, 600)(features[600:]), dropped[600:])
+    fixed = CHAIN.only(CHAIN.parse(CHAIN_TEXT))
+    supernet = fixed.supernet().eval()
+    settings = FitSettings(dropout=0.5)
+    whole = gradients(fixed, supernet, settings, digits, [0, IMAGES])
+    torch.testing.assert_close(gradients(fixed, supernet, settings, digits, [0, 3, IMAGES]), whole)
+    assert not torch.allclose(gradients(fixed, supernet, FitSettings(), digits, [0, IMAGES]), whole)
+    assert not any(module._forward_pre_hooks for module in supernet.modules())
+
+
+@pytest.mark.parametrize("name", ["nas-bench-macro", "mobilenetv3", "fbnetv2-f", "nats-bench"])
+def test_the_last_linear_layer_of_a_network_is_its_classifier(name: str) -> None:
+    space = search_spaces.load(name, num_classes=7)
+    fixed = space.only(space.sample(np.random.default_rng(0)))
+    assert classifier(fixed.supernet()).out_features == 7

@@ -18,9 +18,10 @@ from raynas.interfaces.objective import WEIGHTS, Gradients, MicroBatch, Training
 from raynas.recipe.settings import FitSettings
 from raynas.storage.run_folder import RunFolder
 from raynas.training import checkpoints
+from raynas.training.optimizers import make_optimizer
 from raynas.training.standalone_checks import check_standalone_settings
 from raynas.training.standalone_training import standalone_objective
-from raynas.training.update import apply_update, make_optimizer
+from raynas.training.update import apply_update
 from search_spaces.cell.auxiliary import DropPath, auxiliary_head
 from search_spaces.cell.supernet import Cell, CellSupernet
 from search_spaces.errors import UserError
