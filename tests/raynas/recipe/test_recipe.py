@@ -119,6 +119,24 @@ def test_the_recipes_of_pad_nas_have_the_settings_of_its_paper() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("pad-nas-imagenet", (310, 315, 347)),
+        ("pad-nas-imagenet-large", (271, 334, 385, 401, 444)),
+        ("pad-nas-mobilenetv3", (182, 222, 266)),
+    ],
+)
+def test_the_windows_of_pad_nas_admit_the_printed_networks(name: str, printed: tuple[int, ...]) -> None:
+    """The printed millions of multiply-adds are those of tables 3 and 4. Some recipes have the window as a comment."""
+    text = (files("raynas.recipe") / "shipped" / f"{name}.yaml").read_text(encoding="utf-8")
+    (window,) = re.findall(r"macs: \{min: (\d+)M, max: (\d+)M\}", text)
+    assert int(window[0]) <= min(printed) <= max(printed) <= int(window[1])
+    training, fit = Recipe.read(name).training, Recipe.read(name).fit
+    for settings in (training, fit):
+        assert (settings.label_smoothing, settings.color_jitter, settings.no_decay) == (0.1, 0.4, ("norm", "bias"))
+
+
+@pytest.mark.parametrize(
     ("name", "params", "macs"),
     [("fbnet-b", 4.8e6, 300e6), ("fbnet-c", 5.5e6, 375e6), ("mnasnet", 3.9e6, 312e6), ("efficientnet", 5.3e6, 390e6)],
 )
