@@ -2,6 +2,7 @@
 
 import re
 from importlib import resources
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
