@@ -1,20 +1,23 @@
 """What accuracy does a trained network keep if the output of one of its blocks is masked (HourNAS figure 2)?
 
-    python -m benchmarks.hour_nas.block_importance [--epochs 20] [--npz FILE] [--draws 10] [--seed 0]
+    python -m benchmarks.hour_nas.block_importance [--epochs 20] [--npz FILE] [--draws 10] [--seeds 3]
     python -m benchmarks.hour_nas.block_importance --standalone RUN
 
-The network is a MobileNetV2 of half the width for images of 16 x 16, trained by this command on the digits or on the
-images of an .npz file. With `--standalone` it is the network that `raynas fit` trained in the run folder RUN.
+The networks are MobileNetV2 of half the width for images of 16 x 16, trained by this command on the digits or on the
+images of an .npz file. The last batch norm of each residual branch begins with a scale of 0, as in raynas, or of 1.
+With 0 a branch begins as nothing, and may stay so. With `--standalone` it is the network that `raynas fit` trained in the
+run folder RUN.
 
 A mask resets each channel of the block's F(x) to zero with probability p, the same channels for all test images. F(x)
 of a residual block is its branch; the input is still added. Blocks without a computation are left out.
 
-Prints the accuracies block by block, and a bar plot.
+Prints for each initial scale the accuracies block by block, with a bar plot, and at last both side by side.
 """
 
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +29,21 @@ import yaml
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.common.arguments import add_npz, add_seed, command_parser
+from benchmarks.common.arguments import add_npz, add_seed_count, command_parser
 from benchmarks.common.plain_training import data_name, measure_test_top1, read_images, read_test_images, top1, train
-from benchmarks.common.report import print_heading, print_table, save_figure
+from benchmarks.common.report import print_heading, print_table, save_figure, spread
 from raynas.data import Images, open_images
 from raynas.recipe.recipe import Recipe
 from raynas.results.fit_result import read_networks
 from raynas.storage.run_folder import RunFolder
 from raynas.study.run_plan import plan
 from search_spaces import SearchSpace, UserError
+from search_spaces.layers.initialise import set_initial_gamma
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+GAMMAS = (0.0, 1.0)
 PROBABILITIES = (0.3, 0.6, 1.0)
 RATE = 0.1
 
@@ -100,8 +105,12 @@ def _masked_logits(
         hook.remove()
 
 
-def train_network(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace, nn.Module, Images]:
-    """Train a MobileNetV2. Returns its space, which has no other architecture, the network and the images."""
+def train_network(npz: Path | None, epochs: int, gamma: float, seed: int) -> tuple[SearchSpace, nn.Module, Images]:
+    """Train a MobileNetV2 from an initial scale of its residual branches.
+
+    Returns:
+        Its space, which has no other architecture, the network and the images.
+    """
     images = read_images(npz, 16, seed)
     classes = len(images.prepared.classes)
     strides = (1, 1, 2, 2, 1, 2, 1)
@@ -110,6 +119,7 @@ def train_network(npz: Path | None, epochs: int, seed: int) -> tuple[SearchSpace
     )
     torch.manual_seed(seed)
     network = space.network(space.sample(np.random.default_rng(seed))).to(memory_format=torch.channels_last)
+    set_initial_gamma(network, gamma)
     train(network, images, epochs, lambda done: RATE * (1 + math.cos(math.pi * done)) / 2, seed)
     return space, network, images
 
@@ -169,29 +179,61 @@ def plot(measured: Sequence[MaskedBlock], intact: float) -> Figure:
     return figure
 
 
+def pool(networks: Sequence[Sequence[MaskedBlock]]) -> list[MaskedBlock]:
+    """Return the blocks of networks of one architecture, with the accuracies of all networks."""
+    return [
+        MaskedBlock(
+            same[0].name,
+            same[0].vital,
+            {p: [accuracy for block in same for accuracy in block.top1[p]] for p in same[0].top1},
+        )
+        for same in zip(*networks, strict=True)
+    ]
+
+
+def print_blocks(measured: Sequence[MaskedBlock], intact: float, name: str, figure: str) -> None:
+    """Print the accuracies block by block, and draw them."""
+    print_table(("block", "kind", *(f"p = {p}" for p in PROBABILITIES)), rows(measured))
+    save_figure(plot(measured, intact), figure, f"Figure 2: accuracy with one masked block, {name}")
+
+
+def compare_gammas(options: Namespace) -> None:
+    """Train and mask networks of both initial scales, and print them."""
+    summary = []
+    for gamma in GAMMAS:
+        networks, intact = [], []
+        for seed in range(options.seeds):
+            space, network, images = train_network(options.npz, options.epochs, gamma, seed)
+            networks.append(mask_blocks(space, network, *read_test_images(images), options.draws, seed))
+            intact.append(measure_test_top1(network, images))
+        measured, name = pool(networks), data_name(images)
+        print(f"### Initial scale {gamma:g}\n\n{space.name} on {name}: {spread(intact, 1)} % without a mask.\n")
+        print_blocks(measured, float(np.mean(intact)), name, f"block_importance_{name}_{gamma:g}")
+        vital, others = ([block.mean(1.0) for block in measured if block.vital == kind] for kind in (True, False))
+        means = [f"{np.mean(vital):.1f}", f"{np.mean(others):.1f}", f"{min(others):.1f}"]
+        summary.append([f"{gamma:g}", spread(intact, 1), *means])
+    print("### Both, with a whole block masked\n")
+    print_table(("initial scale", "without a mask", "vital", "non-vital", "worst non-vital"), summary)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("hour_nas.block_importance", __doc__)
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of training the network (default: 20)")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of training a network (default: 20)")
     add_npz(parser)
     parser.add_argument("--standalone", metavar="RUN", help="run folder of `raynas fit` with the network to mask")
     parser.add_argument("--draws", type=int, default=10, help="masks for each block and p below 1 (default: 10)")
-    add_seed(parser)
+    add_seed_count(parser, 3)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    print_heading("Accuracy of a network with one masked block", f"0 to {options.seeds - 1}")
+    print("A mask resets each channel of one block's F(x) to zero with probability p. A shortcut still adds the input.")
+    print(f"Top-1 on the test images in per cent: mean of {options.draws} masks of each network (least).\n")
     if options.standalone:
         space, network, images = read_standalone(options.standalone)
+        measured = mask_blocks(space, network, *read_test_images(images), options.draws, 0)
+        print_blocks(measured, measure_test_top1(network, images), data_name(images), "block_importance_standalone")
     else:
-        space, network, images = train_network(options.npz, options.epochs, options.seed)
-    inputs, labels = read_test_images(images)
-    intact = measure_test_top1(network, images)
-    print_heading("Accuracy of a network with one masked block", str(options.seed))
-    name = data_name(images)
-    print(f"{space.name} on {name}, {len(labels):,} test images: {intact:.1f} % without a mask. A mask resets each")
-    print("channel of one block's F(x) to zero with probability p. A shortcut still adds the input.")
-    print(f"Top-1 in per cent: mean of {options.draws} masks (least).\n")
-    measured = mask_blocks(space, network, inputs, labels, options.draws, options.seed)
-    print_table(("block", "kind", *(f"p = {p}" for p in PROBABILITIES)), rows(measured))
-    save_figure(plot(measured, intact), f"block_importance_{name}", "Figure 2: accuracy with one masked block")
+        compare_gammas(options)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 import search_spaces
 from benchmarks.common.plain_training import top1
-from benchmarks.hour_nas.block_importance import PROBABILITIES, MaskedBlock, mask_blocks, plot, read_standalone, rows
+from benchmarks.hour_nas.block_importance import (
+    PROBABILITIES,
+    MaskedBlock,
+    mask_blocks,
+    plot,
+    pool,
+    read_standalone,
+    rows,
+)
 from raynas.recipe.recipe import Recipe
 from raynas.results.fit_result import write_network
 from raynas.storage.run_folder import RunFolder
@@ -94,6 +102,11 @@ def test_means_of_each_kind_of_block_by_hand() -> None:
     assert vital == ["mean of 2", "vital", "70.0", "35.0", "15.0"]
     assert other == ["mean of 1", "non-vital", "91.0", "90.0", "88.0"]
     assert len(plot(measured, 95.0).axes[0].patches) == 9
+
+
+def test_the_masks_of_several_networks_are_pooled() -> None:
+    first, second = ([MaskedBlock("a", True, {0.3: [top1, top1 + 1], 1.0: [top1]})] for top1 in (10.0, 20.0))
+    assert pool([first, second]) == [MaskedBlock("a", True, {0.3: [10.0, 11.0, 20.0, 21.0], 1.0: [10.0, 20.0]})]
 
 
 def test_a_folder_without_a_network_is_an_error(tmp_path: Path) -> None:
