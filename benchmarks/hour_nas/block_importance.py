@@ -5,8 +5,8 @@
 
 The networks are MobileNetV2 of half the width for images of 16 x 16, trained by this command on the digits or on the
 images of an .npz file. The last batch norm of each residual branch begins with a scale of 0, as in raynas, or of 1.
-With 0 a branch begins as nothing, and may stay so. With `--standalone` it is the network that `raynas fit` trained in the
-run folder RUN.
+With 0 a branch begins as nothing, and may stay so. With `--standalone` it is the network that `raynas fit` trained in
+the run folder RUN.
 
 A mask resets each channel of the block's F(x) to zero with probability p, the same channels for all test images. F(x)
 of a residual block is its branch; the input is still added. Blocks without a computation are left out.
