@@ -14,7 +14,7 @@ RECIPE = """
 method: {name: spos}
 space: {name: nas-bench-macro, width: 0.25, resolution: 16}
 data: {name: digits}
-budget: {macs: {max: 300k}}
+budget: {macs: {min: 850k, max: 1M}}
 training: {epochs: 4, batch_size: 64, learning_rate: 0.1}
 search: {population: 16, generations: 4}
 evaluation: {recalibration_images: 128, recalibration_batch_size: 64}
