@@ -146,8 +146,14 @@ def sample_relaxed(
 ) -> Tensor:
     """Return rows that sum to 1, from which a gradient flows back to theta.
 
-    Gumbel-Max returns one-hot rows, drawn with the probabilities softmax(theta / temperature). Their gradient is the
-    gradient of the Gumbel-softmax with equal noise (straight-through). Softmax draws nothing.
+    With Gumbel noise g, the three readings of A in equation 4 are:
+
+    - softmax: softmax(theta / temperature). It draws nothing.
+    - Gumbel-softmax: softmax((theta + g) / temperature), as in FBNet and GDAS. A falling temperature turns mixtures
+      into single options, drawn with the probabilities softmax(theta).
+    - Gumbel-Max: one-hot rows, drawn with the probabilities softmax(theta / temperature). A falling temperature
+      sharpens the draws, as figure 3 shows. The gradient is that of softmax(theta / temperature + g), with equal noise
+      (straight-through).
 
     Args:
         theta: shape (..., choices, options).
@@ -160,8 +166,8 @@ def sample_relaxed(
     if sampling == "softmax":
         return probabilities(theta, temperature, surviving)
     noise = torch.from_numpy(generator.gumbel(size=tuple(theta.shape))).to(theta)
-    soft = probabilities(theta + temperature * noise, temperature, surviving)
     if sampling == "gumbel-softmax":
-        return soft
+        return probabilities(theta + noise, temperature, surviving)
+    soft = probabilities(theta + temperature * noise, temperature, surviving)
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return hard + soft - soft.detach()

@@ -124,6 +124,27 @@ def test_gumbel_max_draws_options_by_their_probabilities() -> None:
     torch.testing.assert_close(rows.mean(dim=0), expected, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize(("temperature", "greatest"), [(5.0, 0.17), (1.0, 0.48), (0.1, 0.94)])
+def test_the_temperature_anneals_the_mixtures_of_gumbel_softmax(temperature: float, greatest: float) -> None:
+    """Nine options, as in FBNet's space, with theta at 0: NumPy's softmax((theta + g) / temperature)."""
+    noise = np.random.default_rng(1).gumbel(size=(10_000, 9))
+    exponentials = np.exp((noise - noise.max(axis=1, keepdims=True)) / temperature)
+    expected = (exponentials.max(axis=1) / exponentials.sum(axis=1)).mean()
+    assert expected == pytest.approx(greatest, abs=0.005)
+    kept = torch.ones(10_000, 9, dtype=torch.bool)
+    rows = sample_relaxed(torch.zeros(10_000, 9), temperature, kept, "gumbel-softmax", np.random.default_rng(0))
+    assert rows.amax(dim=1).mean().item() == pytest.approx(expected, abs=0.01)
+
+
+def test_gumbel_softmax_divides_theta_and_noise_by_the_temperature() -> None:
+    theta = np.array([[1.0, -0.5, 2.0], [0.3, 0.0, -1.0]])
+    logits = (theta + np.random.default_rng(4).gumbel(size=(2, 3))) / 0.7
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    kept = torch.ones(2, 3, dtype=torch.bool)
+    rows = sample_relaxed(torch.from_numpy(theta), 0.7, kept, "gumbel-softmax", np.random.default_rng(4))
+    np.testing.assert_allclose(rows.numpy(), expected)
+
+
 @pytest.mark.parametrize("sampling", ["gumbel-max", "gumbel-softmax", "softmax"])
 def test_sampling_has_a_gradient_and_never_takes_a_pruned_option(sampling: Sampling) -> None:
     theta = torch.zeros(2, 3, requires_grad=True)
