@@ -112,7 +112,10 @@ class Sweep(SweepMethod):
             raise UserError(f"Two settings of the sweep have the same name: {', '.join(names)}. Rename one.")
         for setting in self.settings:
             recipe = self.recipe_of(setting, plan.recipe, plan.recipe.seed)
-            method_of_recipe(recipe).check(run_plan.plan(recipe))
+            planned = run_plan.plan(recipe)
+            method_of_recipe(recipe).check(planned)
+            if self.fit_each:
+                run_plan.check_fit(planned)
 
     def recipe_of(self, setting: Setting, recipe: Recipe, seed: int) -> Recipe:
         """Return the recipe of one trial.

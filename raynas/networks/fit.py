@@ -17,7 +17,7 @@ from raynas.storage.step_records import records
 from raynas.storage.weights import Weights
 from raynas.study.automatic_scale import cores_of_own_ray, with_automatic_scale
 from raynas.study.run import carried_out, open_study
-from raynas.study.run_plan import Plan, plan
+from raynas.study.run_plan import Plan, check_fit, plan
 from raynas.study.study import Study
 from search_spaces import from_specification
 from search_spaces.errors import UserError
@@ -46,7 +46,9 @@ def fit_run(
     outcome = load(run)
     folder = RunFolder(run)
     recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
-    with open_study(plan(recipe, run), folder, reporter, verbose) as study:
+    planned = plan(recipe, run)
+    check_fit(planned)
+    with open_study(planned, folder, reporter, verbose) as study:
         architectures = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
         return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
 
@@ -62,7 +64,7 @@ def run_and_fit(
     Raises:
         UserError, StepFailed: as `raynas.run`.
     """
-    with carried_out(recipe, out, reporter, verbose) as (study, outcome):
+    with carried_out(recipe, out, reporter, verbose, fits=True) as (study, outcome):
         return outcome, _train(study, study.space.parse(outcome.most_accurate(1)[0]), outcome)
 
 
@@ -90,6 +92,7 @@ def fit_architecture(
         content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
     recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
     planned = plan(Recipe.read({**content, "method": "fit"}, recipe_changes), out)
+    check_fit(planned)
     folder = RunFolder(out or _default_folder(text, planned))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         return _train(study, study.space.parse(text), None)

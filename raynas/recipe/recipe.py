@@ -101,13 +101,13 @@ class Recipe(Settings):
     track: tuple[Tracker, ...] = ()
 
     @model_validator(mode="after")
-    def _check_batch_sizes(self) -> Recipe:
-        for name, settings in (("training", self.training), ("fit", self.fit)):
-            if settings.batch_size < self.scale.train.workers * settings.accumulate:
-                raise ValueError(
-                    f"{name}.batch_size = {settings.batch_size} is less than {self.scale.train.workers} workers times "
-                    f"{settings.accumulate} micro-batches; raise it, or lower scale.train.workers or {name}.accumulate"
-                )
+    def _check_batch_size(self) -> Recipe:
+        training, workers = self.training, self.scale.train.workers
+        if training.batch_size < workers * training.accumulate:
+            raise ValueError(
+                f"training.batch_size = {training.batch_size} is less than {workers} workers times "
+                f"{training.accumulate} micro-batches; raise it, or lower scale.train.workers or training.accumulate"
+            )
         return self
 
     @classmethod

@@ -53,13 +53,6 @@ def check_training_key_unset(recipe: Recipe, key: str, instead: str) -> None:
         raise UserError(f"training.{key} has no effect on {recipe.method['name']}: set {instead} instead.")
 
 
-def check_fit_batch_size(plan: Plan) -> None:
-    """Raises UserError if a batch of the recipe's `fit` is larger than the training set."""
-    images, batch_size = plan.data.count("all-training"), plan.recipe.fit.batch_size
-    if batch_size > images:
-        raise UserError(f"fit.batch_size is {batch_size}, but there are only {images} training images: lower it.")
-
-
 def method_names() -> list[str]:
     """Return the names of all installed methods, in alphabetical order."""
     return sorted(entry_points(group=_GROUP).names)

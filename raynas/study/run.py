@@ -24,7 +24,7 @@ from raynas.study.method import Method, method_of_recipe
 from raynas.study.processes import RunProcesses
 from raynas.study.run_context import RunContext
 from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
-from raynas.study.run_plan import Plan, plan
+from raynas.study.run_plan import Plan, check_fit, plan
 from raynas.study.study import Study
 
 if TYPE_CHECKING:
@@ -56,15 +56,20 @@ def run(
 
 @contextmanager
 def carried_out(
-    recipe: Recipe, out: str | Path | None, reporter: Reporter | None, verbose: bool
+    recipe: Recipe, out: str | Path | None, reporter: Reporter | None, verbose: bool, fits: bool = False
 ) -> Iterator[tuple[Study, Outcome]]:
     """Carry out a recipe. Yields its study, whose processes live on for further steps, and the outcome.
 
     Arguments and errors: as for `run`.
+
+    Args:
+        fits: whether the caller trains a network by the recipe's `fit` afterwards. The settings are checked first.
     """
     method = method_of_recipe(recipe)
     planned = plan(recipe, out)
     method.check(planned)
+    if fits:
+        check_fit(planned)
     folder = RunFolder(out or default_folder(planned.recipe))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         yield study, _finished_outcome(study) or _run_method(method, study)

@@ -45,20 +45,39 @@ def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
         run: the run folder, if it is known. It holds the copy of a user's own space.
 
     Raises:
-        UserError: if the latency table, the space, the data, the budget or the settings of `fit` are wrong.
+        UserError: if the latency table, the space, the data or the budget is wrong.
     """
-    from raynas.training.standalone_checks import check_standalone_settings
-
     check_trackers_installed(recipe.track)
     latency = _latency_entries(recipe)
     file = read_space_file(recipe, run)
     space, data = _space_and_data(recipe, file)
     if file is not None:
         recipe = with_space_file(recipe, space, file)
-    check_standalone_settings(space, recipe.fit)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)
+
+
+def check_fit(plan: Plan) -> None:
+    """Check the recipe's `fit`. Only what trains a network stand-alone needs it: a search does not read `fit`.
+
+    Raises:
+        UserError: if the settings do not fit the space, its classes, the number of images, or the workers.
+    """
+    from raynas.training.standalone_checks import check_standalone_settings
+
+    settings, workers = plan.recipe.fit, plan.recipe.scale.train.workers
+    check_standalone_settings(plan.space, settings)
+    images = plan.data.count("all-training")
+    if settings.batch_size > images:
+        raise UserError(
+            f"fit.batch_size is {settings.batch_size}, but there are only {images} training images: lower it."
+        )
+    if settings.batch_size < workers * settings.accumulate:
+        raise UserError(
+            f"fit.batch_size = {settings.batch_size} is less than {workers} workers times {settings.accumulate} "
+            "micro-batches: raise it, or lower scale.train.workers or fit.accumulate."
+        )
 
 
 def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, PreparedData]:

@@ -17,6 +17,7 @@ from raynas.study.make_jobs import search_job, training_job
 from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
 from raynas.study.tracking import track_training, write_curves
+from raynas.training.standalone_checks import check_standalone_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,9 +169,13 @@ class Study:
         """Train one network stand-alone on all training images, then measure it on the test images.
 
         With `columns`, the method's own, the measurement is a row of the evaluation table, in the step `NAME-test`.
+
+        Raises:
+            UserError: if a network of the space cannot be trained with these settings.
         """
         from raynas.training.standalone_training import standalone_objective  # imports torch
 
+        check_standalone_settings(self.space, settings)
         space, test = self.space.only(architecture), f"{name}-test"
         objective = standalone_objective(settings, self.data)
         streams: Mapping[str, DataPart] = {"train": "all-training"}

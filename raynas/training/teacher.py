@@ -34,8 +34,9 @@ def check_teacher(settings: TeacherSettings, num_classes: int) -> None:
     classes = len(models.get_model_weights(settings.model).DEFAULT.meta["categories"])
     if classes != num_classes:
         raise UserError(
-            f"torchvision's weights of {settings.model} have {classes} classes, but the data has {num_classes}: give "
-            "fit.teacher.weights a file of your own, or leave fit.teacher out."
+            f"torchvision's weights of {settings.model} have {classes} classes, but the data has {num_classes}: "
+            "train on its classes (data.classes), give fit.teacher.weights a file of your own, or leave fit.teacher "
+            "out."
         )
 
 

@@ -140,7 +140,7 @@ class DrawnPathsLearner(Learner):
         weights = importance(likelihoods, sample.multiplicity * hinge_costs, self._settings.cost_weight)
         log_probability = self.distribution.log_probability(sample.indices)
         torch.autograd.backward(-(weights * log_probability).sum() / step.workers)
-        entropy = torch.tensor(self.distribution.entropy())
+        entropy = torch.tensor(self.distribution.entropy(), device=losses.device)
         metrics = {"entropy": entropy, "sample_size": sample.multiplicity.sum().float()}
         return _gradients(sample, step, losses, top1, metrics)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from raynas.results.evaluation_table import EvaluationTable
+from raynas.study.run_plan import check_fit
 from raynas.study.trainable import SweepTrial, Trainable
 from raynas.training.early_stop import EarlyStop
 from search_spaces import Budget
@@ -73,6 +74,8 @@ class FpNasSweep(SweepMethod, FpNas):
             budget = setting.budget or plan.recipe.budget
             budget.check(plan.costs)
             self.method_of(setting).check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
+        if self.fit_each:
+            check_fit(plan)
 
     def method_of(self, setting: ScheduleSetting) -> FpNas:
         """Return the search of one setting."""

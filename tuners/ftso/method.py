@@ -14,7 +14,8 @@ from pydantic import Field
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, check_fit_batch_size, check_training_key_unset
+from raynas.study.method import Method, check_training_key_unset
+from raynas.study.run_plan import check_fit
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.darts.checks import check_edges_can_be_removed, check_no_budget
@@ -70,8 +71,9 @@ class Ftso(Method):
             check_edges_can_be_removed(plan.space, self.inputs)
         self.topologies(plan.space, plan.costs, plan.recipe.budget)
         check_training_key_unset(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
-        check_fit_batch_size(plan)
         check_training_key_unset(plan.recipe, "steps", "method.topology_steps")
+        if self.strategy == "replace":
+            check_fit(plan)
 
     def run(self, study: Study) -> Outcome:
         topologies = self.topologies(study.space, study.costs, study.budget)

@@ -16,7 +16,8 @@ from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.weights import Weights
-from raynas.study.method import Method, check_fit_batch_size
+from raynas.study.method import Method
+from raynas.study.run_plan import check_fit
 from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
@@ -100,7 +101,7 @@ class HmNas(Method):
             )
         if plan.recipe.fit.auxiliary_weight or plan.recipe.fit.drop_path:
             raise UserError("HM-NAS does not use fit.auxiliary_weight and fit.drop_path: leave both out.")
-        check_fit_batch_size(plan)
+        check_fit(plan)
         if self.searched_run is not None:
             read_searched_network(self.searched_run, _cells(plan.space))
         elif self.warmup_epochs >= plan.recipe.training.epochs:

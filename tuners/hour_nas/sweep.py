@@ -10,6 +10,7 @@ from pydantic import Field
 
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.storage.weights import Weights
+from raynas.study.run_plan import check_fit
 from raynas.study.trainable import Trainable
 from search_spaces import Budget, from_specification
 from tuners.hour_nas.method import HourNas, targets_of
@@ -58,6 +59,8 @@ class HourNasSweep(SweepMethod, HourNas):
     def check(self, plan: Plan) -> None:
         for budget in self.budgets or [plan.recipe.budget]:
             super().check(replace(plan, recipe=plan.recipe.changed(budget=budget)))
+        if self.fit_each:
+            check_fit(plan)
 
     def trainable(self) -> Trainable:
         return NonVitalSearch()

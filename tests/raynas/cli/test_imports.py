@@ -62,7 +62,7 @@ REFUSED: list[tuple[list[str], Setup | None]] = [
     (["run", "recipe.yaml", "--set=data.classes=11"], None),
     (["run", "recipe.yaml", "--set=budget.macs.max=1"], None),
     (["run", "recipe.yaml", "--set=budget={macs: {max: 1M}, params: {min: 1G}}"], None),
-    (["run", "recipe.yaml", "--set=fit.drop_path=0.2"], None),
+    (["fit", NETWORK, "--set", "drop_path=0.2"], None),
     (["run", "recipe.yaml", "--set=data={name: folder, path: images}"], images("cat")),
     (["run", "recipe.yaml", "--out", "table.csv"], None),
     (["run", "recipe.yaml", "--out", "images"], _CATS),

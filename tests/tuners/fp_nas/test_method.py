@@ -17,6 +17,7 @@ from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests.support import two_workers
 from tests.support.micro_batches import split_batch
+from tests.support.pretended_gpu import pretended_gpu
 from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
 from tuners.fp_nas.method import Parsec, targets_of
 from tuners.fp_nas.sample_size import AdaptiveSampling, FixedSampling
@@ -146,6 +147,18 @@ def test_micro_batches_give_the_step_of_the_batch() -> None:
         states.append(bench.state())
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_metrics_of_every_update_lie_beside_the_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers add gradients and metrics up in one tensor, so an entropy on the CPU stops them on GPUs."""
+    bench = Bench()
+    with pretended_gpu(monkeypatch) as gpu:
+        for part in (bench.supernet, bench.learner):
+            part.to(gpu)
+        bench.images, bench.labels = bench.images.to(gpu), bench.labels.to(gpu)
+        for epoch in (0, 1, 2):
+            for metrics in bench.step(epoch).values():
+                assert {name: value.device for name, value in metrics.items()} == dict.fromkeys(metrics, gpu)
 
 
 def run_worker(rank: int) -> dict[str, Any]:

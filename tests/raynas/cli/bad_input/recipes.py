@@ -67,8 +67,6 @@ VALUES = [
     changed("micro-batches of no image", "training.accumulate=33", "batch_size = 32 is less than", "33 micro-batches"),
     changed("workers without an image", "scale.train.workers=33", "batch_size = 32 is less than 33 workers"),
     changed("a batch of more than all images", "training.batch_size=100000", "100000", "training images"),
-    changed("a teacher that torchvision has not", "fit.teacher.model=resnet19", "'resnet19'", "'resnet18'"),
-    changed("a teacher of other classes", "fit.teacher.model=alexnet", "have 1000 classes, but the data has 10"),
     changed("a teacher's images without spread", "fit.teacher={model: alexnet, std: [0, 1, 1]}", "std.0 = 0"),
 ]
 
@@ -102,10 +100,6 @@ def _hm_nas(fault: str, change: str, part: str) -> Case:
 
 
 METHODS = [
-    changed(
-        "an auxiliary head on blocks", "fit.auxiliary_weight=0.4", "networks of cells, and nas-bench-macro has none"
-    ),
-    changed("paths dropped of blocks", "fit.drop_path=0.2", "networks of cells, and nas-bench-macro has none"),
     changed("the rate of all stages", "training.learning_rate=0.3", "set method.learning_rates"),
     changed("a population of one", "search.population=1", "greater than or equal to 2"),
     _fp_nas("no samples a nat", "method.sample_size={per_nat: 0}", "per_nat should be greater than 0"),

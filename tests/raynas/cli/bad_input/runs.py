@@ -135,7 +135,14 @@ COMMANDS = [
     case("a recipe for a run", ["fit", "run", "--recipe", "recipe.yaml"], "a run has its own recipe"),
     case("an unknown key of fit", ["fit", NETWORK, "--set", "epoch=3"], "no key 'fit.epoch'; the nearest is 'epochs'"),
     case("an unknown teacher", ["fit", NETWORK, "--set", "teacher.model=resnet19"], "'resnet19'; the nearest is"),
-    case("cells' regularisers for blocks", ["fit", NETWORK, "--set", "drop_path=0.2"], "leave them out"),
+    case("a teacher of other classes", ["fit", NETWORK, "--set", "teacher.model=alexnet"], "the data has 10: train on"),
+    case("paths dropped of blocks", ["fit", NETWORK, "--set", "drop_path=0.2"], "leave them out"),
+    case("an auxiliary head on blocks", ["fit", NETWORK, "--set", "auxiliary_weight=0.4"], "leave them out"),
+    case(
+        "a fit of more images than all",
+        ["fit", NETWORK, "--set", "batch_size=5000"],
+        "fit.batch_size is 5000, but there",
+    ),
     case(
         "inherited from nothing", ["fit", NETWORK, "--set", "inherit=true"], "fit.inherit needs the run of a supernet"
     ),
