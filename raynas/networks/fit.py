@@ -85,15 +85,20 @@ def fit_architecture(
     Raises:
         UserError: if the text is no architecture of a known space, or a change names no key of a recipe.
     """
+    planned = plan(fit_recipe(text, recipe, changes), out)
+    folder = RunFolder(out or _default_folder(text, planned))
+    with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
+        return _train(study, study.space.parse(text), None)
+
+
+def fit_recipe(text: str, recipe: str | None, changes: Sequence[str]) -> Recipe:
+    """Return the recipe of `fit_architecture`: space, images and `fit` settings of a recipe or of the defaults."""
     content: dict[str, Any] = {"space": _space_of_text(text, recipe)}
     if recipe is not None:
         base = Recipe.read(recipe).json_value()
         content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
     recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
-    planned = plan(Recipe.read({**content, "method": "fit"}, recipe_changes), out)
-    folder = RunFolder(out or _default_folder(text, planned))
-    with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
-        return _train(study, study.space.parse(text), None)
+    return Recipe.read({**content, "method": "fit"}, recipe_changes)
 
 
 def _space_of_text(text: str, recipe: str | None) -> dict[str, Any]:
