@@ -43,10 +43,11 @@ def fit(
     from raynas.networks.fit import fit_architecture, fit_run
     from raynas.reporting.terminal import print_json
     from raynas.results.outcome import load
+    from search_spaces.cell.public_genotype import is_public_genotype
 
     reporter = open_reporter(quiet or as_json, log_format)
     correlations = None
-    if ": " in source:
+    if ": " in source or is_public_genotype(source):
         if architecture or best > 1:
             raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
         networks = [fit_architecture(source, out, changes or [], reporter, verbose, recipe)]

@@ -21,6 +21,7 @@ from raynas.study.run_plan import Plan, check_fit, plan
 from raynas.study.study import Study
 from search_spaces import from_specification
 from search_spaces.errors import UserError
+from search_spaces.families.darts import settings_of_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,16 +87,30 @@ def fit_architecture(
     Raises:
         UserError: if the text is no architecture of a known space, or a change names no key of a recipe.
     """
-    content: dict[str, Any] = {"space": text.partition(":")[0].strip()}
-    if recipe is not None:
-        base = Recipe.read(recipe).json_value()
-        content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
-    recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
-    planned = plan(Recipe.read({**content, "method": "fit"}, recipe_changes), out)
+    planned = plan(fit_recipe(text, recipe, changes), out)
     check_fit(planned)
     folder = RunFolder(out or _default_folder(text, planned))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         return _train(study, study.space.parse(text), None)
+
+
+def fit_recipe(text: str, recipe: str | None, changes: Sequence[str]) -> Recipe:
+    """Return the recipe of `fit_architecture`: space, images and `fit` settings of a recipe or of the defaults."""
+    content: dict[str, Any] = {"space": _space_of_text(text, recipe)}
+    if recipe is not None:
+        base = Recipe.read(recipe).json_value()
+        content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
+    recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
+    return Recipe.read({**content, "method": "fit"}, recipe_changes)
+
+
+def _space_of_text(text: str, recipe: str | None) -> dict[str, Any]:
+    """Return the space that a text names, with the settings that the text decides."""
+    own = settings_of_text(text)
+    name, colon, _ = text.partition("Genotype")[0].partition(":")
+    if own and not colon and recipe is None:
+        raise UserError("Name the space of this Genotype: begin the text with 'darts:' or 'darts-imagenet:'.")
+    return {"name": name.strip(), **own}
 
 
 def _default_folder(text: str, planned: Plan) -> Path:

@@ -17,6 +17,7 @@ from search_spaces import from_specification
 from search_spaces.cell.genotype import FILE, Genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
+from search_spaces.families.darts import settings_of_text
 from search_spaces.loading import load as load_space
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def build(source: str | Path, *, features_only: bool = False, **settings: Any) -
         UserError: if the run or the architecture does not exist.
     """
     if ": " in str(source):
-        space = load_space(str(source).partition(":")[0], **settings)
+        space = load_space(str(source).partition(":")[0], **{**settings_of_text(str(source)), **settings})
         network = space.network(space.parse(str(source)))
         resolution = space.resolution
     elif settings:

@@ -21,8 +21,10 @@ from search_spaces import (
     published_names,
 )
 from search_spaces.cell.genotype import Genotype
+from search_spaces.cell.public_genotype import PublicGenotype, is_public_genotype
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError, nearest
+from search_spaces.families.darts import DartsSpace, settings_of_text
 from search_spaces.families.uniform_splits import with_uniform_splits
 from search_spaces.registry import is_space_file
 from search_spaces.validation import read_yaml
@@ -82,6 +84,8 @@ def describe(
     Raises:
         UserError: if there is no such space or architecture, or if the latency table lacks a block.
     """
+    own = settings_of_text(subject) if text is None else settings_of_text(text, subject)
+    settings = {**own, **settings}
     space, architecture = _find(subject, text, settings)
     if architecture is None and space.size() == 1:
         architecture = space.architecture([values[0] for values in space.values()])
@@ -118,6 +122,8 @@ def _find(subject: str, text: str | None, settings: Mapping[str, Any]) -> tuple[
     if text is not None:
         space = load(subject, **settings)
         return space, _parse(space, text if text.startswith(f"{space.name}:") else f"{space.name}: {text}")
+    if is_public_genotype(subject) and ":" not in subject.partition("Genotype")[0]:
+        raise UserError("Name the space of this Genotype: begin the text with 'darts:' or 'darts-imagenet:'.")
     name, colon, _ = subject.partition(":")
     if is_space_file(subject):
         return load(subject, **settings), None
@@ -215,7 +221,13 @@ class ArchitectureDescription:
             "latency_ms": self._latency_ms(),
             "printed": None if printed is None else {"macs_m": printed.macs_m, "params_m": printed.params_m},
             "counted": None if printed is None else self._cost("paper"),
+            **({} if self._genotype is None else {"genotype": str(self._genotype)}),
         }
+
+    @property
+    def _genotype(self) -> PublicGenotype | None:
+        """The published form of cells of DARTS's."""
+        return self.space.public_genotype(self.architecture) if isinstance(self.space, DartsSpace) else None
 
     def _cost(self, counting: Any) -> dict[str, int]:
         costs = self.space.costs(self.resolution, counting=counting).cost([self.architecture])
@@ -234,6 +246,8 @@ class ArchitectureDescription:
             costs = f"{printed.macs_m:g} {COST_UNITS['macs'].name}, {printed.params_m:g} {COST_UNITS['params'].name}"
             counted = format_costs(values["counted"])
             print(f"{printed.title} ({printed.table}): {costs} printed; counted as the paper counts, {counted}")
+        if self._genotype is not None:
+            print(self._genotype)
         vital = self.space.only(self.architecture).vital()
         print_table(
             ["choice", "vital", "block"],

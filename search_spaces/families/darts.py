@@ -15,21 +15,22 @@
     | -------------------------- | -------------------------------------------------------------- |
     | sep_conv_3x3, sep_conv_5x5 | ReLU, depthwise, 1x1, batch norm, twice                        |
     | dil_conv_3x3, dil_conv_5x5 | ReLU, depthwise with dilation 2, 1x1, batch norm, once         |
-    | max_pool_3x3, avg_pool_3x3 | pooling, batch norm without scale and shift                    |
+    | max_pool_3x3, avg_pool_3x3 | pooling; in the search batch norm without scale and shift      |
     | skip_connect               | the identity; at stride 2 two shifted 1x1 convs, batch norm    |
     | none                       | none; it is the eighth operation                               |
 
 HM-NAS takes any number of the seven operations on an edge, the same in all cells (`subset: true`, `cell_types: one`).
 DARTS and FTSO take one of eight operations, and the two reduction cells have their own choices: `operations: 8`,
 `subset: false`, `cell_types: two`. They search 8 cells of C = 16, and train 20 cells of C = 36 (`darts`) or 14 of
-C = 48 (`darts-imagenet`) with `affine: true`. PC-DARTS and FTSO search with `partial: 4`.
+C = 48 (`darts-imagenet`) with `affine: true`, which leaves out the batch norm behind pooling, as DARTS's code does.
+PC-DARTS and FTSO search with `partial: 4`. `parse` also reads the published form `Genotype(normal=[...], ...)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,6 +44,12 @@ from search_spaces.cell.operations import (
     Pooling,
     SeparableConv,
     SkipConnect,
+)
+from search_spaces.cell.public_genotype import (
+    SETTINGS_HINT,
+    PublicGenotype,
+    is_public_genotype,
+    write_public_genotype,
 )
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError, nearest
@@ -59,8 +66,33 @@ OPERATIONS: dict[str, Operation] = {
     "dil_conv_3x3": SeparableConv(3, dilation=2),
     "dil_conv_5x5": SeparableConv(5, dilation=2),
 }
+TRAINED_OPERATIONS: dict[str, Operation] = {
+    **OPERATIONS,
+    "max_pool_3x3": Pooling(greatest=True),
+    "avg_pool_3x3": Pooling(),
+}
+"""The operations of a network that is trained alone (`affine: true`): pooling has no batch norm."""
 NODES = 6
 """The nodes of a cell without its output: two inputs, four sums."""
+EDGES = NODES * (NODES - 1) // 2 - 1
+"""The edges of a cell."""
+SINGLE_OPERATIONS: dict[str, Any] = {"operations": 8, "subset": False, "cell_types": "two"}
+"""The settings with which DARTS and FTSO search: one operation on an edge, two types of cells."""
+
+
+def settings_of_text(text: str, name: str | None = None) -> dict[str, Any]:
+    """Return the settings that the text of an architecture decides: `SINGLE_OPERATIONS`, or none.
+
+    It decides them as a published `Genotype(...)`, or as the text of two types of cells without any `+`.
+
+    Args:
+        name: the name of the text's space, if the text does not begin with it.
+    """
+    own, _, body = text.rpartition(":")
+    words = body.replace("|", " ").split()
+    is_single = len(words) == 2 * EDGES and not {"+", "*"} & {*body}
+    known = (name or own).strip() in ("darts", "darts-imagenet")
+    return dict(SINGLE_OPERATIONS) if is_public_genotype(text) or (known and is_single) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +133,8 @@ class DartsFamily(Family):
             operations: 7, 8 (with `none`), or a list of names.
             cell_types: `one` set of choices for all cells, or `two`: the second set is for the reduction cells.
             subset: whether an edge takes any number of its operations, or one operation.
-            affine: whether batch norm within cells has a trainable scale and shift. DARTS searches without them.
+            affine: whether batch norm within cells has a trainable scale and shift, and pooling none. DARTS trains its
+                networks so, and searches with `affine: false`.
             partial: K of PC-DARTS: in the supernet an edge's operations run on one channel in K, and the other
                 channels pass by. The network of an architecture, and its costs, have all channels.
             width: multiplies the channels; the product is rounded to an even number.
@@ -162,8 +195,6 @@ class DartsSettings(BaseModel):
 class DartsSpace(CellSpace):
     """Choices are named by the nodes of an edge: `node3.1`, or with two types of cells `normal3.1` and `reduce3.1`."""
 
-    operations = OPERATIONS
-
     def __init__(self, family: DartsFamily, settings: DartsSettings) -> None:
         """Raises UserError if the settings contradict each other."""
         self.name = family.name
@@ -172,6 +203,7 @@ class DartsSpace(CellSpace):
         self.resolution = settings.resolution
         self.num_classes = settings.num_classes
         self.affine = settings.affine
+        self.operations = TRAINED_OPERATIONS if settings.affine else OPERATIONS
         self.partial = settings.partial
         self.auxiliary_norm = not family.imagenet
         self._settings = settings
@@ -214,17 +246,35 @@ class DartsSpace(CellSpace):
         return fixed
 
     def parse(self, text: str) -> Architecture:
-        """Return the architecture that `str()` wrote.
+        """Return the architecture that `str()` wrote, or of a published `Genotype(...)`.
 
         Raises:
             UserError: as `SearchSpace.parse`; also if the text has another number of types of cells than the space.
         """
+        if is_public_genotype(text):
+            return self._parse_public(text)
         types = {len(self._edges): "one", 2 * len(self._edges): "two"}
         number = types.get(len(text.partition(":")[2].replace("|", " ").split()), self._settings.cell_types)
         if number != self._settings.cell_types:
             noun = "types" if number == "two" else "type"
             raise UserError(f"This text has cells of {number} {noun}: set cell_types: {number}.")
         return super().parse(text)
+
+    def _parse_public(self, text: str) -> Architecture:
+        name, colon, _ = text.partition("Genotype")[0].partition(":")
+        if colon and name.strip() != self.name:
+            raise UserError(f"This is not an architecture of {self.name}: the text begins with '{name.strip()}:'.")
+        genotype = PublicGenotype.parse(text, NODES)
+        kinds = ("normal", "reduce")[: 2 if self._settings.cell_types == "two" else 1]
+        if len(kinds) == 1 and genotype.cells["normal"] != genotype.cells["reduce"]:
+            raise UserError(f"This Genotype has two types of cells: {SETTINGS_HINT}.")
+        places = [(kind, target, source) for kind in kinds for source, target in self._edges]
+        values = [genotype.value(*place, choice) for place, choice in zip(places, self.choices, strict=True)]
+        return self.architecture(values)
+
+    def public_genotype(self, architecture: Architecture) -> PublicGenotype | None:
+        """Return the architecture in its published form; None if a node does not have two operations as inputs."""
+        return write_public_genotype(self.choices, self._edges, architecture)
 
     def _build_layout(self, resolution: int, num_classes: int) -> NetworkLayout:
         settings = self._settings

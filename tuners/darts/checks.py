@@ -44,6 +44,15 @@ def check_edges_can_be_removed(space: SearchSpace, inputs: int | None) -> None:
                 )
 
 
+def check_partial_channels(space: SearchSpace) -> None:
+    """Raise UserError if the operations of a supernet run on all channels, which is DARTS with weights of edges."""
+    if space.settings.get("partial", 1) == 1:
+        raise UserError(
+            f"The method pc-darts runs operations on a part of the channels, but space.partial of {space.name} is 1: "
+            "set space.partial=4 on darts or darts-imagenet, or method.name=darts."
+        )
+
+
 def check_second_order_uses_sgd(plan: Plan, order: int) -> None:
     """Raise UserError if the second order would look ahead by an optimizer other than SGD."""
     if order == 2 and plan.recipe.training.optimizer != "sgd":

@@ -11,6 +11,7 @@ from raynas.study.method import Method
 from tuners.darts.checks import (
     check_edges_can_be_removed,
     check_no_budget,
+    check_partial_channels,
     check_second_order_uses_sgd,
     check_space_has_cells,
 )
@@ -77,3 +78,7 @@ class PcDarts(Darts):
 
     warmup_epochs: int = Field(default=15, ge=0)
     architecture_learning_rate: float = Field(default=6e-4, gt=0)
+
+    def check(self, plan: Plan) -> None:
+        super().check(plan)
+        check_partial_channels(plan.space)

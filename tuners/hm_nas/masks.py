@@ -192,8 +192,8 @@ def derive_genotype(space: CellSpace, learner: MaskingLearner) -> Genotype:
     without_inputs = nodes_without_inputs(space, genotype.architecture)
     if len(without_inputs) == len(edges_by_node(space)):
         raise UserError(
-            f"The masks have left nothing: {', '.join(without_inputs)} lost all inputs. Lower method.threshold or "
-            "method.max_mask_change."
+            f"The masks have left nothing: {', '.join(without_inputs)} lost all inputs. Lower method.threshold, "
+            "or method.mask_rate or method.max_mask_change."
         )
     return genotype
 

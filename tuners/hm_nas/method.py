@@ -8,9 +8,9 @@ fixes the number of operations on an edge or the number of inputs of a node.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
@@ -22,6 +22,7 @@ from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.darts.checks import check_no_budget, check_second_order_uses_sgd, check_space_has_cells
+from tuners.hm_nas.mask_schedule import MaskSchedule
 from tuners.hm_nas.searched_run import read_searched_network
 from tuners.hm_nas.settings import LEVELS, Level
 
@@ -57,10 +58,12 @@ class HmNas(Method):
         levels: the levels whose masks learn.
         initial_mask: the first value of all masks.
         threshold: tau of equation 4.
-        max_mask_change: how far a mask of an operation or edge can move: the sum of Adam's learning rates over all
-            training steps of the masks. The learning rate follows from it. The paper's 1e-5 over 20 epochs of 390
-            training steps is 0.043. A change below `initial_mask - threshold` could mask nothing.
-        max_weight_mask_change: the like for masks of weights. The paper's 1e-4 is 0.43.
+        mask_rate: Adam's learning rate for the masks of operations and edges (section 4.2).
+        weight_mask_rate: Adam's learning rate for the masks of weights.
+        max_mask_change: for small recipes, in place of `mask_rate`: how far a mask of an operation or edge can move, as
+            the sum of Adam's learning rates over all training steps of the masks. The rate follows from it. On
+            CIFAR-10 the paper's rate gives 0.043 (20 epochs of 390 training steps).
+        max_weight_mask_change: the like in place of `weight_mask_rate`; the paper's gives 0.43 on CIFAR-10.
         inherit: tune the searched network from the supernet's weights; otherwise from new weights (table 6).
         searched_run: the folder of another run. Its searched network is tuned on this run's images, and nothing is
             searched. Weights that do not fit, such as the classifier's for other classes, begin new and unmasked
@@ -80,8 +83,10 @@ class HmNas(Method):
     levels: tuple[Level, ...] = Field(default=LEVELS, min_length=1)
     initial_mask: float = Field(default=1e-2, gt=0)
     threshold: float = Field(default=5e-3, gt=0)
-    max_mask_change: float = Field(default=0.043, gt=0)
-    max_weight_mask_change: float = Field(default=0.43, gt=0)
+    mask_rate: float = Field(default=1e-5, gt=0)
+    weight_mask_rate: float = Field(default=1e-4, gt=0)
+    max_mask_change: float | None = Field(default=None, gt=0)
+    max_weight_mask_change: float | None = Field(default=None, gt=0)
     inherit: bool = True
     searched_run: str | None = None
 
@@ -109,6 +114,8 @@ class HmNas(Method):
                 f"method.warmup_epochs is {self.warmup_epochs}; it must be below training.epochs, which is "
                 f"{plan.recipe.training.epochs}. Lower it."
             )
+        elif self.derive_by == "masks":
+            self._check_masks_can_remove(plan)
 
     def run(self, study: Study) -> Outcome:
         space = _cells(study.space)
@@ -136,8 +143,8 @@ class HmNas(Method):
         from tuners.hm_nas.masks import derive_genotype
 
         settings = study.recipe.training.changed(epochs=self.mask_epochs)
-        batches = (study.data.counts["train"] + study.data.counts["validation"]) // settings.batch_size
-        objective = self.masking(_genotype_of_supernet(space, mixture), min(batches, settings.steps or batches))
+        schedule = MaskSchedule.of(study.data, settings, self.mask_epochs)
+        objective = self.masking(_genotype_of_supernet(space, mixture), schedule)
         trained = study.train("masks", space, objective, settings, weights, {"train": "all-training"})
         learner = objective.begin(space, study.costs, 0)
         learner.load_state_dict(study.learner_state(trained))
@@ -192,26 +199,44 @@ class HmNas(Method):
             learning_rate=self.architecture_learning_rate,
         )
 
-    def masking(self, supernet: Genotype, steps: int) -> Masking:
-        """Return the objective of the masks' training.
-
-        Args:
-            steps: the number of training steps of an epoch.
-        """
+    def masking(self, supernet: Genotype, schedule: MaskSchedule) -> Masking:
+        """Return the objective of the masks' training."""
         from tuners.hm_nas.masks import Masking
 
-        decay_epoch = (self.mask_epochs + 1) // 2
-        full_rate_steps = steps * (decay_epoch + 0.1 * (self.mask_epochs - decay_epoch))
+        rates = self.mask_rates(schedule)
         return Masking(
             operations=supernet.operations,
             edges=supernet.edges,
             levels=self.levels,
             initial_mask=self.initial_mask,
             threshold=self.threshold,
-            learning_rate=self.max_mask_change / full_rate_steps,
-            weight_mask_learning_rate=self.max_weight_mask_change / full_rate_steps,
-            decay_epoch=decay_epoch,
+            learning_rate=rates["mask_rate"],
+            weight_mask_learning_rate=rates["weight_mask_rate"],
+            decay_epoch=schedule.decay_epoch,
         )
+
+    def mask_rates(self, schedule: MaskSchedule) -> dict[str, float]:
+        """Return Adam's first learning rates for the masks, by the names of their settings."""
+        changes = {"mask_rate": self.max_mask_change, "weight_mask_rate": self.max_weight_mask_change}
+        return {
+            name: getattr(self, name) if change is None else change / schedule.full_rate_steps
+            for name, change in changes.items()
+        }
+
+    @model_validator(mode="after")
+    def _check_rate_or_change(self) -> Self:
+        for rate, change in (("mask_rate", "max_mask_change"), ("weight_mask_rate", "max_weight_mask_change")):
+            if {rate, change} <= self.model_fields_set and getattr(self, change) is not None:
+                raise ValueError(f"{rate} and {change} are two ways to set one learning rate: leave one of them out")
+        return self
+
+    def _check_masks_can_remove(self, plan: Plan) -> None:
+        """Raises UserError if the masks have too few training steps to reach the threshold."""
+        schedule = MaskSchedule.of(plan.data, plan.recipe.training, self.mask_epochs)
+        rates = self.mask_rates(schedule)
+        learnt = {"mask_rate"} if {*self.levels} - {"weights"} else set()
+        learnt |= {"weight_mask_rate"} if "weights" in self.levels else set()
+        schedule.check_reaches(self.initial_mask - self.threshold, {name: rates[name] for name in sorted(learnt)})
 
     def _seed_of_new_weights(self, study: Study) -> int | None:
         return None if self.inherit else study.seed_of("searched")

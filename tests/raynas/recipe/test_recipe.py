@@ -1,7 +1,6 @@
 """Test that valid recipes are read, and that an error names the wrong key or value and the nearest valid one."""
 
 import re
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,10 @@ import pytest
 from raynas.recipe.recipe import FREE_KEYS, Recipe, shipped_recipes
 from raynas.storage.difference import difference
 from raynas.study.method import method_of_recipe
+from raynas.training.learning_rate import learning_rate
 from search_spaces import load
 from search_spaces.errors import UserError
+from tests.support.printed_fits import printed_fits, shipped_text
 
 MINIMAL = {"method": "pad-nas", "space": "proxylessnas"}
 
@@ -159,19 +160,26 @@ def test_the_recipes_of_ftso_have_the_settings_of_table_4(
     assert [recipe.space[key] for key in ("cells", "channels", "partial", "operations")] == [8, 16, 4, 8]
     assert (recipe.training.learning_rate, recipe.method["architecture_learning_rate"]) == (rate, beta_rate)
     assert (recipe.training.optimizer, recipe.training.momentum) == ("sgd", 0.9)
-    text = (resources.files("raynas.recipe") / "shipped" / f"{name}.yaml").read_text()
-    evaluation = Recipe.read({"method": "fit", "space": recipe.space["name"]}, _fit_changes(text))
+    assert (recipe.training.schedule, learning_rate(recipe.training.changed(epochs=1), 99, 100) < 0.4 * rate) == (
+        ("cosine", True) if name == "ftso-cifar10" else ("steps", False)
+    )
+    (command,) = printed_fits(shipped_text(name))
+    evaluation = Recipe.read(name, command.changes)
     assert (evaluation.space["cells"], evaluation.space["channels"]) == (cells, channels)
-    assert load(**evaluation.space).size() == 8**28
-    fit = evaluation.fit
-    assert (fit.learning_rate, fit.auxiliary_weight, fit.drop_path, fit.clip_norm) == (rate, 0.4, drop_path, 5)
-    assert (recipe.fit.auxiliary_weight, recipe.fit.drop_path, recipe.training.clip_norm) == (0.4, drop_path, 5)
+    settings = {key: value for key, value in evaluation.space.items() if key != "name"}
+    assert load(evaluation.space["name"], **settings).size() == 8**28
+    assert (recipe.fit.learning_rate, recipe.fit.auxiliary_weight, recipe.fit.drop_path) == (rate, 0.4, drop_path)
+    assert (recipe.fit.clip_norm, recipe.training.clip_norm) == (5, 5)
 
 
-def _fit_changes(text: str) -> list[str]:
-    """Return the changes of the command in a recipe's comment, with the paths of `raynas fit`."""
-    changes = re.findall(r"--set (\S+)", text)
-    return [change if "." in change.partition("=")[0] else f"fit.{change}" for change in changes]
+@pytest.mark.parametrize(("name", "rate", "batch"), [("darts-cifar10", 0.025, 64), ("pc-darts-cifar10", 0.1, 256)])
+def test_the_recipes_of_darts_have_the_settings_of_their_papers(name: str, rate: float, batch: int) -> None:
+    recipe = Recipe.read(name)
+    training, fit = recipe.training, recipe.fit
+    assert (training.epochs, training.batch_size, training.learning_rate, training.clip_norm) == (50, batch, rate, 5)
+    assert (training.momentum, training.weight_decay, training.schedule) == (0.9, 3e-4, "cosine")
+    assert (fit.epochs, fit.learning_rate, fit.cutout, fit.auxiliary_weight) == (600, 0.025, 16, 0.4)
+    assert recipe.data.validation == 0.5
 
 
 @pytest.mark.parametrize(

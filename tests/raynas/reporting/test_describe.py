@@ -15,6 +15,7 @@ import pytest
 import search_spaces
 from raynas.cli.main import main
 from search_spaces import LatencyTable
+from tests.support.published_cells import DARTS_V2
 
 KEYS = ["space", "architecture", "resolution", "macs", "params", "latency_ms", "printed", "counted"]
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "own-space.md"
@@ -121,6 +122,17 @@ def test_other_resolutions_and_architectures_have_no_printed_figures(describe: D
     assert (other["printed"], other["counted"]) == (None, None)
 
 
+def test_published_cells_are_described_in_both_forms(describe: Describe) -> None:
+    """DARTS's code prints 3.349342 MB for DARTS_V2 at 20 cells of 36 channels."""
+    size = ("--set", "cells=20", "--set", "channels=36", "--set", "affine=true")
+    public = describe(f"darts: {DARTS_V2}", *size, "--json")
+    assert public["params"] == 3_349_342
+    assert describe(public["architecture"], *size, "--json") == public
+    assert describe("darts", "--architecture", DARTS_V2, *size, "--json") == public
+    assert describe(f"darts: {public['genotype']}", *size, "--json") == public
+    assert public["genotype"] in describe(public["architecture"], *size)
+
+
 def test_a_user_space_is_described(describe: Describe) -> None:
     description = describe("my-space.yaml", "--json")
     assert (description["space"], description["size"], description["vital"]) == ("my-space", "4", ["only.1"])
@@ -137,6 +149,7 @@ def test_a_user_space_is_described(describe: Describe) -> None:
     [
         (["hournas-aa"], "No search space and no published architecture is called 'hournas-aa'; the nearest is 'hourn"),
         (["fbnet-maximal"], "the nearest is 'fbnet-max', and there are darts"),
+        ([DARTS_V2], "Name the space of this Genotype: begin the text with 'darts:' or 'darts-imagenet:'"),
         (["fbnetz"], "the nearest is 'fbnet', and there are darts"),
         (["nowhere.yaml"], "There is no file nowhere.yaml in "),
         (["my-space.yaml", "--architecture", "k3e3 k5e6"], "has 3 choices, not 2"),
@@ -205,7 +218,7 @@ def test_uniform_splits_are_described(describe: Describe) -> None:
     ("arguments", "part"),
     [
         (["darts", "--set=cell=20"], "no setting 'cell'"),
-        (["darts: " + "none " * 28], "has cells of two types: set cell_types: two."),
+        (["darts: " + "none " * 28, "--set=cell_types=one"], "has cells of two types: set cell_types: two."),
         (["darts: " + "none " * 14, "--set=cell_types=two"], "has cells of one type: set cell_types: one."),
         (["hournas-a", "--set=width=0.5"], "published in the settings of its space"),
         (["darts: skip_connect*x@1 " + "none " * 13], "node2.0 cannot be"),

@@ -113,6 +113,17 @@ def test_evaluation_networks_have_the_printed_parameters(
         assert round((macs + extra) / 1e6) == printed_macs
 
 
+@pytest.mark.parametrize(("affine", "norms"), [(False, 2), (True, 0)])
+def test_pooling_has_a_batch_norm_in_the_search_alone(affine: bool, norms: int) -> None:
+    """DARTS's MixedOp adds one without scale and shift to pooling; its evaluation cells do not."""
+    space = search_spaces.load("darts", **{**DARTS_SEARCH, "cells": 3, "affine": affine})
+    names = [name for name, module in space.supernet().named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert sum("cells.1.edges.2-0" in name and "pool" in name for name in names) == norms
+    architecture = space.architecture([1] * 28)
+    names = [name for name, module in space.network(architecture).named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert any("pool" in name for name in names) == bool(norms)
+
+
 def output_elements(network: nn.Module, kind: type[nn.Module]) -> int:
     """Count the output elements of all layers of a kind, for one image of ImageNet's size."""
     elements = 0

@@ -10,6 +10,7 @@ from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tests.support.small_spaces import cells
 from tuners.hm_nas.found_network import derive_searched_weights, select_fitting_weights
+from tuners.hm_nas.mask_schedule import MaskSchedule
 from tuners.hm_nas.masks import derive_genotype
 from tuners.hm_nas.method import HmNas
 from tuners.hm_nas.searched_run import read_searched_network
@@ -26,7 +27,7 @@ def genotype(space: CellSpace) -> Genotype:
 
 
 def test_unmasked_searched_weights_are_the_supernets_or_new(space: CellSpace, genotype: Genotype) -> None:
-    learner = HmNas().masking(genotype, 7).begin(space, space.costs(), 0)
+    learner = HmNas().masking(genotype, MaskSchedule(20, 7)).begin(space, space.costs(), 0)
     with torch.no_grad():
         learner.edges[4:] = 0
         for mask in learner.weights.values():

@@ -121,6 +121,12 @@ METHODS = [
         "method.warmup_epochs=10",
         "method.warmup_epochs is 10; it must be below training.epochs, which is 10",
     ),
+    _hm_nas(
+        "masks that cannot reach the threshold",
+        "method.max_mask_change=null",
+        "method.mask_rate=1e-05 moves a mask by at most",
+    ),
+    _hm_nas("two ways to one rate", "method.mask_rate=1e-4", "mask_rate and max_mask_change are two ways"),
     _hm_nas("no masks", "method.levels=[]", "tuple should have at least 1 item"),
     _hm_nas(
         "a tuning batch of more than all images", "fit.batch_size=5000", "fit.batch_size is 5000, but there are only"
