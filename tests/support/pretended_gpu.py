@@ -7,7 +7,7 @@ GPU finds tensors that were left on the CPU. Values and gradients are those of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     swapped = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with _Dispatch():
+        with _new_dispatch():
             yield GPU
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapped)
@@ -46,18 +46,17 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[torch.device]:
 class _OnGpu(Tensor):
     """A tensor whose values lie on the CPU. For torch's own code its device is the CPU, for Python's it is the GPU."""
 
-    values: Tensor
+    on_cpu: Tensor
+    device: torch.device = GPU
 
     @staticmethod
     def __new__(cls, values: Tensor) -> _OnGpu:
         shape: dict[str, Any] = {"strides": values.stride(), "storage_offset": values.storage_offset()}
-        own: _OnGpu = Tensor._make_wrapper_subclass(cls, values.size(), dtype=values.dtype, device="cpu", **shape)
-        own.values = values
+        own: _OnGpu = Tensor._make_wrapper_subclass(
+            cls, values.size(), dtype=values.dtype, device=torch.device("cpu"), **shape
+        )
+        own.on_cpu = values
         return own
-
-    @property
-    def device(self) -> torch.device:
-        return GPU
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -73,20 +72,24 @@ class _OnGpu(Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _carry_out(func, args, kwargs or {})
+    __torch_dispatch__: Any = classmethod(lambda cls, *call, **settings: _dispatch(*call, **settings))
 
 
-class _Dispatch(TorchDispatchMode):
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _carry_out(func, args, kwargs or {})
+def _dispatch(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    return _carry_out(func, args, kwargs or {})
+
+
+def _new_dispatch() -> AbstractContextManager[Any]:
+    """Return a mode that carries out the operations of all tensors."""
+    methods = {"__torch_dispatch__": lambda mode, *call, **settings: _dispatch(*call, **settings)}
+    mode: AbstractContextManager[Any] = type("PretendedGpu", (TorchDispatchMode,), methods)()
+    return mode
 
 
 class _ToCpu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Any) -> Tensor:
-        copy: Tensor = tensor.values.clone()
+        copy: Tensor = tensor.on_cpu.clone()
         return copy
 
     @staticmethod
@@ -98,7 +101,7 @@ def _to_cpu(tensor: Any) -> Tensor:
     if tensor.requires_grad and torch.is_grad_enabled():
         copy: Tensor = _ToCpu.apply(tensor)
         return copy
-    return Tensor.detach(tensor.values).clone()
+    return Tensor.detach(tensor.on_cpu).clone()
 
 
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -128,9 +131,9 @@ def _carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result_on_gpu = isinstance(args[0], _OnGpu)
     elif on_gpu and func is not _aten._to_copy.default:
         _check_devices(func, args, leaves)
-    unwrapped = tree_map(lambda value: value.values if isinstance(value, _OnGpu) else value, (args, kwargs))
+    unwrapped = tree_map(lambda value: value.on_cpu if isinstance(value, _OnGpu) else value, (args, kwargs))
     result = func(*unwrapped[0], **unwrapped[1])
-    known = {id(value.values): value for value in on_gpu}
+    known = {id(value.on_cpu): value for value in on_gpu}
 
     def wrap(value: Any) -> Any:
         if not isinstance(value, Tensor) or isinstance(value, _OnGpu):

@@ -22,9 +22,7 @@ def truth() -> TableOracle:
 
 def test_a_deviation_is_that_of_the_networks_that_differ_in_the_block_alone(truth: TableOracle) -> None:
     name, is_vital, full, without_skip = next(deviations(truth))
-    triples = [
-        [truth.accuracy[(option, *rest)] for option in range(3)] for rest in np.ndindex(*(3 for _ in range(7)))
-    ]
+    triples = [[truth.accuracy[(option, *rest)] for option in range(3)] for rest in np.ndindex(*(3 for _ in range(7)))]
     assert (name, is_vital) == ("stage1.1", True)
     assert full == pytest.approx(np.mean([np.std(triple) for triple in triples]))
     assert without_skip == pytest.approx(np.mean([np.std(triple[1:]) for triple in triples]))

@@ -129,7 +129,7 @@ def test_the_recipes_of_pad_nas_have_the_settings_of_its_paper() -> None:
 )
 def test_the_windows_of_pad_nas_admit_the_printed_networks(name: str, printed: tuple[int, ...]) -> None:
     """The printed millions of multiply-adds are those of tables 3 and 4. Some recipes have the window as a comment."""
-    text = (resources.files("raynas.recipe") / "shipped" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = shipped_text(name)
     (window,) = re.findall(r"macs: \{min: (\d+)M, max: (\d+)M\}", text)
     assert int(window[0]) <= min(printed) <= max(printed) <= int(window[1])
     training, fit = Recipe.read(name).training, Recipe.read(name).fit
