@@ -8,7 +8,7 @@ import torch
 
 import search_spaces
 from benchmarks.common.oracles import TableOracle
-from benchmarks.hour_nas.prior import BUDGET, Found, deviations, fix_vital, search_within, vital_sets
+from benchmarks.hour_nas.prior import BUDGET, deviations, fix_vital, search_within, vital_sets
 from benchmarks.hour_nas.table_search import ShuffledOracle, TableSupernet
 from tuners.hour_nas.vital_space import fixed_operations
 
@@ -22,9 +22,7 @@ def truth() -> TableOracle:
 
 def test_a_deviation_is_that_of_the_networks_that_differ_in_the_block_alone(truth: TableOracle) -> None:
     name, is_vital, full, without_skip = next(deviations(truth))
-    triples = [
-        [truth.accuracy[(option, *rest)] for option in range(3)] for rest in np.ndindex(*(3 for _ in range(7)))
-    ]
+    triples = [[truth.accuracy[(option, *rest)] for option in range(3)] for rest in np.ndindex(*(3 for _ in range(7)))]
     assert (name, is_vital) == ("stage1.1", True)
     assert full == pytest.approx(np.mean([np.std(triple) for triple in triples]))
     assert without_skip == pytest.approx(np.mean([np.std(triple[1:]) for triple in triples]))
@@ -68,8 +66,3 @@ def test_a_short_search_finds_large_vital_blocks_and_ends_within_the_budget(trut
     found = search_within(truth, space, proposals=1, updates=10, seed=0)
     assert BUDGET.met(truth.costs.cost([found.architecture])).all()
     assert truth.top1([found.architecture])[0] > 91.5
-
-
-def test_the_changes_are_the_choices_that_differ_from_the_raw_mode(truth: TableOracle) -> None:
-    raw, architecture = (truth.space.architecture(indices) for indices in ([2] * 8, [2] * 5 + [0, 1, 2]))
-    assert Found(raw, architecture).changes == 2
