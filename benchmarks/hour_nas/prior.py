@@ -26,6 +26,7 @@ from benchmarks.common.oracles import KnownOracle, TableOracle
 from benchmarks.common.report import print_heading, print_table, spread
 from benchmarks.hour_nas.table_search import LAST_TEMPERATURE, ShuffledOracle, learn
 from search_spaces import Architecture, Budget, SearchSpace
+from tuners.hour_nas.method import count_changes
 from tuners.hour_nas.vital_space import fix_vital_blocks, restrict_to_vital
 from tuners.most_probable import most_probable_within
 
@@ -46,7 +47,7 @@ class Found:
     @property
     def changes(self) -> int:
         """The number of choices that differ."""
-        return sum(a != b for a, b in zip(self.raw.indices, self.architecture.indices, strict=True))
+        return count_changes(self.raw, self.architecture)
 
 
 def fix_vital(oracle: KnownOracle, space: SearchSpace, updates: int, seed: int) -> SearchSpace:

@@ -28,7 +28,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.training.update import apply_update
 from search_spaces import Architecture, SearchSpace
 from tuners.hour_nas.sampled_path import SampledPath
-from tuners.hour_nas.settings import Sampling
+from tuners.hour_nas.settings import Sampling, Temperature
 
 SAMPLINGS: tuple[Sampling, ...] = ("gumbel-max", "gumbel-softmax")
 UPDATES = (WEIGHTS, ARCHITECTURE)
@@ -62,7 +62,7 @@ class SecondStage(Engine):
             targets=mean_cost(space),
             proposals=PROPOSALS,
             sampling=sampling,
-            temperature_decay=1.0,
+            temperature=Temperature(decay=1.0),
             architecture_learning_rate=_STILL,
         )
         self.learner = objective.begin(space, space.costs(), SEED)

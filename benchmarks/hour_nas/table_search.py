@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from raynas.interfaces.objective import ARCHITECTURE, MicroBatch, TrainingStep
 from search_spaces import Architecture, SearchSpace
 from search_spaces.supernet import Segment, State, Supernet
 from tuners.hour_nas.sampled_path import ProposalsLearner, SampledPath
+from tuners.hour_nas.settings import Temperature
 
 LAST_TEMPERATURE = 0.1
 _MEMORY = 0.9
@@ -66,10 +68,9 @@ def learn(
 ) -> ProposalsLearner:
     """Return a learner after `updates` updates of pi and Theta, with the paper's rate and first temperature.
 
-    The temperature falls by an equal factor at each update, and ends at 0.1.
+    The temperature falls by an equal factor at each update, to 0.1.
     """
-    decay = (LAST_TEMPERATURE / SampledPath().temperature) ** (1 / updates)
-    objective = SampledPath(targets=dict(targets), proposals=proposals, temperature_decay=decay)
+    objective = SampledPath(targets=dict(targets), proposals=proposals, temperature=Temperature(end=LAST_TEMPERATURE))
     learner = objective.begin(space, space.costs(), seed)
     assert isinstance(learner, ProposalsLearner)
     (update,) = learner.passes(0)[1]
@@ -77,8 +78,8 @@ def learn(
     batch = [MicroBatch(torch.zeros(1, 3, 1, 1), torch.zeros(1, dtype=torch.int64), share=1.0)]
     generator = np.random.default_rng(seed)
     step = TrainingStep(space, TableSupernet(oracle), batch, generator, lambda logits, labels: logits.mean())
-    for _ in range(updates):
-        update.accumulate(step)
+    for number in range(updates):
+        update.accumulate(replace(step, progress=number / updates))
         adam.step()
         adam.zero_grad()
     return learner

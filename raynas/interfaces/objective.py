@@ -57,6 +57,7 @@ class TrainingStep:
         sum_over_workers: sums tensors of one shape over the workers. All workers must call it.
         beside: the micro-batches of the update's second stream.
         weights: the optimizer of the supernet's weights, at the learning rate of this training step.
+        progress: the share of all training steps that came before this one, from 0 to less than 1.
     """
 
     space: SearchSpace
@@ -66,6 +67,7 @@ class TrainingStep:
     loss: Callable[[Tensor, Tensor], Tensor]
     beside: Sequence[MicroBatch] = ()
     weights: torch.optim.Optimizer | None = None
+    progress: float = 0.0
     rank: int = 0
     workers: int = 1
     sum_over_workers: Callable[[Tensor], Tensor] = lambda tensor: tensor

@@ -182,6 +182,7 @@ class Trainer:
                 loss=self.loss,
                 beside=[] if beside is None else list(self._micro_batches(beside, (epoch, step), update.spread)),
                 weights=self.optimizers[WEIGHTS],
+                progress=(epoch * schedule.steps + step) / (training.epochs * schedule.steps),
                 rank=self.rank,
                 workers=self.workers,
                 sum_over_workers=sum_over_workers,

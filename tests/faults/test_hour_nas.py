@@ -26,5 +26,5 @@ def test_hour_nas_continues_in_both_passes_and_meets_its_targets(
         assert rows_of[step]["temperature"].is_monotonic_decreasing
     assert rows_of["non-vital"]["proposal"].isin([0, 1]).all()
     final = rows_of["final"].iloc[0]
-    assert abs(final["macs"] / 3e6 - 1) <= 0.03
-    assert abs(final["params"] / 80e3 - 1) <= 0.03
+    assert abs(final["macs"] / 2.5e6 - 1) <= 0.03
+    assert abs(final["params"] / 110e3 - 1) <= 0.03

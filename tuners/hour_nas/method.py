@@ -15,6 +15,7 @@ from pydantic import Field
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
+from search_spaces import Budget
 from search_spaces.errors import UserError
 from tuners.hour_nas.settings import PathSampling
 from tuners.hour_nas.vital_space import fix_vital_blocks, fixed_operations, remove_vital_skips, restrict_to_vital
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
-    from search_spaces import Architecture, Budget, Costs, SearchSpace
+    from search_spaces import Architecture, Costs, SearchSpace
     from tuners.hour_nas.sampled_path import SampledPath
 
 
@@ -76,7 +77,7 @@ class HourNas(Method, PathSampling):
             weights = self.search_vital_blocks(study)
             space = self.form_vital_layers(study, weights, study.budget)
         architecture, weights = self.search_non_vital_blocks(study, space, weights)
-        study.say(describe_distances(study.costs, study.budget, architecture))
+        study.say(f"found architecture: {describe_distances(study.costs, study.budget, architecture)}")
         return study.outcome("final", space, next(iter(study.budget.root)), weights)
 
     def search_vital_blocks(self, study: Study) -> Weights:
@@ -97,17 +98,24 @@ class HourNas(Method, PathSampling):
     ) -> tuple[Architecture, Weights]:
         """Search inside the proposals, and return the architecture and the supernet's weights (lines 12 to 22).
 
-        The architecture's one-shot accuracy is the step `final`.
+        The architecture's one-shot accuracy is the step `final`. Its row also holds the raw mode, the most probable
+        architecture at any cost: its text, its costs, and the number of choices that the targets changed.
         """
         objective = self.objective(targets_of(study.budget))
         settings = study.recipe.training.changed(epochs=self.epochs)
         weights = study.train("non-vital", space, objective, settings, start, STREAMS)
         state = study.learner_state(weights)
         proposal = int(state["pi"].argmax())
-        architecture = most_probable_within(space, study.costs, study.budget, state["theta"][proposal])
+        theta = state["theta"][proposal]
+        architecture = most_probable_within(space, study.costs, study.budget, theta)
+        raw_mode = most_probable_within(space, study.costs, Budget({}), theta)
+        changed = count_changes(raw_mode, architecture)
+        study.say(f"raw mode: {describe_distances(study.costs, study.budget, raw_mode)}")
+        study.say(f"the targets change {changed} of {len(space.choices)} choices")
+        raw_costs = {f"raw_{resource}": cost.item() for resource, cost in study.costs.cost([raw_mode]).items()}
         # The most probable operations are the limit of falling temperature.
-        notes = {"proposal": proposal, "temperature": 0.0}
-        study.evaluate("final", space, [architecture], weights, notes)
+        notes = {"proposal": proposal, "temperature": 0.0, "changed_choices": changed}
+        study.evaluate("final", space, [architecture], weights, {**notes, "raw_mode": str(raw_mode), **raw_costs})
         return architecture, weights
 
     def objective(self, targets: dict[str, float]) -> SampledPath:
@@ -134,6 +142,11 @@ def targets_of(budget: Budget) -> dict[str, float]:
             "budget.macs={target: 300M, tolerance: 0.03}."
         )
     return targets
+
+
+def count_changes(raw_mode: Architecture, architecture: Architecture) -> int:
+    """Return the number of choices in which two architectures of a space differ."""
+    return sum(raw != found for raw, found in zip(raw_mode.indices, architecture.indices, strict=True))
 
 
 def describe_distances(costs: Costs, budget: Budget, architecture: Architecture) -> str:

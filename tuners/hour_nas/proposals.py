@@ -16,25 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from search_spaces.costs import TableCosts
+from tuners.hour_nas.settings import ProposalFit
 
-_FIRST_TEMPERATURE, _LAST_TEMPERATURE = 5.0, 0.1
-"""The temperatures at which fitting begins and ends: the range of figure 3."""
-_COOLING_SHARE = 0.6
-"""The share of the iterations over which the temperature falls; the rest are at the last temperature."""
-_ITERATIONS = 500
-"""I_sp of algorithm 1. The paper prints no number; eight proposals take 2 to 3 s on one thread."""
-_LEARNING_RATE = 0.05
-"""Adam's learning rate. It lets theta move by up to 25 over the iterations, far beyond its initial values."""
-_INITIAL_DEVIATION = 0.5
-"""The standard deviation of theta at the start: random starts differ, but favour no option strongly."""
-_CANDIDATES_PER_PROPOSAL = 2
-"""More candidates are fitted than kept, because some random starts end far from the targets."""
-_MIN_ENTROPY_NATS = 7.2
-"""The entropy that a proposal keeps at the last temperature: exp(7.2) is 1,300 equally likely architectures."""
-_MIN_ENTROPY_SHARE = 0.3
-"""The share of its greatest entropy that a proposal keeps, if that is less: in small spaces."""
-_ENTROPY_WEIGHT = 0.02
-"""The weight of the missing entropy, in nats, beside the distance from the targets."""
 _VARIANCE_EPSILON = 1e-9
 """Added to variances, as a share of the greatest cost squared, so that the root has a gradient at zero."""
 
@@ -129,44 +112,41 @@ def drawn_distance(costs: TableCosts, distribution: Tensor, targets: Targets) ->
     return torch.stack(distances).sum(dim=0)
 
 
-def fit(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
+def fit(costs: TableCosts, targets: Targets, number: int, seed: int, settings: ProposalFit | None = None) -> Tensor:
     """Return `number` proposals that meet the targets once the temperature is low (line 13 of algorithm 1).
 
     Adam minimises equation 7. Its R_i(A) is read as the cost of drawn architectures (`drawn_distance`). The temperature
-    falls from 5 to 0.1 during fitting, as it falls in the search. A floor under the entropy at 0.1 keeps a proposal
+    falls during fitting, as it falls in the search. A floor under the entropy at the last temperature keeps a proposal
     from ending as a single architecture. Of all candidates, the nearest to the targets are kept.
+
+    Args:
+        settings: None for the defaults.
 
     Returns:
         theta, float64 of shape (number, choices, most options of a choice).
     """
+    settings = settings or ProposalFit()
     surviving = torch.from_numpy(costs.kept)
     greatest_nats = float(surviving.sum(dim=-1).double().log().sum())
-    min_entropy = min(_MIN_ENTROPY_NATS, _MIN_ENTROPY_SHARE * greatest_nats)
-    candidates = _CANDIDATES_PER_PROPOSAL * number
+    min_entropy = min(settings.min_entropy_nats, settings.min_entropy_share * greatest_nats)
+    candidates = settings.candidates * number
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(candidates, *surviving.shape, generator=generator, dtype=torch.float64)
-    theta = (_INITIAL_DEVIATION * start).requires_grad_()
-    adam = torch.optim.Adam([theta], lr=_LEARNING_RATE)
-    for iteration in range(_ITERATIONS):
-        distribution = probabilities(theta, _fitting_temperature(iteration), surviving)
+    theta = (settings.initial_deviation * start).requires_grad_()
+    adam = torch.optim.Adam([theta], lr=settings.learning_rate)
+    for iteration in range(settings.iterations):
+        distribution = probabilities(theta, settings.temperature(iteration), surviving)
         distance = drawn_distance(costs, distribution, targets).sum()
-        sharpest = probabilities(theta, _LAST_TEMPERATURE, surviving)
+        sharpest = probabilities(theta, settings.last_temperature, surviving)
         missing_entropy = torch.relu(min_entropy - entropy(sharpest)).sum()
-        loss = distance + overlap(theta, surviving) / candidates**2 + _ENTROPY_WEIGHT * missing_entropy
+        loss = distance + overlap(theta, surviving) / candidates**2 + settings.entropy_weight * missing_entropy
         adam.zero_grad()
         torch.autograd.backward(loss)
         adam.step()
     fitted = theta.detach()
-    distances = drawn_distance(costs, probabilities(fitted, _LAST_TEMPERATURE, surviving), targets)
+    distances = drawn_distance(costs, probabilities(fitted, settings.last_temperature, surviving), targets)
     nearest = distances.argsort()[:number]
     return fitted[nearest.sort().values]
-
-
-def _fitting_temperature(iteration: int) -> float:
-    """Return the temperature of an iteration of `fit`: it falls exponentially, and then stays at the last value."""
-    ratio = _LAST_TEMPERATURE / _FIRST_TEMPERATURE
-    falling: float = _FIRST_TEMPERATURE * ratio ** (iteration / (_ITERATIONS * _COOLING_SHARE))
-    return max(_LAST_TEMPERATURE, falling)
 
 
 def _mean(theta: Tensor, surviving: Tensor) -> Tensor:

@@ -53,19 +53,21 @@ class ProposalsLearner(Learner):
     """Theta, m distributions over architectures, and pi, one distribution over the m proposals (equations 8 and 9)."""
 
     iterations: Tensor
+    progress: Tensor
 
     def __init__(self, settings: SampledPath, space: SearchSpace, costs: TableCosts, seed: int) -> None:
         super().__init__()
         self._settings, self._space, self._costs = settings, space, costs
         self._surviving = torch.from_numpy(costs.kept)
         start = (
-            fit(costs, settings.targets, settings.proposals, seed)
+            fit(costs, settings.targets, settings.proposals, seed, settings.proposal_fit)
             if settings.targets
             else torch.zeros(settings.proposals, *self._surviving.shape)
         )
         self.theta = nn.Parameter(start.float())
         self.pi = nn.Parameter(torch.zeros(settings.proposals))
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
 
     def passes(self, epoch: int) -> Sequence[Sequence[Update]]:
         """Return the passes of lines 4 to 9, or of lines 14 to 21: over training batches, then validation batches."""
@@ -80,7 +82,7 @@ class ProposalsLearner(Learner):
 
     @property
     def temperature(self) -> float:
-        return self._settings.temperature * self._settings.temperature_decay ** int(self.iterations)
+        return self._settings.temperature.at(int(self.iterations), float(self.progress))
 
     def most_probable(self) -> Architecture:
         """Return the most probable operations of the most probable proposal (line 22)."""
@@ -100,6 +102,7 @@ class ProposalsLearner(Learner):
     def _sample(self, step: TrainingStep) -> Tensor:
         """Return A of equation 9, shape (choices, options): rows of one proposal's operations, or of a mixture."""
         sampling, surviving = self._settings.sampling, self._surviving.to(self.theta.device)
+        self.progress.fill_(step.progress)
         all_proposals = torch.ones(1, len(self.pi), dtype=torch.bool, device=self.pi.device)
         pi = sample_relaxed(self.pi[None], self.temperature, all_proposals, sampling, step.generator)[0]
         sampled = mix(pi, sample_relaxed(self.theta, self.temperature, surviving, sampling, step.generator))

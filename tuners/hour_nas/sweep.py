@@ -38,6 +38,7 @@ class HourNasSweep(SweepMethod, HourNas):
     - the targets, m and the seed;
     - the one-shot accuracy and costs of the found architecture, and with `fit_each` its stand-alone accuracy on the
       test images;
+    - the raw mode with its costs, and how many choices the targets changed (`HourNas.search_non_vital_blocks`);
     - for each temperature of figure 3, statistics of 10,000 architectures drawn from the found proposal: the share
       that meets every target (`met_5.0`), and the mean distance from each target (`macs_off_5.0`).
 
@@ -91,7 +92,8 @@ class NonVitalSearch(Trainable):
         start = study.derive_weights("vital", Weights(**setting["start"]), parent)
         architecture, weights = method.search_non_vital_blocks(study, space, start)
         (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
-        columns = ("architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal")
+        columns = ["architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal", "changed_choices"]
+        columns += ["raw_mode", *(f"raw_{resource}" for resource in study.costs.resources)]
         figures = {key: row[key] for key in columns}
         if setting["fit_each"]:
             figures["standalone_top1"] = study.fit("fit", architecture, study.recipe.fit).top1

@@ -8,7 +8,7 @@ import torch
 
 import search_spaces
 from benchmarks.common.oracles import TableOracle
-from benchmarks.hour_nas.prior import BUDGET, Found, deviations, fix_vital, search_within, vital_sets
+from benchmarks.hour_nas.prior import BUDGET, deviations, fix_vital, search_within, vital_sets
 from benchmarks.hour_nas.table_search import ShuffledOracle, TableSupernet
 from tuners.hour_nas.vital_space import fixed_operations
 
@@ -66,8 +66,3 @@ def test_a_short_search_finds_large_vital_blocks_and_ends_within_the_budget(trut
     found = search_within(truth, space, proposals=1, updates=10, seed=0)
     assert BUDGET.met(truth.costs.cost([found.architecture])).all()
     assert truth.top1([found.architecture])[0] > 91.5
-
-
-def test_the_changes_are_the_choices_that_differ_from_the_raw_mode(truth: TableOracle) -> None:
-    raw, architecture = (truth.space.architecture(indices) for indices in ([2] * 8, [2] * 5 + [0, 1, 2]))
-    assert Found(raw, architecture).changes == 2

@@ -12,8 +12,9 @@ from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
 from search_spaces.supernet import Supernet
 from tests.support.micro_batches import split_batch
-from tuners.hour_nas.method import targets_of
+from tuners.hour_nas.method import count_changes, targets_of
 from tuners.hour_nas.sampled_path import ProposalsLearner, SampledPath
+from tuners.hour_nas.settings import Temperature
 
 TARGETS = {"macs": 250e3}
 
@@ -39,10 +40,13 @@ class Bench:
         self.optimizers = {WEIGHTS: torch.optim.SGD(self.supernet.parameters(), lr=0.1), **learner.groups()}
         self.batches = split_batch(torch.randn(8, 3, 16, 16), torch.arange(8) % 3, micro_batches)
 
-    def step(self, number: int) -> dict[str, Tensor]:
+    def step(self, number: int, progress: float = 0.0) -> dict[str, Tensor]:
         """Make one training step of a pass: 0 moves the weights, 1 the architecture parameters."""
         (update,) = self.learner.passes(0)[number]
-        step = TrainingStep(self.space, self.supernet, self.batches, np.random.default_rng(3), functional.cross_entropy)
+        generator = np.random.default_rng(3)
+        step = TrainingStep(
+            self.space, self.supernet, self.batches, generator, functional.cross_entropy, progress=progress
+        )
         return apply_update(update, self.optimizers, 0.1, step).metrics
 
 
@@ -110,10 +114,34 @@ def test_micro_batches_give_the_gradient_of_the_batch(space: SearchSpace) -> Non
 
 
 def test_temperature_falls_with_every_update(space: SearchSpace) -> None:
-    bench = Bench(space, SampledPath(temperature=4.0, temperature_decay=0.5))
+    bench = Bench(space, SampledPath(temperature=Temperature(start=4.0, decay=0.5)))
     bench.step(0)
     bench.step(1)
     assert bench.learner.notes() == {"proposal": 0, "temperature": 1.0}
+
+
+def test_a_temperature_with_an_end_depends_on_the_share_of_the_training_alone(space: SearchSpace) -> None:
+    bench = Bench(space, SampledPath(temperature=Temperature(start=4.0, end=1.0)))
+    for progress, temperature in ((0.0, 4.0), (0.0, 4.0), (0.5, 2.0), (1.0, 1.0)):
+        bench.step(1, progress)
+        assert bench.learner.notes()["temperature"] == pytest.approx(temperature)
+
+
+def test_the_papers_decay_leaves_the_temperature_at_3_after_an_epoch_of_imagenet() -> None:
+    """1,281,167 images, a fifth of them for validation, in batches of 256."""
+    updates = 1_281_167 * 4 // 5 // 256 + 1_281_167 // 5 // 256
+    assert SampledPath().temperature.at(updates, progress=1.0) == pytest.approx(3.03, abs=0.005)
+
+
+@pytest.mark.parametrize("temperature", [{"start": 5.0}, {"decay": 0.9, "end": 0.1}])
+def test_a_temperature_takes_either_decay_or_end(temperature: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="give either decay or end"):
+        SampledPath.model_validate({"temperature": temperature})
+
+
+def test_changes_are_the_choices_that_differ_from_the_raw_mode(space: SearchSpace) -> None:
+    raw_mode, found = space.architecture([2] * 8), space.architecture([2, 2, 1, 2, 0, 2, 2, 2])
+    assert count_changes(raw_mode, found) == 2
 
 
 def test_architecture_parameters_are_a_group(space: SearchSpace) -> None:

@@ -18,7 +18,7 @@ from tuners.hour_nas.proposals import (
     target_distance,
 )
 from tuners.hour_nas.sampled_path import sample_relaxed
-from tuners.hour_nas.settings import Sampling
+from tuners.hour_nas.settings import ProposalFit, Sampling
 
 BY_HAND = TableCosts(
     "by-hand",
@@ -177,3 +177,20 @@ def test_fitted_proposals_meet_two_targets_keep_entropy_and_differ() -> None:
     assert entropy(sharpened).min().item() > 6
     assert len({tuple(mode) for mode in sharpened.argmax(dim=-1).tolist()}) == 4
     torch.testing.assert_close(fit(costs, targets, 4, seed=0), theta, atol=0, rtol=0)
+
+
+def test_the_iterations_of_the_fit_decide_how_near_to_the_target_a_proposal_ends() -> None:
+    costs = search_spaces.load("nas-bench-macro").costs().as_table()
+    kept = torch.from_numpy(costs.kept)
+    distances = []
+    for settings in (ProposalFit(iterations=5), ProposalFit(iterations=100)):
+        theta = fit(costs, {"macs": 55e6}, 1, seed=0, settings=settings)
+        sharpest = probabilities(theta, settings.last_temperature, kept)
+        distances.append(drawn_distance(costs, sharpest, {"macs": 55e6}).item())
+    assert distances[0] > 1.5 * distances[1]
+
+
+def test_the_temperature_of_fitting_falls_and_then_stays() -> None:
+    settings = ProposalFit(iterations=100, first_temperature=4.0, last_temperature=1.0, cooling_share=0.5)
+    temperatures = [settings.temperature(iteration) for iteration in (0, 25, 50, 99)]
+    assert temperatures == pytest.approx([4.0, 2.0, 1.0, 1.0])

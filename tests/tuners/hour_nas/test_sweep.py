@@ -54,6 +54,8 @@ def test_each_budget_and_number_of_proposals_is_a_trial_and_no_trial_is_repeated
     assert table["architecture"].tolist() == rows["architecture"].tolist()
     assert table["top1"].tolist() == rows["top1"].tolist()
     assert table["feasible"].all()
+    assert rows["changed_choices"].between(0, 22).all()
+    assert (rows["raw_macs"] > 0).all()
     trials = sorted((tmp_path / "run" / "steps" / "02-proposals").glob("trial-*"))
     assert [trial.name for trial in trials] == ["trial-000", "trial-001"]
     done = [RunFolder(trial).read_json("study.json") for trial in trials]

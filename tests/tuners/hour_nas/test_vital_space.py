@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import search_spaces
+from raynas.recipe.recipe import Recipe
 from search_spaces import Budget, SearchSpace, UserError
 from tuners.hour_nas.vital_space import fix_vital_blocks, restrict_to_vital
 
@@ -20,6 +21,14 @@ def test_the_minimal_supernet_has_the_vital_blocks_and_skips(space: SearchSpace)
     for choice, surviving in zip(minimal.choices, minimal.surviving, strict=True):
         options = [choice.options[option] for option in surviving]
         assert options == (["k3e3", "k5e6"] if choice.name in vital else ["skip"])
+
+
+def test_the_small_recipe_has_the_vital_blocks_of_its_space() -> None:
+    settings = dict(Recipe.read("hour-nas-digits").space)
+    small = search_spaces.load(settings.pop("name"), **settings)
+    vital = [choice.name for choice in search_spaces.load("fbnet").vital()]
+    assert len(vital) == 6
+    assert [choice.name for choice in small.vital()] == vital
 
 
 def test_a_space_without_vital_blocks_or_without_others_is_refused(space: SearchSpace) -> None:
