@@ -124,7 +124,7 @@ class Learner(nn.Module, ABC):
         return ()
 
     def networks(self, epoch: int) -> int | None:
-        """Return how many networks the workers share in the next training step; None if they share images.
+        """Return how many workers the next training steps can use; None if they can use all.
 
         Surplus workers go back to the cluster.
         """

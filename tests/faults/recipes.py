@@ -16,6 +16,7 @@ RECIPES: dict[str, tuple[str | None, list[str]]] = {
             "method.joint_from=5",
             "method.architecture_learning_rate=0.3",
             "method.sample_size={per_nat: 0.15}",
+            "method.return_workers=true",
             "data.classes=4",
         ],
     ),

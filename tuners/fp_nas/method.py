@@ -49,7 +49,7 @@ class FpNas(Method, SamplingSettings):
     `choose` takes the architecture.
 
     The run folder's `epochs.csv` has a row for each epoch: the means over the training steps of loss, accuracy, entropy
-    (nats) and K, the workers, the seconds, and the worker-seconds that the search gave back.
+    (nats) and K, the workers, the seconds, and the worker-seconds that the search gave back (`return_workers`).
 
     Attributes:
         epochs: the epochs of the whole search, counted with the warm-up.

@@ -21,6 +21,7 @@ from tests.support.pretended_gpu import pretended_gpu
 from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
 from tuners.fp_nas.method import Parsec, targets_of
 from tuners.fp_nas.sample_size import AdaptiveSampling, FixedSampling
+from tuners.fp_nas.shared_networks import share_networks
 
 SETTINGS = DrawnPaths(
     targets={"macs": 200e3},
@@ -85,7 +86,9 @@ def test_the_sample_size_follows_the_entropy() -> None:
 @pytest.mark.parametrize("distribution", ["joint", "factorised"])
 def test_the_first_sample_size_in_the_papers_space_is_the_papers(per_nat: float, count: int, distribution: str) -> None:
     space = search_spaces.load("fbnetv2-f")
-    settings = DrawnPaths.model_validate({"sample_size": {"per_nat": per_nat}, "distribution": distribution})
+    settings = DrawnPaths.model_validate(
+        {"sample_size": {"per_nat": per_nat}, "distribution": distribution, "return_workers": True}
+    )
     learner = settings.begin(space, space.costs(), 0)
     assert learner.networks(epoch=44) is None
     assert learner.networks(epoch=45) == count
@@ -101,6 +104,16 @@ def test_warm_up_moves_one_path_and_no_distribution() -> None:
     assert len({name.split(".")[2] for name in moved if name.startswith("blocks.stage1-1.")}) == 1
     assert not any(name.startswith("distribution") for name in moved)
     assert bench.learner.notes()["total_samples"] == 1
+
+
+def test_a_warm_up_of_several_samples_moves_them_by_equation_3() -> None:
+    bench = Bench(SETTINGS.model_copy(update={"warmup_samples": 4}))
+    before = bench.state()
+    assert bench.step(epoch=0).keys() == {WEIGHTS}
+    moved = {name for name, value in bench.state().items() if not torch.equal(value, before[name])}
+    assert len({name.split(".")[2] for name in moved if name.startswith("blocks.stage1-1.")}) > 1
+    assert not any(name.startswith("distribution") for name in moved)
+    assert bench.learner.notes()["total_samples"] == 4
 
 
 def test_a_step_moves_the_distribution_in_use_and_the_weights_of_its_samples() -> None:
@@ -139,10 +152,7 @@ def test_micro_batches_give_the_step_of_the_batch() -> None:
     """Batch norm's statistics are frozen, because they differ between micro-batches."""
     states = []
     for parts in (1, 4):
-        bench = Bench(micro_batches=parts)
-        for module in bench.supernet.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval()
+        bench = freeze_batch_norm(Bench(micro_batches=parts))
         bench.step(epoch=1)
         states.append(bench.state())
     for name, value in states[0].items():
@@ -161,23 +171,68 @@ def test_the_metrics_of_every_update_lie_beside_the_gradients(monkeypatch: pytes
                 assert {name: value.device for name, value in metrics.items()} == dict.fromkeys(metrics, gpu)
 
 
+def freeze_batch_norm(bench: Bench) -> Bench:
+    """Let batch norm use its running statistics, which do not depend on how images are divided."""
+    for module in bench.supernet.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    return bench
+
+
 def run_worker(rank: int) -> dict[str, Any]:
-    bench = Bench(rank=rank, workers=2)
-    metrics = [bench.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
-    return {"state": bench.state(), "metrics": metrics}
+    results: dict[str, Any] = {}
+    for count in (5, 1):
+        settings = SETTINGS.model_copy(update={"sample_size": FixedSampling(fixed=count)})
+        bench = freeze_batch_norm(Bench(settings, rank=rank, workers=2, micro_batches=4))
+        metrics = [bench.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
+        results[str(count)] = {"state": bench.state(), "metrics": metrics}
+    return results
 
 
-def test_two_workers_that_share_networks_agree_with_one_worker(tmp_path: Path) -> None:
+def test_two_workers_that_share_networks_and_images_agree_with_one_worker(tmp_path: Path) -> None:
+    """Each worker runs two of five networks, and half of the images of the fifth; or half of the images of one."""
     workers = two_workers.run(run_worker, tmp_path)
-    alone = Bench()
-    metrics_alone = [alone.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
-    for worker in workers:
-        for name, value in alone.state().items():
-            torch.testing.assert_close(worker["state"][name], value, rtol=1e-4, atol=1e-6)
-        for mine, theirs in zip(metrics_alone, worker["metrics"], strict=True):
-            for group, metrics in mine.items():
-                for name, value in metrics.items():
-                    assert float(theirs[group][name]) == pytest.approx(float(value), rel=1e-4), (group, name)
+    for count in (5, 1):
+        settings = SETTINGS.model_copy(update={"sample_size": FixedSampling(fixed=count)})
+        alone = freeze_batch_norm(Bench(settings))
+        metrics_alone = [alone.step(epoch, seed) for seed, epoch in enumerate((1, 1, 2))]
+        for worker in (results[str(count)] for results in workers):
+            for name, value in alone.state().items():
+                torch.testing.assert_close(worker["state"][name], value, rtol=1e-4, atol=1e-6)
+            for mine, theirs in zip(metrics_alone, worker["metrics"], strict=True):
+                for group, metrics in mine.items():
+                    for name, value in metrics.items():
+                        assert float(theirs[group][name]) == pytest.approx(float(value), rel=1e-4), (group, name)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("networks", [1, 2, 3, 5, 14])
+def test_every_worker_runs_its_share_of_all_images(workers: int, networks: int) -> None:
+    """Whole networks count as 12 images. No worker runs more than its group's images beyond the others."""
+    images, labels = torch.arange(12.0)[:, None], torch.arange(12)
+    seen = torch.zeros(networks, 12)
+    work = []
+    for rank in range(workers):
+        step = TrainingStep(
+            small_space(),
+            small_space().supernet(),
+            split_batch(images, labels, 3),
+            np.random.default_rng(0),
+            functional.cross_entropy,
+            rank=rank,
+            workers=workers,
+        )
+        whole, shared = share_networks(networks, step)
+        work.append(12 * len(whole))
+        for number in whole:
+            seen[number] += 1
+        if shared is not None:
+            for batch in shared.micro_batches:
+                assert batch.share == pytest.approx(len(batch.images) / 12)
+                seen[shared.number, batch.images[:, 0].long()] += 1
+                work[-1] += len(batch.images)
+    assert (seen == 1).all(), "every network sees every image once"
+    assert max(work) <= 12 * (networks // workers + (1 / max(1, workers // max(1, networks % workers))))
 
 
 def test_parsec_draws_a_fixed_number_from_a_joint_distribution() -> None:
