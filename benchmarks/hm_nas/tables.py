@@ -1,10 +1,13 @@
 """What do HM-NAS's masks keep and gain, at the size of the digits (tables 3, 5 and 6, figures 3, 4 and 6)?
 
-    python -m benchmarks.hm_nas.tables [--seeds 0 1 2] [--set PATH=VALUE] [--out runs/hm-nas]
+    python -m benchmarks.hm_nas.tables [--seeds 0 1 2] [--no-rivals] [--random 18] [--set PATH=VALUE] [--out DIR]
 
-Every search is a run of the recipe `hm-nas-digits` with a few changed settings, in its own run folder under `--out`. As
-in the paper, the rivals are trained three times as long as HM-NAS tunes: random architectures, the searched network
-from new weights, and DARTS's network.
+Every search is a run of the recipe `hm-nas-digits` with a few changed settings, in its own run folder under `--out`
+(default: runs/hm-nas). A mask needs 50 training steps to cross the threshold, as the paper's masks of weights do. The
+control learns the masks of the same supernets again, in this process, on the true and on shuffled labels.
+
+As in the paper, the rivals are trained three times as long as HM-NAS tunes: random architectures, the searched network
+from new weights, and DARTS's network. `--no-rivals` leaves tables 5 and 6 out.
 
 Prints the errors of the stages and of the rivals, the learned weights of the edges, and two pictures.
 """
@@ -17,10 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
 from benchmarks.common.report import FIGURES, print_figure_link, print_heading, print_table, save_figure, spread
+from benchmarks.hm_nas.mask_control import TrainedSupernet, relearn_masks
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
 from raynas.recipe.recipe import Recipe
@@ -50,7 +55,15 @@ VARIANTS = {
     "single-level, by hand": ["method.derive_by=strongest", "method.encoding=single"],
 }
 """The changes of the recipe, for each search."""
-SIZE = ("training.epochs=12", "method.mask_epochs=12")
+SIZE = (
+    "training.epochs=12",
+    "method.mask_epochs=24",
+    "method.max_mask_change=null",
+    "method.max_weight_mask_change=null",
+    "method.mask_rate=1e-4",
+    "method.weight_mask_rate=1e-4",
+)
+"""A mask crosses the threshold after 50 training steps at the earliest: 0.005 at a rate of 1e-4."""
 
 
 def search(folder: Path, changes: Sequence[str]) -> list[dict[Any, Any]]:
@@ -93,6 +106,14 @@ def stage_rows(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[str
         ]
 
 
+def control_rows(controls: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
+    """Yield for each kind of labels what masks remove, and the error of the masked networks."""
+    for name, runs in controls.items():
+        fewer, errors = [run["fewer"] for run in runs], [100 - run["top1"] for run in runs]
+        left = ", ".join(f"{run['operations']} / {run['edges']}" for run in runs)
+        yield [name, spread(fewer, 1), " ".join(f"{value:.1f}" for value in fewer), spread(errors, 2), left]
+
+
 def rival_rows(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
     """Yield the rows of tables 5 and 6."""
     for name, of_seeds in networks.items():
@@ -102,20 +123,21 @@ def rival_rows(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
         yield [name, spread(errors, 2), each, f"{params:.1f}", f"{of_seeds[0]['epochs']}"]
 
 
-def importances(genotypes: Sequence[Genotype]) -> Iterator[list[str]]:
-    """Yield figure 6: the mean weight of the edges into each node, and the strongest over the mean edge."""
-    for edges in edges_by_node(genotypes[0].space):
-        name = genotypes[0].space.choices[edges[0]].group
-        means = [np.mean([genotype.edges[edge] for edge in edges]) for genotype in genotypes]
-        greatest = [max(genotype.edges[edge] for edge in edges) * len(edges) for genotype in genotypes]
-        kept = [str(sum(genotype.edges[edge] > 0 for edge in edges)) for genotype in genotypes]
-        yield [
-            name,
-            str(len(edges)),
-            f"{np.mean(means):.3f} ± {np.std(means):.3f}",
-            f"{np.mean(greatest):.2f}",
-            " ".join(kept),
-        ]
+def importances(space: CellSpace, betas: Sequence[Sequence[float]]) -> Iterator[list[str]]:
+    """Yield figure 6: the mean of beta over the edges into each node, before the softmax.
+
+    Args:
+        betas: for each seed, beta of every edge.
+    """
+    for edges in edges_by_node(space):
+        means = [float(np.mean([beta[edge] for edge in edges])) for beta in betas]
+        each = " ".join(f"{mean:+.3f}" for mean in means)
+        yield [space.choices[edges[0]].group, str(len(edges)), spread(means, 3), each]
+
+
+def learnt_betas(folders: Sequence[Path]) -> list[list[float]]:
+    """Return beta of every edge after the training of each run's supernet."""
+    return [TrainedSupernet.read(folder).mixture.beta.tolist() for folder in folders]
 
 
 def plot(hm_nas: Path, darts: Path) -> Figure:
@@ -140,20 +162,27 @@ def plot(hm_nas: Path, darts: Path) -> Figure:
     return figure
 
 
-def run_searches(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[Runs, Runs]:
-    """Run all searches of HM-NAS, and all rivals. Returns for each name the runs of all seeds.
+def run_searches(options: Namespace) -> list[list[dict[Any, Any]]]:
+    """Run HM-NAS. Returns for each seed the rows of its stages."""
+    return [search(options.out / f"0-seed-{seed}", [*SIZE, *options.changes, f"seed={seed}"]) for seed in options.seeds]
+
+
+def run_rivals(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[Runs, Runs]:
+    """Run the searches that HM-NAS is compared with, and the networks that are trained stand-alone.
 
     Returns:
-        The stages of HM-NAS's searches, and the networks of the rivals.
+        The stages of the searches, and the networks, each for all seeds.
     """
     changes = [*SIZE, *options.changes]
     longer = LONGER * recipe.fit.epochs
-    searches: Runs = {}
-    for number, (name, variant) in enumerate(VARIANTS.items()):
-        searches[name] = [
+    searches: Runs = {
+        name: [
             search(options.out / f"{number}-seed-{seed}", [*changes, *variant, f"seed={seed}"])
             for seed in options.seeds
         ]
+        for number, (name, variant) in enumerate(VARIANTS.items())
+        if variant
+    }
     searches["new weights"] = [
         search(
             options.out / f"new-seed-{seed}",
@@ -167,13 +196,10 @@ def run_searches(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[
         )
         for seed in options.seeds
     ]
+    run = str(options.out / f"0-seed-{options.seeds[0]}")
+    drawn = [random_architecture(space, number) for number in range(options.random)]
     rivals: Runs = {
-        "random architecture": [
-            fit_run(
-                str(options.out / f"0-seed-{seed}"), [random_architecture(space, seed)], [f"epochs={longer}"], Live()
-            )
-            for seed in options.seeds
-        ],
+        "random architecture": [fit_run(run, [text], [f"epochs={longer}"], Live()) for text in drawn],
         "DARTS": [[darts(recipe, seed, options.out / f"darts-seed-{seed}", changes)] for seed in options.seeds],
     }
     return searches, rivals
@@ -191,13 +217,24 @@ def compare(searches: Runs, rivals: Runs, tuning_epochs: int) -> dict[str, list[
     return networks
 
 
-def print_genotypes(genotypes: Sequence[Genotype]) -> None:
-    """Print the learned weights of edges, and the number of operations that edges keep."""
-    print("The edges' learned weights (figures 4 and 6). Before the masks, the edges into a node add up to 1.\n")
-    columns = ("node", "edges", "mean weight of an edge", "the strongest, times edges", "kept, by seed")
-    print_table(columns, importances(genotypes))
+def print_controls(folders: Sequence[Path]) -> None:
+    """Print what masks remove on true and on shuffled labels."""
+    controls = {
+        name: [relearn_masks(folder, shuffled) for folder in folders]
+        for name, shuffled in (("true labels", False), ("shuffled labels", True))
+    }
+    print("The masks of the same supernets, learnt again in this process (table 3's control).\n")
+    columns = ("labels of the masks", "% fewer", "of each seed", "error", "operations / edges")
+    print_table(columns, control_rows(controls))
+
+
+def print_genotypes(space: CellSpace, folders: Sequence[Path]) -> None:
+    """Print beta of the edges, and the number of operations that edges keep."""
+    genotypes = [Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders]
+    print("Beta of the edges into each node, before the softmax: mean over the edges (figure 6).\n")
+    print_table(("node", "edges", "mean over the seeds", "of each seed"), importances(space, learnt_betas(folders)))
     kept = [value.bit_count() for genotype in genotypes for value in genotype.architecture.indices]
-    counts = np.bincount(kept, minlength=len(genotypes[0].space.choices[0].options) + 1)
+    counts = np.bincount(kept, minlength=len(space.choices[0].options) + 1)
     print("Edges by the number of operations that they keep, over all seeds (figure 4c):\n")
     print_table([str(number) for number in range(len(counts))], [[str(count) for count in counts]])
 
@@ -205,23 +242,33 @@ def print_genotypes(genotypes: Sequence[Genotype]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("hm_nas.tables", __doc__)
     add_seeds(parser, [0, 1, 2])
+    parser.add_argument("--no-rivals", action="store_true", help="leave tables 5 and 6 out")
+    text = "number of random architectures of table 6 (default: 18, the paper's)"
+    parser.add_argument("--random", type=int, default=18, help=text)
     add_run_options(parser, "runs/hm-nas")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
     recipe = Recipe.read(RECIPE, [*SIZE, *options.changes])
     settings = {key: value for key, value in recipe.space.items() if key != "name"}
     space = load(recipe.space["name"], **settings)
     assert isinstance(space, CellSpace)
     with ray_session.connect():
-        searches, rivals = run_searches(options, recipe, space)
+        stages = run_searches(options)
+        compared = None if options.no_rivals else run_rivals(options, recipe, space)
+    folders = [options.out / f"0-seed-{seed}" for seed in options.seeds]
     print_heading("HM-NAS's stages and its rivals", ", ".join(map(str, options.seeds)))
     print("Errors on the test images in per cent: mean ± standard deviation, and of each seed.\n")
     columns: tuple[str, ...] = ("table 3", "error", "of each seed", "k parameters", "% fewer", "operations / edges")
-    print_table(columns, stage_rows(searches["HM-NAS"]))
-    columns = ("tables 5 and 6", "error", "of each seed", "k parameters", "epochs of its weights")
-    print_table(columns, rival_rows(compare(searches, rivals, recipe.fit.epochs)))
-    folders = [options.out / f"0-seed-{seed}" for seed in options.seeds]
-    print_genotypes([Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders])
-    save_figure(plot(folders[0], options.out / f"darts-seed-{options.seeds[0]}"), "hm_nas_curves", "Figure 3")
+    print_table(columns, stage_rows(stages))
+    print_controls(folders)
+    if compared is not None:
+        searches, rivals = compared
+        networks = compare({"HM-NAS": stages, **searches}, rivals, recipe.fit.epochs)
+        columns = ("tables 5 and 6", "error", "of each seed", "k parameters", "epochs of its weights")
+        print_table(columns, rival_rows(networks))
+        figure = plot(folders[0], options.out / f"darts-seed-{options.seeds[0]}")
+        save_figure(figure, "hm_nas_curves", "Figure 3")
+    print_genotypes(space, folders)
     draw_run(str(folders[0]), FIGURES / "hm_nas_cell.png")
     print_figure_link("hm_nas_cell", f"Figure 4: the cell of seed {options.seeds[0]}")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from raynas.study.study import Study
+    from search_spaces import Costs
 
 
 def derive_searched_weights(
@@ -56,10 +56,10 @@ def _redraw(genotype: Genotype, seed: int, weights: Mapping[str, Tensor]) -> dic
     }
 
 
-def count_kept(study: Study, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+def count_kept(costs: Costs, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Count the parameters, operations and edges that no mask has removed, by the evaluation table's columns."""
     network_weights = genotype.space.network_state(genotype.architecture, weights)
     removed = sum(int((tensor == 0).sum()) for tensor in network_weights.values() if has_mask(tensor))
-    (params,) = study.costs.cost([genotype.architecture])["params"].tolist()
+    (params,) = costs.cost([genotype.architecture])["params"].tolist()
     operations = sum(value.bit_count() for value in genotype.architecture.indices)
     return {"kept_params": int(params) - removed, "operations": operations, "edges": sum(map(bool, genotype.edges))}

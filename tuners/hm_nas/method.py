@@ -133,7 +133,7 @@ class HmNas(Method):
         objective = self.objective(study.recipe.training.epochs)
         weights = study.train("supernet", space, objective, study.recipe.training, streams=STREAMS)
         learner = objective.restore_learner(space, study.costs, study.learner_state(weights))
-        _test_mixture(study, space, _genotype_of_supernet(space, learner), weights, "supernet")
+        _test_mixture(study, space, supernet_genotype(space, learner), weights, "supernet")
         return weights, learner
 
     def learn_masks(
@@ -144,7 +144,7 @@ class HmNas(Method):
 
         settings = study.recipe.training.changed(epochs=self.mask_epochs)
         schedule = MaskSchedule.of(study.data, settings, self.mask_epochs)
-        objective = self.masking(_genotype_of_supernet(space, mixture), schedule)
+        objective = self.masking(supernet_genotype(space, mixture), schedule)
         trained = study.train("masks", space, objective, settings, weights, {"train": "all-training"})
         learner = objective.begin(space, study.costs, 0)
         learner.load_state_dict(study.learner_state(trained))
@@ -256,7 +256,7 @@ class HmNas(Method):
         return searched
 
 
-def _genotype_of_supernet(space: CellSpace, learner: MixtureLearner) -> Genotype:
+def supernet_genotype(space: CellSpace, learner: MixtureLearner) -> Genotype:
     """Return the supernet as a genotype: all operations and edges, with their weights."""
     import torch
 
@@ -269,7 +269,7 @@ def _test_mixture(study: Study, space: CellSpace, genotype: Genotype, weights: W
     from tuners.hm_nas.found_network import count_kept
 
     tensors, _ = study.folder.read_tensors(weights.file)
-    notes = {"accuracy_of": name, **count_kept(study, genotype, tensors)}
+    notes = {"accuracy_of": name, **count_kept(study.costs, genotype, tensors)}
     result = study.evaluate(f"{name}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights)
     study.say(
         f"{name}: {result.table.iloc[0]['top1']:.2f} % of the test images with {notes['kept_params']:,} parameters, "

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import search_spaces
-from benchmarks.hm_nas.tables import RECIPE, STAGES, VARIANTS, importances, random_architecture, rival_rows, stage_rows
+from benchmarks.hm_nas.mask_control import shuffle_labels
+from benchmarks.hm_nas.tables import (
+    RECIPE,
+    SIZE,
+    STAGES,
+    VARIANTS,
+    control_rows,
+    importances,
+    random_architecture,
+    rival_rows,
+    stage_rows,
+)
+from raynas.data import DataSettings, open_images, prepare
 from raynas.recipe.recipe import Recipe
 from raynas.study.method import method_of_recipe
-from search_spaces.cell.genotype import Genotype
 from tests.support.small_spaces import cells
+from tuners.hm_nas.mask_schedule import MaskSchedule
 from tuners.hm_nas.method import HmNas
 
 
@@ -43,9 +55,32 @@ def test_tables_3_5_and_6() -> None:
     assert list(rival_rows({"HM-NAS": runs})) == [["HM-NAS", "4.00 ± 1.00", "5.00 3.00", "55.0", "8"]]
 
 
-def test_the_importance_of_a_nodes_edges() -> None:
+def test_the_importance_of_a_nodes_edges_is_that_of_beta_before_the_softmax() -> None:
     space = cells("darts", {"operations": ["skip_connect", "sep_conv_3x3"]})
-    genotype = Genotype.of(space, [[1.0, 0.0]] * 14, [0.75, 0.25, *[0.5, 0.5, 0.0], *[0.25] * 4, *[0.2] * 5])
-    first, second, *_ = importances([genotype, genotype])
-    assert first == ["node2", "2", "0.500 ± 0.000", "1.50", "2 2"]
-    assert second == ["node3", "3", "0.333 ± 0.000", "1.50", "2 2"]
+    beta = [0.5, -0.25, *[0.3] * 3, *[0.0] * 9]
+    first, second, *_ = importances(space, [beta, [2 * value for value in beta]])
+    assert first == ["node2", "2", "0.188 ± 0.062", "+0.125 +0.250"]
+    assert second == ["node3", "3", "0.450 ± 0.150", "+0.300 +0.600"]
+
+
+def test_a_mask_needs_fifty_training_steps_to_the_threshold() -> None:
+    method = method_of_recipe(Recipe.read(RECIPE, list(SIZE)))
+    assert isinstance(method, HmNas)
+    rates = method.mask_rates(MaskSchedule(method.mask_epochs, 29))
+    assert all((method.initial_mask - method.threshold) / rate >= 50 * (1 - 1e-9) for rate in rates.values())
+
+
+def test_the_control_shuffles_the_labels_of_training_images_alone() -> None:
+    images = open_images(prepare(DataSettings(), 8, 0))
+    shuffled = shuffle_labels(images, 0)
+    rows, test = images.rows("all-training"), images.rows("test")
+    assert sorted(shuffled.labels[rows]) == sorted(images.labels[rows])
+    assert (shuffled.labels[rows] == images.labels[rows]).mean() < 0.2
+    assert (shuffled.labels[test] == images.labels[test]).all()
+
+
+def test_the_rows_of_the_control() -> None:
+    runs = [{"fewer": 40.0, "top1": 90.0, "operations": 70, "edges": 14}] * 2
+    assert list(control_rows({"true labels": runs})) == [
+        ["true labels", "40.0 ± 0.0", "40.0 40.0", "10.00 ± 0.00", "70 / 14, 70 / 14"]
+    ]
