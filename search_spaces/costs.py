@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Amounts = NDArray[Any]
 """Costs of many architectures: int64 for multiply-adds and parameters, float64 for milliseconds."""
+PAPER_PREFIX = "paper_"
+"""Prefix of the resources that are counted as the space's paper counts: `paper_macs`, `paper_params`."""
 Indices = NDArray[np.int64]
 """Option indices, shape (architectures, choices)."""
 
@@ -36,7 +38,10 @@ class Costs(ABC):
     @property
     @abstractmethod
     def resources(self) -> tuple[str, ...]:
-        """The resources with a cost: `macs`, `params` and, with a latency table, `latency_ms`."""
+        """The resources with a cost: `macs`, `params` and, with a latency table, `latency_ms`.
+
+        Spaces whose paper counts in another way also have `paper_macs` and `paper_params`.
+        """
 
     @abstractmethod
     def total(self, indices: Indices) -> dict[str, Amounts]:

@@ -70,7 +70,7 @@ class SweepMethod(Method):
         self.write_details(study, trials)
         best = trials[int(table["top1"].argmax())]
         weights = Weights(f"{best.folder}/{best.result['weights_file']}", self.sweep_step, [])
-        return study.outcome(self.sweep_step, study.space, next(iter(study.budget.root), "macs"), weights)
+        return study.outcome(self.sweep_step, study.space, study.budget.front_resource(), weights)
 
 
 class Setting(BaseModel):

@@ -92,7 +92,8 @@ def mean_cost(space: SearchSpace) -> dict[str, float]:
     """Return the mean cost of uniformly drawn architectures: targets within reach."""
     costs = space.costs().as_table()
     kept = torch.from_numpy(costs.kept).double()
-    return {name: float(cost) for name, cost in costs.expected(kept / kept.sum(dim=-1, keepdim=True)).items()}
+    expected = costs.expected(kept / kept.sum(dim=-1, keepdim=True))
+    return {resource: float(expected[resource]) for resource in ("macs", "params")}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pydantic import (
 from search_spaces.architecture import Architecture
 from search_spaces.budget.feasibility import feasibility_of, window_text
 from search_spaces.budget.integer_program import Window
-from search_spaces.costs import Amounts, Costs
+from search_spaces.costs import PAPER_PREFIX, Amounts, Costs
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import SearchSpace
 
@@ -73,9 +73,28 @@ class Limit(BaseModel):
 
 
 class Budget(RootModel[dict[str, Limit]]):
-    """A limit for each limited resource (`macs`, `params`, `latency_ms`). An empty budget allows everything."""
+    """A limit for each limited resource (`macs`, `params`, `latency_ms`). An empty budget allows everything.
 
-    model_config = ConfigDict(frozen=True)
+    With `counting: paper`, multiply-adds and parameters count as the space's paper counts: the limits of `macs` and
+    `params` become limits of `paper_macs` and `paper_params`.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={"properties": {"counting": {"enum": ["plain", "paper"], "default": "plain"}}},
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or "counting" not in content:
+            return content
+        limits = {resource: limit for resource, limit in content.items() if resource != "counting"}
+        if content["counting"] not in ("plain", "paper"):
+            raise ValueError(f"counting is plain or paper, not {content['counting']!r}")
+        if content["counting"] == "plain":
+            return limits
+        return {PAPER_PREFIX + key if key in ("macs", "params") else key: limit for key, limit in limits.items()}
 
     def met(self, costs: Mapping[str, Amounts]) -> NDArray[np.bool_]:
         """Return which architectures meet every limit: bool of shape (architectures,).
@@ -98,6 +117,10 @@ class Budget(RootModel[dict[str, Limit]]):
             cost = costs[resource]
             excess += np.maximum(low - cost, 0) / max(low, 1e-9) + np.maximum(cost - high, 0) / max(high, 1e-9)
         return excess
+
+    def front_resource(self) -> str:
+        """Return the cost of a run's Pareto front: the first limited resource, or `macs`. Fronts count plainly."""
+        return next(iter(self.root), "macs").removeprefix(PAPER_PREFIX)
 
     def check(self, costs: Costs) -> None:
         """Check that an architecture of the space meets all limits.
@@ -135,6 +158,8 @@ class Budget(RootModel[dict[str, Limit]]):
 
 
 def _unknown(resource: str, costs: Costs) -> str:
+    if resource.startswith(PAPER_PREFIX):
+        return f"The budget counts as the paper of {costs.space}, which counts plainly: remove budget.counting."
     if resource == "latency_ms":
         return "The budget limits latency_ms, but there is no latency table: add a table, or limit macs or params."
     return f"The budget limits {resource!r}, which is no cost of an architecture; {nearest(resource, costs.resources)}"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.chain.blocks import Skip, Style, parse
-from search_spaces.costs import TableCosts
+from search_spaces.costs import PAPER_PREFIX, TableCosts
 from search_spaces.errors import UserError
 from search_spaces.family import Family
 from search_spaces.latency_table import LatencyKey, LatencyTable, TimedBlock
@@ -268,17 +268,19 @@ class ChainSpace(SearchSpace):
     ) -> TableCosts:
         stem, *places = self._places(self.resolution if resolution is None else resolution)
         head = self._head(places[-1], num_classes)
-        counted = self._family.counting if counting == "paper" else PLAIN
+        rules = {"": self._family.counting if counting == "paper" else PLAIN}
+        if counting == "macs" and self._family.counting != PLAIN:
+            rules[PAPER_PREFIX] = self._family.counting
         layers = list(zip(self._blocks, places, self._styles, strict=True))
         options = [[block.cost(place, style) for block in blocks] for blocks, place, style in layers]
         always = head.cost() + conv_bn_cost(
             stem.in_channels, stem.out_channels, STEM_KERNEL, stem.out_size, activation=True
         )
-        table = {
-            "macs": _table([[counted.macs(cost) for cost in row] for row in options]),
-            "params": _table([[counted.params(cost) for cost in row] for row in options]),
-        }
-        fixed = {"macs": float(counted.macs(always)), "params": float(counted.params(always))}
+        table, fixed = {}, {}
+        for prefix, counted in rules.items():
+            for resource, count in (("macs", counted.macs), ("params", counted.params)):
+                table[prefix + resource] = _table([[count(cost) for cost in row] for row in options])
+                fixed[prefix + resource] = float(count(always))
         if latency is not None:
             table["latency_ms"] = _table(
                 [

@@ -16,6 +16,7 @@ from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method, check_training_key_unset
 from search_spaces import Budget
+from search_spaces.costs import PAPER_PREFIX
 from search_spaces.errors import UserError
 from tuners.hour_nas.settings import PathSampling
 from tuners.hour_nas.vital_space import fix_vital_blocks, fixed_operations, remove_vital_skips, restrict_to_vital
@@ -78,7 +79,7 @@ class HourNas(Method, PathSampling):
             space = self.form_vital_layers(study, weights, study.budget)
         architecture, weights = self.search_non_vital_blocks(study, space, weights)
         study.say(f"found architecture: {describe_distances(study.costs, study.budget, architecture)}")
-        return study.outcome("final", space, next(iter(study.budget.root)), weights)
+        return study.outcome("final", space, study.budget.front_resource(), weights)
 
     def search_vital_blocks(self, study: Study) -> Weights:
         """Train the minimal supernet and theta_vital (lines 1 to 10)."""
@@ -113,6 +114,8 @@ class HourNas(Method, PathSampling):
         study.say(f"raw mode: {describe_distances(study.costs, study.budget, raw_mode)}")
         study.say(f"the targets change {changed} of {len(space.choices)} choices")
         raw_costs = {f"raw_{resource}": cost.item() for resource, cost in study.costs.cost([raw_mode]).items()}
+        costs = study.costs.cost([architecture]).items()
+        raw_costs |= {resource: cost.item() for resource, cost in costs if resource.startswith(PAPER_PREFIX)}
         # The most probable operations are the limit of falling temperature.
         notes = {"proposal": proposal, "temperature": 0.0, "changed_choices": changed}
         study.evaluate("final", space, [architecture], weights, {**notes, "raw_mode": str(raw_mode), **raw_costs})

@@ -13,6 +13,7 @@ from raynas.storage.weights import Weights
 from raynas.study.run_plan import check_fit
 from raynas.study.trainable import Trainable
 from search_spaces import Budget, from_specification
+from search_spaces.costs import PAPER_PREFIX
 from tuners.hour_nas.method import HourNas, targets_of
 from tuners.sweep import SweepMethod
 
@@ -94,6 +95,7 @@ class NonVitalSearch(Trainable):
         (row,) = EvaluationTable(study.folder).read("final").to_dict("records")
         columns = ["architecture", "top1", "loss", "macs", "params", "latency_ms", "proposal", "changed_choices"]
         columns += ["raw_mode", *(f"raw_{resource}" for resource in study.costs.resources)]
+        columns += [resource for resource in study.costs.resources if resource.startswith(PAPER_PREFIX)]
         figures = {key: row[key] for key in columns}
         if setting["fit_each"]:
             figures["standalone_top1"] = study.fit("fit", architecture, study.recipe.fit).top1

@@ -284,3 +284,33 @@ def test_without_a_table_examples_vary_and_follow_the_generator(elastic_space: S
     examples = [architecture for architecture in drawn if architecture is not None]
     assert len(set(examples)) == 8
     assert budget.met(costs.cost(examples)).all()
+
+
+def test_the_papers_counting_decides_which_networks_of_a_paper_are_within_its_targets() -> None:
+    """HourNAS-D, 5.5 M parameters and 394 M multiply-adds: 387.4 M counted plainly, 394.0 M as the paper counts."""
+    network = search_spaces.published("hournas-d")
+    costs = network.space.costs().cost([network.architecture])
+    limits = {
+        "params": {"target": "5.5M", "tolerance": 0.01},
+        "macs": {"target": "394M", "tolerance": 0.01},
+    }
+    met = {
+        counting: Budget.model_validate({"counting": counting, **limits}).met(costs).tolist()
+        for counting in ("plain", "paper")
+    }
+    assert met == {"plain": [False], "paper": [True]}
+
+
+def test_a_budget_in_the_papers_counting_is_written_by_its_resources_and_read_again() -> None:
+    budget = Budget.model_validate({"counting": "paper", "macs": {"max": "300M"}, "latency_ms": {"max": 20}})
+    assert list(budget.root) == ["paper_macs", "latency_ms"]
+    assert Budget.model_validate(budget.model_dump()) == budget
+    assert budget.front_resource() == "macs"
+
+
+def test_the_papers_counting_is_refused_where_the_paper_counts_plainly_and_other_countings_everywhere() -> None:
+    budget = Budget.model_validate({"counting": "paper", "macs": {"max": "300M"}})
+    with pytest.raises(UserError, match=r"paper of proxylessnas, which counts plainly: remove budget\.counting"):
+        budget.check(search_spaces.load("proxylessnas").costs())
+    with pytest.raises(ValueError, match="counting is plain or paper, not 'torch'"):
+        Budget.model_validate({"counting": "torch", "macs": {"max": "300M"}})
