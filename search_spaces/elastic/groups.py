@@ -40,6 +40,8 @@ class Group:
         repeats: the number of blocks.
         stride: of the first block; the others have stride 1.
         expands: whether blocks have a 1x1 expand convolution. Without it, the hidden channels are the input's.
+        separates_splits: whether every number of splits has weights of its own in a supernet. Otherwise blocks with and
+            without squeeze-and-excitation share their weights.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Group:
     repeats: int
     stride: int
     expands: bool
+    separates_splits: bool
 
     @property
     def blocks(self) -> list[str]:
@@ -79,6 +82,10 @@ class Group:
             expansions=tuple(self.expansions[i] for i in expansions),
             channels=tuple(self.channels[i] for i in channels),
         )
+
+    def weights_name(self, splits: int) -> str:
+        """Return the name of the supernet's weights for a number of splits."""
+        return f"splits{splits if self.separates_splits else max(splits, 1)}"
 
     def hidden(self, in_channels: int, expansion: float, channels: int) -> int:
         """Return the channels of the depthwise convolution, without the factor of the splits."""

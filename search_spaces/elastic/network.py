@@ -43,13 +43,13 @@ def network_state(
         network: the path's network; its own weights are not read.
         taken: the values of each group's choices.
     """
-    values = {group.name: variables for group, variables in zip(groups, taken, strict=True)}
+    values = {group.name: (group, variables) for group, variables in zip(groups, taken, strict=True)}
     state = {}
     for name, own in network.state_dict().items():
         part, *rest = name.split(".")
         if part == "blocks" and rest[1] != "skip":
-            variables = values[rest[0].rpartition("-")[0]]
+            group, variables = values[rest[0].rpartition("-")[0]]
             kernel = [f"k{variables.kernel}"] if rest[1] == "depthwise" else []
-            rest = [rest[0], "mbconv", f"splits{max(variables.splits, 1)}", rest[1], *kernel, *rest[2:]]
+            rest = [rest[0], "mbconv", group.weights_name(variables.splits), rest[1], *kernel, *rest[2:]]
         state[name] = cut(supernet_state[".".join([part, *rest])], own.shape)
     return state

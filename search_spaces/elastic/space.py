@@ -339,6 +339,7 @@ def _group(name: str, row: Row, family: ElasticFamily, settings: ElasticSettings
         repeats=row.repeats,
         stride=row.stride,
         expands=expansions != (1,),
+        separates_splits=any(int(word[-1]) > 1 for word in family.attention),
     )
 
 

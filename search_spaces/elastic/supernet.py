@@ -1,8 +1,8 @@
 """The supernet of an elastic space: narrower blocks are the first channels of the widest block.
 
-These share weights: all activations, expansions and channels, blocks with and without squeeze-and-excitation, and all
-kernels except for the depthwise convolution, which has weights for each kernel. Each number of splits above 1 has its
-own weights throughout (FP-NAS section 4).
+These share weights: all activations, expansions and channels, and all kernels except for the depthwise convolution,
+which has weights for each kernel. In a space of split attention each number of splits, 0 too, has its own weights
+throughout (FP-NAS section 4). In FBNetV2's spaces blocks with and without squeeze-and-excitation share them.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class ElasticBlock(nn.Module):
         self.hidden = [group.hidden(i, e, c) for (i, c), e in product(self.places, group.expansions)]
         self.always_keeps_shape = self.stride == 1 and all(i == c for i, c in self.places)
         widest = max(i for i, _ in self.places)
-        splits = {max(splits, 1) for splits in group.splits} if any(group.kernels) else set()
-        blocks = {
-            f"splits{s}": ElasticMBConv(widest, max(self.hidden), group, self.stride, s, s in group.splits)
-            for s in sorted(splits)
-        }
-        self.mbconv = nn.ModuleDict(blocks)
+        self.mbconv = nn.ModuleDict()
+        for splits in sorted(group.splits, reverse=True) if any(group.kernels) else ():
+            if (name := group.weights_name(splits)) not in self.mbconv:
+                self.mbconv[name] = ElasticMBConv(
+                    widest, max(self.hidden), group, self.stride, max(splits, 1), splits > 0
+                )
         self.skip = (
             ElasticConvNorm(widest, max(group.channels), 1, self.stride)
             if 0 in group.kernels and not self.always_keeps_shape
@@ -176,7 +176,7 @@ class ElasticBlock(nn.Module):
         return self.stride == 1 and in_channels == channels
 
     def _mbconv(self, splits: int) -> ElasticMBConv:
-        return cast(ElasticMBConv, self.mbconv[f"splits{max(splits, 1)}"])
+        return cast(ElasticMBConv, self.mbconv[self.group.weights_name(splits)])
 
     def _skip(self, features: Tensor, channels: int) -> Tensor:
         assert self.skip is not None

@@ -1,13 +1,13 @@
 """A pretended GPU: tensors that hold values on the CPU and claim to be on `cuda:0`.
 
 Operations that mix them with tensors of the CPU raise RuntimeError, as on a real GPU. So a test on a machine without a
-GPU finds tensors that were left on the CPU. Values and gradients are those of the CPU.
+GPU finds tensors that were left on the CPU. Values and gradients are those of the CPU. No gradient flows to the CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     swapped = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with _new_dispatch():
+        with _mode():
             yield GPU
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapped)
@@ -46,8 +46,9 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[torch.device]:
 class _OnGpu(Tensor):
     """A tensor whose values lie on the CPU. For torch's own code its device is the CPU, for Python's it is the GPU."""
 
-    on_cpu: Tensor
-    device: torch.device = GPU
+    contents: Tensor
+    device: Any = property(lambda self: GPU)
+    __torch_dispatch__: Any = classmethod(lambda cls, func, types, args=(), kwargs=None: _carry_out(func, args, kwargs))
 
     @staticmethod
     def __new__(cls, values: Tensor) -> _OnGpu:
@@ -55,7 +56,7 @@ class _OnGpu(Tensor):
         own: _OnGpu = Tensor._make_wrapper_subclass(
             cls, values.size(), dtype=values.dtype, device=torch.device("cpu"), **shape
         )
-        own.on_cpu = values
+        own.contents = values
         return own
 
     @classmethod
@@ -72,36 +73,19 @@ class _OnGpu(Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
-    __torch_dispatch__: Any = classmethod(lambda cls, *call, **settings: _dispatch(*call, **settings))
 
+def _mode() -> Any:
+    """Return a mode in which operations without a tensor of the GPU, such as `torch.zeros`, can make one."""
 
-def _dispatch(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    return _carry_out(func, args, kwargs or {})
+    def dispatch(mode: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _carry_out(func, args, kwargs)
 
-
-def _new_dispatch() -> AbstractContextManager[Any]:
-    """Return a mode that carries out the operations of all tensors."""
-    methods = {"__torch_dispatch__": lambda mode, *call, **settings: _dispatch(*call, **settings)}
-    mode: AbstractContextManager[Any] = type("PretendedGpu", (TorchDispatchMode,), methods)()
-    return mode
-
-
-class _ToCpu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Any) -> Tensor:
-        copy: Tensor = tensor.on_cpu.clone()
-        return copy
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _OnGpu(gradients[0])
+    return type("_Mode", (TorchDispatchMode,), {"__torch_dispatch__": dispatch})()
 
 
 def _to_cpu(tensor: Any) -> Tensor:
-    if tensor.requires_grad and torch.is_grad_enabled():
-        copy: Tensor = _ToCpu.apply(tensor)
-        return copy
-    return Tensor.detach(tensor.on_cpu).clone()
+    """Return the values, without a graph."""
+    return Tensor.detach(tensor.contents).clone()
 
 
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +104,8 @@ def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         return moved.to(dtypes[0]) if dtypes and dtypes[0] != moved.dtype else moved
 
 
-def _carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def _carry_out(func: Any, args: Any, kwargs: dict[str, Any] | None) -> Any:
+    kwargs = kwargs or {}
     leaves = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
     on_gpu = [value for value in leaves if isinstance(value, _OnGpu)]
     device = kwargs.get("device")
@@ -131,9 +116,9 @@ def _carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result_on_gpu = isinstance(args[0], _OnGpu)
     elif on_gpu and func is not _aten._to_copy.default:
         _check_devices(func, args, leaves)
-    unwrapped = tree_map(lambda value: value.on_cpu if isinstance(value, _OnGpu) else value, (args, kwargs))
+    unwrapped = tree_map(lambda value: value.contents if isinstance(value, _OnGpu) else value, (args, kwargs))
     result = func(*unwrapped[0], **unwrapped[1])
-    known = {id(value.on_cpu): value for value in on_gpu}
+    known = {id(value.contents): value for value in on_gpu}
 
     def wrap(value: Any) -> Any:
         if not isinstance(value, Tensor) or isinstance(value, _OnGpu):

@@ -7,7 +7,7 @@ It ends with its most probable architecture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget
-    from tuners.fp_nas.drawn_paths import DrawnPaths
+    from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
 
 EPOCHS_FILE = "epochs.csv"
 _EPOCH_COLUMNS = ["epoch", "loss", "top1", "entropy", "sample_size", "workers", "seconds", "worker_seconds_saved"]
@@ -53,12 +53,15 @@ class FpNas(Method, SamplingSettings):
 
     Attributes:
         epochs: the epochs of the whole search, counted with the warm-up.
+        final: the architecture that ends the search: the most probable `within-budget`, or the `most-probable` of all,
+            whatever it costs (section 3.4). Then the budget is only the target of equation 6.
     """
 
     paper: ClassVar[str] = "Yan et al., FP-NAS: Fast Probabilistic Neural Architecture Search"
     spaces: ClassVar[str] = "every space; a joint distribution is over the choices of a layer"
 
     epochs: int = Field(default=315, ge=1)
+    final: Literal["within-budget", "most-probable"] = "within-budget"
 
     def check(self, plan: Plan) -> None:
         targets_of(plan.recipe.budget)
@@ -98,14 +101,26 @@ class FpNas(Method, SamplingSettings):
         return weights
 
     def choose(self, study: Study, weights: Weights) -> Architecture:
-        """Return the most probable architecture within the budget; its one-shot accuracy is the step `final`.
+        """Return the architecture that ends the search; its one-shot accuracy is the step `final`.
 
         The last row of the step `distribution` holds the most probable of all architectures.
         """
-        from tuners.fp_nas.most_probable import find_most_probable
-
         learner = self.objective(study.budget).begin(study.space, study.costs, study.recipe.seed)
         learner.load_state_dict(study.learner_state(weights))
+        if self.final == "most-probable":
+            architecture, note = learner.most_probable(), "the run takes the most probable architecture"
+            if not study.budget.met(study.costs.cost([architecture])).all():
+                note += ", which exceeds the target: `raynas fit RUN --architecture TEXT` trains it"
+        else:
+            architecture, note = self._choose_within_budget(study, learner)
+        study.evaluate("final", study.space, [architecture], weights, learner.notes())
+        study.say(note)
+        return architecture
+
+    def _choose_within_budget(self, study: Study, learner: DrawnPathsLearner) -> tuple[Architecture, str]:
+        """Return the most probable architecture within the budget, and what to say about it."""
+        from tuners.fp_nas.most_probable import find_most_probable
+
         distribution = learner.distribution
         indices, is_exact = find_most_probable(distribution.factors, distribution.alpha, study.costs, study.budget)
         if indices is not None:
@@ -114,19 +129,13 @@ class FpNas(Method, SamplingSettings):
             example = study.budget.example(study.space, study.costs, np.random.default_rng(study.recipe.seed))
             assert example is not None, "the budget was met by an architecture before the search began"
             architecture = example
-        study.evaluate("final", study.space, [architecture], weights, learner.notes())
         if architecture == learner.most_probable():
-            study.say("the most probable architecture meets the budget")
-        elif is_exact:
-            study.say(
-                "the most probable architecture does not meet the budget: the run takes the most probable one within it"
-            )
+            return architecture, "the most probable architecture meets the budget"
+        if is_exact:
+            choice = "the most probable one within it"
         else:
-            study.say(
-                "the most probable architecture does not meet the budget: the run takes a probable one within it, "
-                "found by changing one factor at a time"
-            )
-        return architecture
+            choice = "a probable one within it, found by changing one factor at a time"
+        return architecture, f"the most probable architecture does not meet the budget: the run takes {choice}"
 
     def objective(self, budget: Budget) -> DrawnPaths:
         """Return the objective of the search."""

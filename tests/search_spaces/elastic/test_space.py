@@ -187,7 +187,8 @@ def test_shared_weights_and_state_keys() -> None:
     assert "stem.0.weight" in names
     assert "head.classifier.bias" in names
     row = {name.removeprefix("blocks.row3-2.") for name in names if name.startswith("blocks.row3-2.")}
-    assert {name.split(".")[1] for name in row} == {"splits1", "splits2", "splits4"}
+    assert {name.split(".")[1] for name in row} == {"splits0", "splits1", "splits2", "splits4"}
+    assert not any(name.startswith("mbconv.splits0.attention") for name in row)
     weights = {name for name in row if name.startswith("mbconv.splits2") and name.endswith("weight")}
     assert weights == {
         f"mbconv.splits2.{part}.weight"
@@ -200,6 +201,31 @@ def test_shared_weights_and_state_keys() -> None:
     assert "blocks.row3-1.skip.0.weight" in names
     assert "blocks.row3-2.skip.0.weight" not in names
     assert "blocks.block17-1.mbconv.splits1.project.0.weight" in elastic_space("fbnetv2-f-fine").supernet().state_dict()
+
+
+def test_each_number_of_splits_has_its_own_weights() -> None:
+    """FP-NAS section 4: the weights "will double". That holds for the sets of weights, four beside two.
+
+    The sets of 2 and 4 splits are larger, so the weights of blocks grow 3.2 times. They are 4.8 times those of
+    FBNetV2-F, which shares one set between blocks with and without squeeze-and-excitation.
+    """
+    with torch.device("meta"):
+        counts = {name: block_weights(name) for name in ("fbnetv2-f", "fbnetv2-f++")}
+    plus, shared = counts["fbnetv2-f++"], counts["fbnetv2-f"]["splits1"]
+    assert set(plus) == {"splits0", "splits1", "splits2", "splits4"}
+    assert plus["splits1"] == shared
+    assert sum(plus.values()) / (plus["splits0"] + plus["splits1"]) == pytest.approx(3.19, abs=0.01)
+    assert sum(plus.values()) / shared == pytest.approx(4.77, abs=0.01)
+
+
+def block_weights(name: str) -> dict[str, int]:
+    """Return the number of weights in the blocks of a supernet, by the name of the splits."""
+    counts: dict[str, int] = {}
+    for key, weight in search_spaces.load(name).supernet().named_parameters():
+        if ".mbconv." in key:
+            splits = key.split(".mbconv.")[1].split(".")[0]
+            counts[splits] = counts.get(splits, 0) + weight.numel()
+    return counts
 
 
 def test_channels_last_stays_channels_last() -> None:

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
+from benchmarks.speed.in_process import run_in_process
 from raynas.interfaces.objective import ARCHITECTURE, WEIGHTS, TrainingStep
+from raynas.recipe.recipe import Recipe
 from raynas.training.all_reduce import sum_over_workers
 from raynas.training.update import apply_update
 from search_spaces import Budget, SearchSpace, UserError
@@ -233,6 +235,19 @@ def test_every_worker_runs_its_share_of_all_images(workers: int, networks: int) 
                 work[-1] += len(batch.images)
     assert (seen == 1).all(), "every network sees every image once"
     assert max(work) <= 12 * (networks // workers + (1 / max(1, workers // max(1, networks % workers))))
+
+
+@pytest.mark.parametrize("final", ["within-budget", "most-probable"])
+def test_the_search_ends_within_the_budget_or_with_the_most_probable_architecture(final: str, tmp_path: Path) -> None:
+    """Section 3.4 against the limit. Almost no architecture meets this budget."""
+    changes = ["method.epochs=2", "method.warmup_epochs=1", "method.joint_from=1", "training.steps=3"]
+    changes += ["method.architecture_learning_rate=0.8", "budget.macs.max=410k", f"method.final={final}"]
+    outcome = run_in_process(Recipe.read("fp-nas-digits", changes), tmp_path / "run", threads=1)
+    most_probable = outcome.table[outcome.table["step"] == "distribution"].iloc[-1]
+    (chosen,) = outcome.evaluated.to_dict("records")
+    assert not most_probable["feasible"]
+    assert chosen["feasible"] == (final == "within-budget")
+    assert (chosen["architecture"] == most_probable["architecture"]) == (final == "most-probable")
 
 
 def test_parsec_draws_a_fixed_number_from_a_joint_distribution() -> None:
