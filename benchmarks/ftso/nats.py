@@ -60,18 +60,19 @@ def ftso_cells(seeds: int, steps: int | None, shuffled: bool = False) -> list[di
 
 
 def darts_epochs(
-    name: str, seed: int, epochs: int, true: Mapping[str, float], shuffled: bool = False
+    name: str, seed: int, epochs: int, true: Mapping[str, float], shuffled: bool = False, hessians: bool = True
 ) -> list[dict[str, Any]]:
     """Search by DARTS. Returns each epoch's cell, share of skip connections, and eigenvalue (first order only).
 
     Args:
-        shuffled: whether the training images have shuffled labels; then there are no eigenvalues.
+        shuffled: whether the training images have shuffled labels.
+        hessians: whether eigenvalues are computed.
     """
     rows = []
     for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs, shuffled=shuffled)):
         cell = str(learner.most_probable()).partition(": ")[2]
         row = {"search": name, "seed": seed, "epoch": epoch, "cell": cell, "true": true[cell], **learner.notes()}
-        if not shuffled and searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
+        if hessians and searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
             row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured_images())
         rows.append(row)
     return rows
