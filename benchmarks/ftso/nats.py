@@ -40,28 +40,39 @@ def true_accuracies() -> dict[str, float]:
     return dict(zip(rows["arch"], rows["cifar10_test_acc"].astype(float), strict=True))
 
 
-def ftso_cells(seeds: int, steps: int | None) -> list[dict[str, Any]]:
-    """Search by FTSO for one epoch of at most `steps` training steps, with every seed."""
+def ftso_cells(seeds: int, steps: int | None, shuffled: bool = False) -> list[dict[str, Any]]:
+    """Search by FTSO for one epoch of at most `steps` training steps, with every seed.
+
+    Args:
+        shuffled: whether the training images have shuffled labels.
+    """
     space = search_spaces.load("nats-bench")
     topologies, search = CellTopologies(space, ["skip_connect"], None), searches()["FTSO"]
     rows = []
     for seed in range(seeds):
         kept = [
             topologies.select_kept(learner.most_probable(), learner.alpha.detach())
-            for _, learner in states(search, seed, 1, steps)
+            for _, learner in states(search, seed, 1, steps, shuffled)
         ]
         cell = str(topologies.replace_operators(kept[-1])).partition(": ")[2]
         rows.append({"seed": seed, "cell": cell, "untouched": kept[0] == kept[-1]})
     return rows
 
 
-def darts_epochs(name: str, seed: int, epochs: int, true: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Search by DARTS. Returns each epoch's cell, share of skip connections, and eigenvalue (first order only)."""
+def darts_epochs(
+    name: str, seed: int, epochs: int, true: Mapping[str, float], shuffled: bool = False, hessians: bool = True
+) -> list[dict[str, Any]]:
+    """Search by DARTS. Returns each epoch's cell, share of skip connections, and eigenvalue (first order only).
+
+    Args:
+        shuffled: whether the training images have shuffled labels.
+        hessians: whether eigenvalues are computed.
+    """
     rows = []
-    for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs)):
+    for epoch, (supernet, learner) in enumerate(states(searches()[name], seed, epochs, shuffled=shuffled)):
         cell = str(learner.most_probable()).partition(": ")[2]
         row = {"search": name, "seed": seed, "epoch": epoch, "cell": cell, "true": true[cell], **learner.notes()}
-        if searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
+        if hessians and searches()[name].objective.order == 1 and has_hessian(epoch, epochs):
             row["eigenvalue"] = largest_eigenvalue(supernet, learner, measured_images())
         rows.append(row)
     return rows

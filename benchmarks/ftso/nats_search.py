@@ -62,8 +62,14 @@ def streams() -> dict[str, tuple[Tensor, Tensor]]:
     return {name: (normal[indices], labels[indices]) for name, indices in rows.items()}
 
 
+def shuffled_streams(seed: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the images of `streams` with their labels in another order."""
+    generator = np.random.default_rng([seed, 1])
+    return {name: (images, labels[generator.permutation(len(labels))]) for name, (images, labels) in streams().items()}
+
+
 def states(
-    search: NatsSearch, seed: int, epochs: int, steps: int | None = None
+    search: NatsSearch, seed: int, epochs: int, steps: int | None = None, shuffled: bool = False
 ) -> Iterator[tuple[Supernet, MixtureLearner]]:
     """Yield the supernet and the learner before the first epoch, and after each epoch.
 
@@ -71,9 +77,10 @@ def states(
 
     Args:
         steps: the most training steps of an epoch.
+        shuffled: whether the labels of both streams are in an order drawn by the seed, so that they say nothing.
     """
     torch.manual_seed(seed)
-    space, images = search.space, streams()
+    space, images = search.space, shuffled_streams(seed) if shuffled else streams()
     supernet = space.supernet()
     learner = search.objective.begin(space, space.costs(), seed)
     sgd = torch.optim.SGD(supernet.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)

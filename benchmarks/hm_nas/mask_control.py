@@ -64,11 +64,12 @@ class TrainedSupernet:
         return cls(recipe, method, space, supernet_weights(tensors), mixture)
 
 
-def relearn_masks(run: Path, shuffled: bool) -> dict[str, Any]:
+def relearn_masks(run: Path, shuffled: bool = False, threshold: float | None = None) -> dict[str, Any]:
     """Learn the masks of a run's supernet.
 
     Args:
         shuffled: whether the training images have shuffled labels; the test images keep theirs.
+        threshold: in place of the run's threshold.
 
     Returns:
         `fewer`, the removed weights in per cent; `top1` of the masked network on the test images in per cent;
@@ -79,6 +80,8 @@ def relearn_masks(run: Path, shuffled: bool) -> dict[str, Any]:
     learnt_on = shuffle_labels(images, trained.recipe.seed) if shuffled else images
     schedule = MaskSchedule.of(images.prepared, trained.recipe.training, trained.method.mask_epochs)
     objective = trained.method.masking(supernet_genotype(trained.space, trained.mixture), schedule)
+    if threshold is not None:
+        objective = objective.model_copy(update={"threshold": threshold})
     learner = objective.begin(trained.space, trained.space.costs(), trained.recipe.seed)
     weights = _train(trained, learner, learnt_on, schedule)
     genotype = derive_genotype(trained.space, learner)

@@ -1,6 +1,6 @@
 """What do HM-NAS's masks keep and gain, at the size of the digits (tables 3, 5 and 6, figures 3, 4 and 6)?
 
-    python -m benchmarks.hm_nas.tables [--seeds 0 1 2] [--no-rivals] [--random 18] [--set PATH=VALUE] [--out DIR]
+    python -m benchmarks.hm_nas.tables [--seeds 0 1 2] [--no-rivals] [--random 18] [--thresholds 0 0.01] [--out DIR]
 
 Every search is a run of the recipe `hm-nas-digits` with a few changed settings, in its own run folder under `--out`
 (default: runs/hm-nas). A mask needs 50 training steps to cross the threshold, as the paper's masks of weights do. The
@@ -107,7 +107,7 @@ def stage_rows(runs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[list[str
 
 
 def control_rows(controls: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[str]]:
-    """Yield for each kind of labels what masks remove, and the error of the masked networks."""
+    """Yield for each kind of labels or threshold what masks remove, and the error of the masked networks."""
     for name, runs in controls.items():
         fewer, errors = [run["fewer"] for run in runs], [100 - run["top1"] for run in runs]
         left = ", ".join(f"{run['operations']} / {run['edges']}" for run in runs)
@@ -228,6 +228,13 @@ def print_controls(folders: Sequence[Path]) -> None:
     print_table(columns, control_rows(controls))
 
 
+def print_thresholds(folder: Path, thresholds: Sequence[float]) -> None:
+    """Print what masks remove with each threshold (footnote 1)."""
+    runs = {f"{threshold:g}": [relearn_masks(folder, threshold=threshold)] for threshold in thresholds}
+    print("The masks of the first seed's supernet, learnt again with other thresholds (footnote 1).\n")
+    print_table(("threshold", "% fewer", "of each seed", "error", "operations / edges"), control_rows(runs))
+
+
 def print_genotypes(space: CellSpace, folders: Sequence[Path]) -> None:
     """Print beta of the edges, and the number of operations that edges keep."""
     genotypes = [Genotype.parse(space, (folder / "genotype.txt").read_text()) for folder in folders]
@@ -245,6 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-rivals", action="store_true", help="leave tables 5 and 6 out")
     text = "number of random architectures of table 6 (default: 18, the paper's)"
     parser.add_argument("--random", type=int, default=18, help=text)
+    text = "thresholds of footnote 1, for the first seed (default: none); the paper has 0 to 0.01"
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[], help=text)
     add_run_options(parser, "runs/hm-nas")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -261,6 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     columns: tuple[str, ...] = ("table 3", "error", "of each seed", "k parameters", "% fewer", "operations / edges")
     print_table(columns, stage_rows(stages))
     print_controls(folders)
+    if options.thresholds:
+        print_thresholds(folders[0], options.thresholds)
     if compared is not None:
         searches, rivals = compared
         networks = compare({"HM-NAS": stages, **searches}, rivals, recipe.fit.epochs)

@@ -57,7 +57,7 @@ class HmNas(Method):
         mask_epochs: the epochs of the masks' training; in the second half the learning rates are a tenth.
         levels: the levels whose masks learn.
         initial_mask: the first value of all masks.
-        threshold: tau of equation 4.
+        threshold: tau of equation 4; the paper finds 0 to 0.01 equally good (footnote 1).
         mask_rate: Adam's learning rate for the masks of operations and edges (section 4.2).
         weight_mask_rate: Adam's learning rate for the masks of weights.
         max_mask_change: for small recipes, in place of `mask_rate`: how far a mask of an operation or edge can move, as
@@ -82,7 +82,7 @@ class HmNas(Method):
     mask_epochs: int = Field(default=20, ge=1)
     levels: tuple[Level, ...] = Field(default=LEVELS, min_length=1)
     initial_mask: float = Field(default=1e-2, gt=0)
-    threshold: float = Field(default=5e-3, gt=0)
+    threshold: float = Field(default=5e-3, ge=0)
     mask_rate: float = Field(default=1e-5, gt=0)
     weight_mask_rate: float = Field(default=1e-4, gt=0)
     max_mask_change: float | None = Field(default=None, gt=0)

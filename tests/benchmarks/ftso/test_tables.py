@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
 import search_spaces
-from benchmarks.ftso import nats, tables
-from benchmarks.ftso.nats_search import largest_eigenvalue, measured_images, searches, states
+from benchmarks.ftso import cell_controls, nats, nats_controls, tables
+from benchmarks.ftso.nats_search import (
+    largest_eigenvalue,
+    measured_images,
+    searches,
+    shuffled_streams,
+    states,
+    streams,
+)
 from raynas.recipe.recipe import Recipe
 from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
@@ -39,7 +47,7 @@ def test_a_step_of_the_topology_costs_a_fraction_of_darts() -> None:
     darts, second, ours = map(tables.step_macs, ("DARTS, first order", "DARTS, second order", "FTSO, 1 epoch"))
     assert second == 3 * darts
     assert darts > 8 * ours
-    assert tables.step_macs("topology by four") > tables.step_macs("topology by sep3") > ours
+    assert tables.step_macs("topology by 4op") > tables.step_macs("topology by sep3") > ours
 
 
 @pytest.mark.usefixtures("shared")
@@ -113,3 +121,42 @@ def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None
             ends.append(gradient())
         lines.append((ends[0] - ends[1]) / 2e-5)
     assert largest == pytest.approx(float(torch.linalg.eigvalsh(torch.stack(lines))[-1]), rel=1e-4)
+
+
+def test_rows_of_the_controls() -> None:
+    first, second, third = nats_controls.reachable_cells()
+    true = {first: 92.0, second: 94.0, third: 93.0}
+    cells = {
+        "one step, true labels": [first, second],
+        "one step, shuffled labels": [first, first],
+        "one epoch, true labels": [third, third],
+        "one epoch, shuffled labels": [third, second],
+    }
+    rows = list(nats_controls.ftso_rows(cells, true))
+    assert rows[0] == ["one step, true labels", "1 / 1 / 0", "93.00 ± 1.00"]
+    assert rows[-2:] == [
+        ["a uniform draw", "1/3 each", "93.00 ± 0.82"],
+        ["first two inputs always", "the last", "93.00"],
+    ]
+    assert list(nats_controls.agreements(cells)) == [["one step", "1 of 2", "1.0"], ["one epoch", "1 of 2", "1.0"]]
+
+
+@pytest.mark.usefixtures("shared")
+def test_shuffled_labels_keep_the_images_and_the_number_of_each_label() -> None:
+    images, shuffled = streams(), shuffled_streams(0)
+    for name, (pixels, labels) in images.items():
+        assert shuffled[name][0] is pixels
+        assert torch.equal(shuffled[name][1].bincount(), labels.bincount())
+        assert (shuffled[name][1] == labels).float().mean() < 0.2
+
+
+def test_topologies_without_a_search_keep_two_inputs_of_each_node() -> None:
+    space = search_spaces.load("darts", operations=8, subset=False, cell_types="two")
+    conv = "sep_conv_3x3"
+    first = cell_controls.topology_text(space, None)
+    assert first.startswith(f"darts: {conv} {conv} | {conv} {conv} none | {conv} {conv} none none | ")
+    drawn = cell_controls.topology_text(space, np.random.default_rng(0))
+    assert drawn != first
+    for text in (first, drawn):
+        assert [node.count(conv) for node in text.split("|")] == [2] * 8
+    assert list(cell_controls.rows({"FTSO": [39.0, 41.0]})) == [["FTSO", "40.00 ± 1.00", "39.0 41.0"]]

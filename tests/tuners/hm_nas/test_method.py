@@ -58,3 +58,10 @@ def test_rates_that_cannot_cross_the_threshold_are_refused() -> None:
     MaskSchedule(1, 501).check_reaches(0.005, {"mask_rate": 1e-5})
     with pytest.raises(UserError, match=r"method.mask_rate=1e-05 moves a mask by at most .* method.max_mask_change"):
         MaskSchedule(1, 499).check_reaches(0.005, {"mask_rate": 1e-5})
+
+
+def test_the_threshold_can_be_zero() -> None:
+    """Footnote 1: the method is robust to thresholds in [0, 0.01]."""
+    assert HmNas(threshold=0).threshold == 0
+    with pytest.raises(ValidationError):
+        HmNas(threshold=-0.001)
