@@ -53,7 +53,17 @@ def measure(rank: int, workers: int, rounds: int, folder: str) -> None:
             distributed.barrier()
             begun = time.perf_counter(), time.process_time()
             for update in learner.passes(0)[0]:
-                step = TrainingStep(space, supernet, [batch], generator, loss, (), sgd, rank, workers, sum_over_workers)
+                step = TrainingStep(
+                    space,
+                    supernet,
+                    [batch],
+                    generator,
+                    loss,
+                    weights=sgd,
+                    rank=rank,
+                    workers=workers,
+                    sum_over_workers=sum_over_workers,
+                )
                 apply_update(update, optimizers, 0.01, step)
             seconds[number, place] = time.perf_counter() - begun[0], time.process_time() - begun[1]
     np.save(f"{folder}/{rank}.npy", seconds)
