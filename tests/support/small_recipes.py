@@ -76,6 +76,8 @@ def two_step_changes(recipe: Recipe) -> list[str]:
         "hour-nas": {"method.vital_epochs": 1, "method.epochs": 1, "training.steps": 1},
         "fp-nas": {"method.epochs": 2, "method.warmup_epochs": 1, "method.joint_from": 1, "training.steps": 1, **two},
         "hm-nas": {"training.epochs": 2, "training.steps": 1, "method.warmup_epochs": 1, "fit.steps": 2},
+        "darts": {"training.epochs": 1, "training.steps": 2},
+        "pc-darts": {"training.epochs": 2, "training.steps": 1, "method.warmup_epochs": 1},
         "ftso": {"method.topology_epochs": 1, "method.topology_steps": 2, "fit.steps": 2},
     }
     trainings = {"batch_size": 4, "accumulate": 1}
