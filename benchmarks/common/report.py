@@ -24,7 +24,7 @@ FIGURES = Path(__file__).parents[1] / "figures"
 def print_heading(title: str, seeds: str) -> None:
     """Print the title, the command, the machine, the versions and the seeds."""
     main = sys.modules["__main__"]
-    module = main.__spec__.name if main.__spec__ else Path(sys.argv[0]).name
+    module = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else Path(sys.argv[0]).name
     packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     print(f"## {title}\n")
     print(f"- command: `{' '.join(['python', '-m', module, *sys.argv[1:]])}`")
