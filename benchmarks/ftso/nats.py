@@ -16,13 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 import search_spaces
-from benchmarks.common.arguments import add_seed_count, command_parser
 from benchmarks.common.report import print_heading, print_table, save_figure
 from benchmarks.common.shared_data import NATS_BENCH
-from benchmarks.ftso.nats_search import largest_eigenvalue, measured_images, searches, states
+from benchmarks.ftso.nats_search import largest_eigenvalue, measured_images, read_options, searches, states
 from tuners.ftso.topologies import CellTopologies
 
 if TYPE_CHECKING:
@@ -134,12 +132,7 @@ def plot(epochs: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser("ftso.nats", __doc__)
-    add_seed_count(parser, 20, " of FTSO")
-    parser.add_argument("--darts-seeds", type=int, default=3, help="number of seeds of DARTS, from 0 (default: 3)")
-    parser.add_argument("--epochs", type=int, default=50, help="epochs of DARTS (default: 50)")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    options = read_options("ftso.nats", __doc__, 3, arguments)
     true = true_accuracies()
     ftso = {"one step": ftso_cells(options.seeds, 1), "one epoch": ftso_cells(options.seeds, None)}
     orders = [name for name in searches() if name != "FTSO"]

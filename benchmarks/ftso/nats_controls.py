@@ -15,11 +15,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 
-from benchmarks.common.arguments import add_seed_count, command_parser
 from benchmarks.common.report import print_heading, print_table, spread
 from benchmarks.ftso.nats import darts_epochs, ftso_cells, true_accuracies
+from benchmarks.ftso.nats_search import read_options
 
 _CONV = "nor_conv_3x3"
 Cells = Mapping[str, Sequence[str]]
@@ -75,12 +74,7 @@ def darts_rows(seeds: int, epochs: int, true: Mapping[str, float]) -> Iterator[l
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser("ftso.nats_controls", __doc__)
-    add_seed_count(parser, 20, " of FTSO")
-    parser.add_argument("--darts-seeds", type=int, default=1, help="number of seeds of DARTS, from 0 (default: 1)")
-    parser.add_argument("--epochs", type=int, default=50, help="epochs of DARTS (default: 50)")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    options = read_options("ftso.nats_controls", __doc__, 1, arguments)
     true = true_accuracies()
     cells = found_cells(options.seeds)
     print_heading("Controls of FTSO and DARTS on NATS-Bench", f"0 to {options.seeds - 1}")

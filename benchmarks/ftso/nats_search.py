@@ -6,7 +6,8 @@ other images the architecture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import search_spaces
+from benchmarks.common.arguments import add_seed_count, command_parser
 from benchmarks.common.shared_data import CIFAR10
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
 from raynas.training.update import apply_update
@@ -26,6 +28,21 @@ from tuners.ftso.topologies import CellTopologies
 
 BATCH, IMAGES, MEASURED = 64, 1000, 256
 RATE = 0.025
+
+
+def read_options(name: str, doc: str | None, darts_seeds: int, arguments: Sequence[str] | None) -> Namespace:
+    """Read the options of a command whose searches run on one thread.
+
+    Args:
+        darts_seeds: the default of `--darts-seeds`.
+    """
+    parser = command_parser(name, doc)
+    add_seed_count(parser, 20, " of FTSO")
+    explained = f"number of seeds of DARTS, from 0 (default: {darts_seeds})"
+    parser.add_argument("--darts-seeds", type=int, default=darts_seeds, help=explained)
+    parser.add_argument("--epochs", type=int, default=50, help="epochs of DARTS (default: 50)")
+    torch.set_num_threads(1)
+    return parser.parse_args(arguments)
 
 
 @dataclass(frozen=True)

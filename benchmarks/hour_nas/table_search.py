@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -48,7 +49,11 @@ class TableSupernet(Supernet):
         return [Segment(architecture, run, [])]
 
     def mixed(self, images: Tensor, weights: Tensor) -> Tensor:
-        raise NotImplementedError("A table has no accuracy of mixtures.")
+        """Return the mean error of architectures whose options are drawn independently by these weights."""
+        indices = list(itertools.product(*self._oracle.space.surviving))
+        errors = 1 - self._oracle.top1([self._oracle.space.architecture(each) for each in indices]) / 100
+        drawn = weights[torch.arange(len(indices[0])), torch.tensor(indices)].prod(dim=1)
+        return (drawn * torch.from_numpy(errors).to(drawn)).sum().expand(len(images), 1)
 
 
 class ShuffledOracle(KnownOracle):

@@ -53,6 +53,17 @@ def test_the_gate_of_a_path_has_the_gradient_of_its_error_minus_the_mean(truth: 
     torch.testing.assert_close(gates.grad, torch.full((8,), errors[1] - errors[0], dtype=torch.float32))
 
 
+def test_a_mixture_has_the_mean_error_of_the_architectures_that_its_weights_draw(truth: TableOracle) -> None:
+    first, second = (truth.space.architecture([option, *[1] * 7]) for option in (0, 2))
+    errors = [1 - top1 / 100 for top1 in truth.top1([first, second])]
+    weights = torch.tensor([[0.25, 0.0, 0.75], *[[0.0, 1.0, 0.0]] * 7], requires_grad=True)
+    mixed = TableSupernet(truth).mixed(torch.zeros(2, 3, 1, 1), weights)
+    assert mixed.flatten().tolist() == pytest.approx(2 * [0.25 * errors[0] + 0.75 * errors[1]], abs=1e-6)
+    torch.autograd.backward(mixed[0].sum())
+    assert weights.grad is not None
+    assert weights.grad[0, [0, 2]].tolist() == pytest.approx(errors, abs=1e-6)
+
+
 def test_shuffled_accuracies_are_those_of_the_table_in_another_order(truth: TableOracle) -> None:
     architectures = truth.architectures()
     shuffled = ShuffledOracle(truth, architectures, seed=0).top1(architectures)
