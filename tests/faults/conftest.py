@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.runs import Command, Result, read_proc, run_processes, write_recipe
+from tests.faults.runs import Command, Result, kill_living, read_proc, run_processes, write_recipe
 
 _ORPHAN_SECONDS = 90
 
@@ -30,8 +28,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     deadline = time.monotonic() + _ORPHAN_SECONDS
     while remaining := living():
         if time.monotonic() > deadline:
-            for pid in remaining:
-                os.kill(pid, signal.SIGKILL)
+            kill_living(remaining)
             pytest.fail(f"these processes outlived the test: {remaining}")
         time.sleep(0.2)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,6 +145,13 @@ def parent_process(pid: int) -> int:
     """Return the number of a process's parent; 0 if the process has ended."""
     status = read_proc(pid, "stat")
     return int(status.rpartition(")")[2].split()[1]) if status else 0
+
+
+def kill_living(pids: Iterable[int]) -> None:
+    """Kill processes. Ray may have ended some of them already."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def read_proc(pid: int, file: str) -> str:

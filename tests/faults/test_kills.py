@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import raynas
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from tests.faults.recipes import RECIPES
-from tests.faults.runs import Command, Condition, Result, command_processes, ended, read_proc, wait_until
+from tests.faults.runs import Command, Condition, Result, command_processes, ended, kill_living, read_proc, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Commands = Callable[..., Command]
@@ -97,9 +96,7 @@ def test_killed_processes_are_replaced_and_a_second_run_in_the_folder_is_refused
             os.kill(worker, signal.SIGSTOP)
         os.kill(raylet, signal.SIGKILL)
         process.communicate(timeout=300)
-        for worker in workers:
-            with suppress(ProcessLookupError):  # Ray may have ended it
-                os.kill(worker, signal.SIGKILL)
+        kill_living(workers)
     assert process.returncode == 1
     run.wait_for_processes()
     process = run.start()

@@ -18,7 +18,7 @@ import pytest
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
-from tests.faults.runs import Condition, Result, ended, noted_processes, wait_until
+from tests.faults.runs import Condition, Result, ended, kill_living, noted_processes, wait_until
 from tests.faults.test_kills import Commands, attempts, searching, training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -54,8 +54,7 @@ def raylet_pid(node: Node) -> int:
 def lose(nodes: Cluster, node: Node, out: Path) -> None:
     """Kill a node and all processes of the run there at once."""
     os.kill(raylet_pid(node), signal.SIGKILL)
-    for pid in noted_processes(out):
-        os.kill(pid, signal.SIGKILL)
+    kill_living(noted_processes(out))
     nodes.remove_node(node, allow_graceful=False)
 
 
