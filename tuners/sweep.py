@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import CHOSEN
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import training_histories
 from raynas.storage.weights import Weights
 from raynas.study import run_plan
-from raynas.study.method import Method, method_of_recipe
+from raynas.study.method import Method, method_class, method_of_recipe
 from raynas.study.sweep import sweep
 from raynas.study.trainable import SweepTrial, Trainable
 from search_spaces.errors import UserError
@@ -105,6 +106,9 @@ class Sweep(SweepMethod):
     settings: tuple[Setting, ...] = Field(default=(Setting(name="unchanged"),), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     fit_each: bool = False
+
+    def training_to_choose(self) -> Collection[str]:
+        return set(CHOSEN) - method_class(str(self.of.get("name"))).own_training.keys()
 
     def check(self, plan: Plan) -> None:
         names = [setting.name for setting in self.settings]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+
+from search_spaces.validation import read_yaml
 
 
 def command_parser(command: str, description: str | None) -> ArgumentParser:
@@ -35,11 +38,28 @@ def add_seed_count(parser: ArgumentParser, default: int, of: str = "") -> None:
 
 
 def add_run_options(parser: ArgumentParser, out: str) -> None:
-    """Add `--out`, the folder of the run folders, and `--set`, the changes of the recipe."""
+    """Add `--out`, the folder of the run folders, and `--set` and `--training`, the changes of the recipe."""
     text = f"folder of the run folders; a repeated command continues unfinished runs (default: {out})"
     parser.add_argument("--out", type=Path, default=Path(out), help=text)
     text = "change a value of the recipe, such as training.epochs=2; repeatable"
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="PATH=VALUE", help=text)
+    text = "a YAML file of settings of `training` in place of the paper's; its run folders have a folder of its name"
+    parser.add_argument("--training", type=Path, metavar="FILE", help=text)
+
+
+def parse_run_options(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
+    """Parse the options of `add_run_options`, with the settings of `--training` among the changes of the recipe.
+
+    Each training has run folders of its own, so that the command continues one and keeps the others.
+    """
+    options = parser.parse_args(arguments)
+    if options.training is not None:
+        if not options.training.is_file():
+            parser.error(f"--training needs a file, and there is none at {options.training}")
+        settings = read_yaml(options.training.read_text(encoding="utf-8"), str(options.training))
+        options.changes = [f"training.{key}={json.dumps(value)}" for key, value in settings.items()] + options.changes
+        options.out /= options.training.stem
+    return options
 
 
 def add_npz(parser: ArgumentParser) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.oracles import TableOracle
 from benchmarks.common.report import print_heading, print_table, save_figure, spread
 from benchmarks.common.shared_data import CIFAR10
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_seeds(parser, [0, 1, 2])
     parser.add_argument("--full", action="store_true", help="more lambdas and distributions")
     add_run_options(parser, "runs/sample-schedules")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     sweep = recipe(options.space, options.seeds, options.full, options.changes)
     folder = options.out / f"{options.space}-{sweep.identity()[:6]}"
     raynas.run(sweep, folder, reporter=Live())

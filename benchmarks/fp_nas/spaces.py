@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_architecture
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("fp_nas.spaces", __doc__)
     add_seeds(parser, [0, 1])
     add_run_options(parser, "runs/fp-nas-spaces")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     sweep = recipe(options.seeds, options.changes)
     with ray_session.connect():
         raynas.run(sweep, options.out / "sweep", reporter=Live())

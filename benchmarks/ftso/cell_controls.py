@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from benchmarks.common.shared_data import CIFAR10
 from benchmarks.ftso.tables import PARTIAL, RECIPE, SEPARABLE
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("ftso.cell_controls", __doc__)
     add_seeds(parser, [0, 1, 2])
     add_run_options(parser, "runs/ftso-controls")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     settings: dict[str, Any] = {key: value for key, value in RECIPE["space"].items() if key != "name"}
     space = load(RECIPE["space"]["name"], **settings)
     top1: dict[str, list[float]] = {}

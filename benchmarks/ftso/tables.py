@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from benchmarks.common.shared_data import CIFAR10
 from benchmarks.ftso.counts import CountedSearch, step_cost
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("ftso.tables", __doc__)
     add_seeds(parser, [0, 1, 2])
     add_run_options(parser, "runs/ftso")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     method = {"name": "sweep", "of": {"name": "ftso"}, "settings": settings(), "seeds": options.seeds, "fit_each": True}
     sweep = Recipe.read(RECIPE, [f"method={json.dumps(method)}", *options.changes])
     raynas.run(sweep, options.out, reporter=Live())

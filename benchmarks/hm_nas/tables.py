@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import FIGURES, print_figure_link, print_heading, print_table, save_figure, spread
 from benchmarks.hm_nas.mask_control import TrainedSupernet, relearn_masks
 from raynas.cluster import ray_session
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "thresholds of footnote 1, for the first seed (default: none); the paper has 0 to 0.01"
     parser.add_argument("--thresholds", type=float, nargs="+", default=[], help=text)
     add_run_options(parser, "runs/hm-nas")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     torch.set_num_threads(1)
     recipe = Recipe.read(RECIPE, [*SIZE, *options.changes])
     settings = {key: value for key, value in recipe.space.items() if key != "name"}

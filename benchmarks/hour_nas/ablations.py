@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seeds, command_parser
+from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("hour_nas.ablations", __doc__)
     add_seeds(parser, [0, 1])
     add_run_options(parser, "runs/hour-nas-ablations")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     changes = ["scale.train.workers=1", *options.changes]
     recipe = Recipe.read(RECIPE, changes)
     with ray_session.connect():

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import raynas
-from benchmarks.common.arguments import add_run_options, add_seed_count, command_parser
+from benchmarks.common.arguments import add_run_options, add_seed_count, command_parser, parse_run_options
 from benchmarks.common.shared_data import CIFAR10
 from benchmarks.pad_nas.nas_bench_macro_oracle import Truth
 from benchmarks.pad_nas.nas_bench_macro_report import FIXED_SET, SPOS, Seed, is_finished, print_report, read_seed
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_run_options(parser, "runs/nas-bench-macro")
     parser.add_argument("--max-alone", action="store_true", help="leave out the lower limit of the budget")
     parser.add_argument("--finished", action="store_true", help="only print the finished seeds")
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     if options.epochs < 6:
         parser.error(
             f"--epochs is {options.epochs}; it must be at least 6, because PAD-NAS divides the epochs into a half, a "

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.common.arguments import add_run_options, add_threads, command_parser
+from benchmarks.common.arguments import add_run_options, add_threads, command_parser, parse_run_options
 from benchmarks.speed.in_process_training import TrainingLoop
 from raynas.interfaces.searcher import Evaluation
 from raynas.recipe.recipe import Recipe
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", help="a file, or the name of a recipe that ships with raynas")
     add_run_options(parser, "runs/in-process")
     add_threads(parser)
-    options = parser.parse_args(arguments)
+    options = parse_run_options(parser, arguments)
     run_in_process(Recipe.read(options.recipe, options.changes), options.out, options.threads)
 
 

@@ -131,6 +131,10 @@ class Recipe(Settings):
             raise UserError(f"The recipe has a value that JSON cannot hold: {error}. Change it.") from error
         return recipe
 
+    def json_value(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON, with the keys of `fit` that the recipe chooses (`check_chosen`)."""
+        return {**super().json_value(), "fit": self.fit.model_dump(mode="json", exclude_unset=True)}
+
     def identity(self) -> str:
         """Return a short hash of all keys that decide the results."""
         return digest(_without_free_keys(self.json_value()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from search_spaces.errors import UserError
 from search_spaces.validation import absolute
 
 
@@ -121,6 +123,29 @@ class TrainingSettings(Settings):
         if (self.schedule == "exponential") != (self.rate_decay is not None):
             raise ValueError("the schedule exponential and its rate_decay go together: set both, or neither")
         return self
+
+
+CHOSEN = ("epochs", "batch_size", "learning_rate")
+"""The settings of a training that depend on the images and on the network: no default suits all."""
+
+
+def check_chosen(settings: TrainingSettings, group: str, keys: Collection[str] = CHOSEN) -> None:
+    """Check that a recipe chooses settings of a training.
+
+    Args:
+        group: the key of the settings in the recipe.
+
+    Raises:
+        UserError: if the recipe leaves one of the keys open.
+    """
+    missing = [f"{group}.{key}" for key in CHOSEN if key in keys and key not in settings.model_fields_set]
+    if missing:
+        *others, last = missing
+        listed = f"{', '.join(others)} and {last}, which depend" if others else f"{last}, which depends"
+        raise UserError(
+            f"The recipe does not choose {listed} on the images and the network: set {'them' if others else 'it'}. "
+            "The published recipes have the values of the papers."
+        )
 
 
 class TeacherSettings(Settings):

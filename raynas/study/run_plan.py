@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from raynas.interfaces.costs import LatencyEntries, costs_of
 from raynas.recipe.recipe import Recipe
+from raynas.recipe.settings import check_chosen
 from raynas.recipe.user_space_file import read_space_file, with_space_file
 from raynas.study.tracking import check_trackers_installed
 from search_spaces.errors import UserError
@@ -62,11 +63,13 @@ def check_fit(plan: Plan) -> None:
     """Check the recipe's `fit`. Only what trains a network stand-alone needs it: a search does not read `fit`.
 
     Raises:
-        UserError: if the settings do not fit the space, its classes, the number of images, or the workers.
+        UserError: if the recipe leaves settings open, or if they do not fit the space, its classes, the number of
+            images, or the workers.
     """
     from raynas.training.standalone_checks import check_standalone_settings
 
     settings, workers = plan.recipe.fit, plan.recipe.scale.train.workers
+    check_chosen(settings, "fit")
     check_standalone_settings(plan.space, settings)
     images = plan.data.count("all-training")
     if settings.batch_size > images:

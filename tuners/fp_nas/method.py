@@ -7,6 +7,7 @@ It ends with its most probable architecture.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, check_training_key_unset
+from raynas.study.method import Method
 from search_spaces.errors import UserError
 from tuners.fp_nas.layers import joint_layers
 from tuners.fp_nas.sample_size import FixedSampling, SampleSize
@@ -59,6 +60,7 @@ class FpNas(Method, SamplingSettings):
 
     paper: ClassVar[str] = "Yan et al., FP-NAS: Fast Probabilistic Neural Architecture Search"
     spaces: ClassVar[str] = "every space; a joint distribution is over the choices of a layer"
+    own_training: ClassVar[Mapping[str, str]] = {"epochs": "method.epochs"}
 
     epochs: int = Field(default=315, ge=1)
     final: Literal["within-budget", "most-probable"] = "within-budget"
@@ -78,7 +80,6 @@ class FpNas(Method, SamplingSettings):
             )
         if self.distribution != "factorised":
             joint_layers(plan.space)
-        check_training_key_unset(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
         weights = self.learn(study)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, check_training_key_unset
+from raynas.study.method import Method
 from raynas.study.run_plan import check_fit
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
@@ -55,6 +55,10 @@ class Ftso(Method):
 
     paper: ClassVar[str] = "FTSO: Effective NAS via First Topology Second Operator (under review, ICLR 2021)"
     spaces: ClassVar[str] = "spaces of cells, and layer-by-layer spaces with skip"
+    own_training: ClassVar[Mapping[str, str]] = {
+        "epochs": "method.topology_epochs and method.operator_epochs",
+        "steps": "method.topology_steps",
+    }
 
     topology_operators: tuple[str, ...] = Field(default=(SIMPLEST_OPERATOR,), min_length=1)
     strategy: Literal["replace", "search"] = "replace"
@@ -70,8 +74,6 @@ class Ftso(Method):
             check_no_budget(plan.recipe.budget, "ftso")
             check_edges_can_be_removed(plan.space, self.inputs)
         self.topologies(plan.space, plan.costs, plan.recipe.budget)
-        check_training_key_unset(plan.recipe, "epochs", "method.topology_epochs and method.operator_epochs")
-        check_training_key_unset(plan.recipe, "steps", "method.topology_steps")
         if self.strategy == "replace":
             check_fit(plan)
 

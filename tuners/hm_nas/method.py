@@ -7,6 +7,7 @@ fixes the number of operations on an edge or the number of inputs of a node.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -89,6 +90,9 @@ class HmNas(Method):
     max_weight_mask_change: float | None = Field(default=None, gt=0)
     inherit: bool = True
     searched_run: str | None = None
+
+    def training_to_choose(self) -> Collection[str]:
+        return super().training_to_choose() if self.searched_run is None else ()
 
     def check(self, plan: Plan) -> None:
         name = plan.recipe.method["name"]

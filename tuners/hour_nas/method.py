@@ -7,6 +7,7 @@ last the non-vital blocks are searched inside the proposals.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, check_training_key_unset
+from raynas.study.method import Method
 from search_spaces import Budget
 from search_spaces.costs import PAPER_PREFIX
 from search_spaces.errors import UserError
@@ -60,6 +61,7 @@ class HourNas(Method, PathSampling):
 
     paper: ClassVar[str] = "Yang et al., HourNAS: Extremely Fast Neural Architecture Search"
     spaces: ClassVar[str] = "layer-by-layer spaces with a skip in every block that has a shortcut"
+    own_training: ClassVar[Mapping[str, str]] = {"epochs": "method.vital_epochs and method.epochs"}
 
     proposals: int = Field(default=8, ge=1)
     vital_epochs: int = Field(default=1, ge=1)
@@ -70,7 +72,6 @@ class HourNas(Method, PathSampling):
         targets_of(plan.recipe.budget)
         without_skips = remove_vital_skips(plan.space)
         plan.recipe.budget.check(replace(plan.costs.as_table(), surviving=without_skips.surviving))
-        check_training_key_unset(plan.recipe, "epochs", "method.vital_epochs and method.epochs")
 
     def run(self, study: Study) -> Outcome:
         space, weights = study.space, None

@@ -8,6 +8,7 @@ such stages the last supernet is searched, and the most accurate architectures a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 
-_KEYS_BY_STAGE = {"epochs": "epochs", "learning_rate": "learning_rates"}
-"""For each key of `training` that every stage sets anew, the key of the method."""
-
-
 class PadNas(Method):
     """Train, then M - 2 times search, prune and tune, then search (algorithm 1, with M stages).
 
@@ -44,6 +41,7 @@ class PadNas(Method):
 
     paper: ClassVar[str] = "Xia et al., Progressive Automatic Design of Search Space for One-Shot NAS"
     spaces: ClassVar[str] = "layer-by-layer spaces"
+    own_training: ClassVar[Mapping[str, str]] = {"epochs": "method.epochs", "learning_rate": "method.learning_rates"}
 
     stages: int = Field(default=4, ge=2)
     epochs: tuple[int, ...] = (120, 80, 40)
@@ -63,9 +61,6 @@ class PadNas(Method):
 
     def check(self, plan: Plan) -> None:
         self.search.check(plan.costs)
-        for key, plural in _KEYS_BY_STAGE.items():
-            if getattr(plan.recipe.training, key) != type(plan.recipe.training).model_fields[key].default:
-                raise UserError(f"Each stage has its own {key}: set method.{plural}, not training.{key}.")
 
     def run(self, study: Study) -> Outcome:
         from raynas.interfaces.objective import UniformPath  # imports torch
