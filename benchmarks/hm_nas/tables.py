@@ -6,8 +6,10 @@ Every search is a run of the recipe `hm-nas-digits` with a few changed settings,
 (default: runs/hm-nas). A mask needs 50 training steps to cross the threshold, as the paper's masks of weights do. The
 control learns the masks of the same supernets again, in this process, on the true and on shuffled labels.
 
-As in the paper, the rivals are trained three times as long as HM-NAS tunes: random architectures, the searched network
-from new weights, and DARTS's network. `--no-rivals` leaves tables 5 and 6 out.
+As in the paper, the supernets learn by the second order (section 4.4), and the rivals are trained three times as long
+as HM-NAS tunes: random architectures, the searched network from new weights, and DARTS's network. Random networks and
+the networks by hand have so many channels that they are of HM-NAS's size (`benchmarks.hm_nas.equal_size`); the latter
+also stand at their own size, tuned from the supernet's weights. `--no-rivals` leaves tables 5 and 6 out.
 
 Prints the errors of the stages and of the rivals, the learned weights of the edges, and two pictures.
 """
@@ -25,6 +27,7 @@ import torch
 import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import FIGURES, print_figure_link, print_heading, print_table, save_figure, spread
+from benchmarks.hm_nas.equal_size import random_architecture, train_at_size
 from benchmarks.hm_nas.mask_control import TrainedSupernet, relearn_masks
 from raynas.cluster import ray_session
 from raynas.networks.fit import fit_run
@@ -56,6 +59,7 @@ VARIANTS = {
 }
 """The changes of the recipe, for each search."""
 SIZE = (
+    "method.order=2",
     "training.epochs=12",
     "method.mask_epochs=24",
     "method.max_mask_change=null",
@@ -63,7 +67,7 @@ SIZE = (
     "method.mask_rate=1e-4",
     "method.weight_mask_rate=1e-4",
 )
-"""A mask crosses the threshold after 50 training steps at the earliest: 0.005 at a rate of 1e-4."""
+"""Second order; a mask crosses the threshold after 50 training steps at the earliest: 0.005 at a rate of 1e-4."""
 
 
 def search(folder: Path, changes: Sequence[str]) -> list[dict[Any, Any]]:
@@ -71,16 +75,6 @@ def search(folder: Path, changes: Sequence[str]) -> list[dict[Any, Any]]:
     raynas.run(RECIPE, folder, changes, reporter=Live())
     table = EvaluationTable(RunFolder(folder)).read()
     return [row for stage in STAGES for row in table[table["accuracy_of"] == stage].to_dict("records")]
-
-
-def random_architecture(space: CellSpace, seed: int) -> str:
-    """Draw two inputs of every node, and an operation for each of them (table 6)."""
-    generator = np.random.default_rng(seed)
-    values = [0] * len(space.choices)
-    for edges in edges_by_node(space):
-        for edge in generator.choice(edges, size=2, replace=False):
-            values[edge] = 1 << int(generator.integers(len(space.choices[edge].options)))
-    return str(space.architecture(values))
 
 
 def darts(recipe: Recipe, seed: int, out: Path, changes: Sequence[str]) -> dict[str, Any]:
@@ -167,8 +161,11 @@ def run_searches(options: Namespace) -> list[list[dict[Any, Any]]]:
     return [search(options.out / f"0-seed-{seed}", [*SIZE, *options.changes, f"seed={seed}"]) for seed in options.seeds]
 
 
-def run_rivals(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[Runs, Runs]:
+def run_rivals(options: Namespace, recipe: Recipe, space: CellSpace, params: float) -> tuple[Runs, Runs]:
     """Run the searches that HM-NAS is compared with, and the networks that are trained stand-alone.
+
+    Args:
+        params: the parameters of HM-NAS's network, the size of random networks and of those by hand.
 
     Returns:
         The stages of the searches, and the networks, each for all seeds.
@@ -196,10 +193,23 @@ def run_rivals(options: Namespace, recipe: Recipe, space: CellSpace) -> tuple[Ru
         )
         for seed in options.seeds
     ]
-    run = str(options.out / f"0-seed-{options.seeds[0]}")
+
+    def fit_at_size(text: str, seed: int, name: str) -> list[dict[Any, Any]]:
+        sized = Recipe.read(recipe.json_value(), [f"fit.epochs={longer}", f"seed={seed}"])
+        return [train_at_size(sized, text, params, options.out / f"{name}-{seed}")]
+
+    by_hand: Runs = {
+        f"{name}, equal size": [
+            fit_at_size(str(stages[-1]["architecture"]), seed, f"{name.partition(' ')[0]}-equal")
+            for seed, stages in zip(options.seeds, searches[name], strict=True)
+        ]
+        for name, variant in VARIANTS.items()
+        if variant
+    }
     drawn = [random_architecture(space, number) for number in range(options.random)]
     rivals: Runs = {
-        "random architecture": [fit_run(run, [text], [f"epochs={longer}"], Live()) for text in drawn],
+        **by_hand,
+        "random architecture": [fit_at_size(text, number, "random") for number, text in enumerate(drawn)],
         "DARTS": [[darts(recipe, seed, options.out / f"darts-seed-{seed}", changes)] for seed in options.seeds],
     }
     return searches, rivals
@@ -263,7 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     assert isinstance(space, CellSpace)
     with ray_session.connect():
         stages = run_searches(options)
-        compared = None if options.no_rivals else run_rivals(options, recipe, space)
+        params = float(np.mean([of_seed[-1]["kept_params"] for of_seed in stages]))
+        compared = None if options.no_rivals else run_rivals(options, recipe, space, params)
     folders = [options.out / f"0-seed-{seed}" for seed in options.seeds]
     print_heading("HM-NAS's stages and its rivals", ", ".join(map(str, options.seeds)))
     print("Errors on the test images in per cent: mean ± standard deviation, and of each seed.\n")

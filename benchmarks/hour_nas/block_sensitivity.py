@@ -1,7 +1,7 @@
 """Which blocks matter most (HourNAS appendix A and figure 4)? Each block of a network takes every operation in turn.
 
     python -m benchmarks.hour_nas.block_sensitivity [--epochs 6] [--supernet-epochs 60]
-        [--backbones k3e6 k5e6] [--npz FILE]
+        [--backbones k3e6 k5e6] [--initial-gamma 1] [--npz FILE]
 
 The network is table 6's, at a quarter of the width and for images of 8 x 8. A backbone has one operation in all
 blocks. One block takes each of the seven operations, and the other blocks keep theirs. Every network is trained
@@ -30,6 +30,7 @@ from raynas.recipe.settings import EvaluationSettings
 from raynas.training.epoch_schedule import epoch_batches
 from search_spaces import Architecture, SearchSpace
 from search_spaces.chain.space import ChainFamily, Stage
+from search_spaces.layers.initialise import set_initial_gamma
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,20 +86,24 @@ def variants(space: SearchSpace, backbone: str) -> dict[str, list[Architecture]]
     }
 
 
-def train_standalone(space: SearchSpace, architecture: Architecture, images: Images, epochs: int, seed: int) -> float:
+def train_standalone(
+    space: SearchSpace, architecture: Architecture, images: Images, epochs: int, gamma: float, seed: int
+) -> float:
     """Train a network stand-alone. Returns its top-1 accuracy on the test images in per cent."""
     torch.manual_seed(seed)
     network = space.network(architecture).to(memory_format=torch.channels_last)
+    set_initial_gamma(network, gamma)
     train(network, images, epochs, lambda done: RATE * (1 - done), seed)
     return measure_test_top1(network, images)
 
 
 def measure_one_shot(
-    space: SearchSpace, architectures: Sequence[Architecture], images: Images, epochs: int, seed: int
+    space: SearchSpace, architectures: Sequence[Architecture], images: Images, epochs: int, gamma: float, seed: int
 ) -> list[float]:
     """Train a supernet, one uniform path in each training step. Returns one-shot accuracies in per cent."""
     torch.manual_seed(seed)
     supernet = space.supernet()
+    set_initial_gamma(supernet, gamma)
     supernet.to(memory_format=torch.channels_last)
     sgd = torch.optim.SGD(supernet.parameters(), momentum=0.9, weight_decay=1e-4)
     for epoch in range(epochs):
@@ -117,7 +122,7 @@ def measure_one_shot(
 
 
 def measure_standalone(
-    space: SearchSpace, backbones: Sequence[str], images: Images, epochs: int, seed: int
+    space: SearchSpace, backbones: Sequence[str], images: Images, epochs: int, gamma: float, seed: int
 ) -> Accuracies:
     """Train every network of these backbones stand-alone, equal architectures once."""
     known: dict[Architecture, float] = {}
@@ -126,7 +131,7 @@ def measure_standalone(
         for block, architectures in variants(space, backbone).items():
             for architecture in architectures:
                 if architecture not in known:
-                    known[architecture] = train_standalone(space, architecture, images, epochs, seed)
+                    known[architecture] = train_standalone(space, architecture, images, epochs, gamma, seed)
             accuracies[backbone, block] = [known[architecture] for architecture in architectures]
     return accuracies
 
@@ -186,35 +191,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=6, help="epochs of each stand-alone training (default: 6)")
     parser.add_argument("--supernet-epochs", type=int, default=60, help="epochs of the supernet (default: 60)")
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="default: all six")
+    text = "scale with which the last batch norm of each residual branch begins (default: 0)"
+    parser.add_argument("--initial-gamma", type=float, default=0.0, help=text)
     add_npz(parser)
     add_seed(parser)
     options = parser.parse_args(arguments)
+    gamma = options.initial_gamma
     torch.set_num_threads(1)
     images = read_images(options.npz, RESOLUTION, options.seed)
     space = small_space(len(images.prepared.classes))
     print_heading("The blocks that matter most", str(options.seed))
-    standalone = measure_standalone(space, options.backbones, images, options.epochs, options.seed)
+    standalone = measure_standalone(space, options.backbones, images, options.epochs, gamma, options.seed)
     networks = {
         (backbone, block): architectures
         for backbone in options.backbones
         for block, architectures in variants(space, backbone).items()
     }
     distinct = list(dict.fromkeys(architecture for group in networks.values() for architecture in group))
-    accuracies = measure_one_shot(space, distinct, images, options.supernet_epochs, options.seed)
+    accuracies = measure_one_shot(space, distinct, images, options.supernet_epochs, gamma, options.seed)
     known = dict(zip(distinct, accuracies, strict=True))
     one_shot = {place: [known[architecture] for architecture in group] for place, group in networks.items()}
     name = data_name(images)
-    print(
-        f"{len(distinct)} networks on {name} at 8 x 8; {options.epochs} epochs stand-alone, "
-        f"{options.supernet_epochs} of"
-    )
-    print("the supernet. Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n")
+    print(f"{len(distinct)} networks on {name} at 8 x 8, residual branches that begin at {gamma:g}.")
+    print(f"{options.epochs} epochs stand-alone, {options.supernet_epochs} of the supernet.")
+    print("Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n")
     print_table(("others", "block", "", "stand-alone", "one-shot"), rows(space, standalone, one_shot))
     columns = ("others", "stand-alone: vital", "not vital", "one-shot: vital", "not vital")
     print("The mean standard deviation of both kinds of blocks:\n")
     print_table(columns, mean_rows(space, standalone, one_shot))
     title = "Figure 4: each block takes seven operations in turn"
-    save_figure(plot(space, standalone), f"block_sensitivity_{name}", title)
+    save_figure(plot(space, standalone), f"block_sensitivity_{name}_{gamma:g}", title)
 
 
 if __name__ == "__main__":

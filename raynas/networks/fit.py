@@ -48,9 +48,9 @@ def fit_run(
     folder = RunFolder(run)
     recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
     planned = plan(recipe, run)
+    architectures = [planned.space.parse(text) for text in texts or outcome.most_accurate(best)]
     check_fit(planned)
     with open_study(planned, folder, reporter, verbose) as study:
-        architectures = [study.space.parse(text) for text in texts or outcome.most_accurate(best)]
         return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
 
 
@@ -88,10 +88,11 @@ def fit_architecture(
         UserError: if the text is no architecture of a known space, or a change names no key of a recipe.
     """
     planned = plan(fit_recipe(text, recipe, changes), out)
+    architecture = planned.space.parse(text)
     check_fit(planned)
     folder = RunFolder(out or _default_folder(text, planned))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
-        return _train(study, study.space.parse(text), None)
+        return _train(study, architecture, None)
 
 
 def fit_recipe(text: str, recipe: str | None, changes: Sequence[str]) -> Recipe:

@@ -141,10 +141,10 @@ def check_chosen(settings: TrainingSettings, group: str, keys: Collection[str] =
     missing = [f"{group}.{key}" for key in CHOSEN if key in keys and key not in settings.model_fields_set]
     if missing:
         *others, last = missing
-        listed = f"{', '.join(others)} and {last}, which depend" if others else f"{last}, which depends"
+        listed, pronoun = (f"{', '.join(others)} and {last} have", "them") if others else (f"{last} has", "it")
         raise UserError(
-            f"The recipe does not choose {listed} on the images and the network: set {'them' if others else 'it'}. "
-            "The published recipes have the values of the papers."
+            f"{listed} no default that suits all images and networks: set {pronoun}. The published recipes have the "
+            "values of the papers."
         )
 
 

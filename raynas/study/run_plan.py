@@ -69,7 +69,6 @@ def check_fit(plan: Plan) -> None:
     from raynas.training.standalone_checks import check_standalone_settings
 
     settings, workers = plan.recipe.fit, plan.recipe.scale.train.workers
-    check_chosen(settings, "fit")
     check_standalone_settings(plan.space, settings)
     images = plan.data.count("all-training")
     if settings.batch_size > images:
@@ -81,6 +80,7 @@ def check_fit(plan: Plan) -> None:
             f"fit.batch_size = {settings.batch_size} is less than {workers} workers times {settings.accumulate} "
             "micro-batches: raise it, or lower scale.train.workers or fit.accumulate."
         )
+    check_chosen(settings, "fit")
 
 
 def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, PreparedData]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import search_spaces
+from benchmarks.hm_nas.equal_size import channels_for, random_architecture
 from benchmarks.hm_nas.mask_control import shuffle_labels
 from benchmarks.hm_nas.tables import (
     RECIPE,
@@ -13,11 +14,11 @@ from benchmarks.hm_nas.tables import (
     VARIANTS,
     control_rows,
     importances,
-    random_architecture,
     rival_rows,
     stage_rows,
 )
 from raynas.data import DataSettings, open_images, prepare
+from raynas.interfaces.costs import costs_of
 from raynas.recipe.recipe import Recipe
 from raynas.study.method import method_of_recipe
 from tests.support.small_spaces import cells
@@ -39,6 +40,17 @@ def test_a_random_architecture_has_two_inputs_for_each_node_with_one_operation()
     assert [sum(bits[first:last]) for first, last in ((0, 2), (2, 5), (5, 9), (9, 14))] == [2, 2, 2, 2]
     assert max(bits) == 1
     assert search_spaces.load("darts", cells=3, channels=4).parse(str(drawn)) == drawn
+
+
+def test_a_network_gets_the_channels_for_a_number_of_parameters() -> None:
+    space = Recipe.read(RECIPE).space
+    settings = {key: value for key, value in space.items() if key != "name"}
+    text = random_architecture(cells("darts", settings), 0)
+    wider = cells("darts", {**settings, "channels": 20})
+    params = float(costs_of(wider, None).cost([wider.parse(text)])["params"][0])
+    assert channels_for(space, text, params) == 20
+    assert channels_for(space, text, 1.05 * params) == 20
+    assert channels_for(space, text, 0.5 * params) < 20
 
 
 def test_tables_3_5_and_6() -> None:

@@ -47,6 +47,6 @@ def test_a_network_is_measured_standalone_and_in_the_supernet() -> None:
     images = read_images(None, RESOLUTION, 0)
     space = small_space(10)
     architecture = variants(space, "k3e1")["stage1.1"][-1]
-    assert 10 < train_standalone(space, architecture, images, 6, 0) <= 100
+    assert 10 < train_standalone(space, architecture, images, 6, 0.0, 0) <= 100
     pruned = space.only(architecture)
-    assert 10 < measure_one_shot(pruned, [architecture], images, 6, 0)[0] <= 100
+    assert 10 < measure_one_shot(pruned, [architecture], images, 6, 0.0, 0)[0] <= 100

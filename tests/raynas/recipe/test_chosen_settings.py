@@ -1,4 +1,4 @@
-"""No default of a training suits all images and networks: a recipe chooses epochs, batch size and rate, or is refused."""
+"""A recipe that chooses no epochs, batch size or rate is refused: no default suits all images and networks."""
 
 import pytest
 
@@ -39,7 +39,9 @@ def test_a_tuning_alone_reads_no_training() -> None:
 
 def test_a_fit_whose_settings_were_never_chosen_is_refused() -> None:
     small = ["data.name=digits", "epochs=2", "batch_size=16"]
-    with pytest.raises(UserError, match=r"does not choose fit\.learning_rate, which depends on the images"):
+    with pytest.raises(
+        UserError, match=r"fit\.learning_rate has no default that suits all images and networks: set it"
+    ):
         check_fit(plan(fit_recipe(TEXT, None, small)))
     check_fit(plan(fit_recipe(TEXT, None, [*small, "learning_rate=0.1"])))
 

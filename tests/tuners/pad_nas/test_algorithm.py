@@ -44,6 +44,7 @@ RECIPE: dict[str, Any] = {
     "space": {"name": "nas-bench-macro", "resolution": 16},
     "data": {"name": "digits", "classes": 3},
     "budget": {"macs": {"min": "11M", "max": "13M"}},
+    "training": {"batch_size": 32},
     "search": {"population": 16, "generations": 5},
 }
 

@@ -25,7 +25,10 @@ RECIPE: dict[str, Any] = {
     "space": {"name": "nas-bench-macro", "width": 0.125, "resolution": 16},
     "training": {"batch_size": 32},
     "search": {"population": 4, "generations": 2},
+    "fit": {"epochs": 1, "batch_size": 32, "learning_rate": 0.1},
 }
+CHOSEN = ("--set=epochs=1", "--set=batch_size=32", "--set=learning_rate=0.1")
+"""The settings that a training of a text has to choose."""
 NETWORK = "nas-bench-macro: k3e3 k3e3 | k3e3 k3e3 k3e3 | k3e3 k3e3 k3e3"
 EXECUTED = "EXECUTED"
 Setup = Callable[[Path], object]

@@ -29,6 +29,7 @@ FILES = [
 ]
 
 KEYS = [
+    changed("a rate that nobody chose", "method=spos", "training.epochs and training.learning_rate have no default"),
     changed("an unknown part", "trainings.epochs=3", "no key 'trainings'", "'training'"),
     changed("an unknown key", "training.epoch=3", "no key 'training.epoch'", "'epochs'"),
     changed("an unknown key of the data", "data.pth=x", "no key 'data.pth'", "'path'"),

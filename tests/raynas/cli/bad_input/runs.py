@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tests.raynas.cli.bad_input.case import (
+    CHOSEN,
     NETWORK,
     Case,
     Malicious,
@@ -71,7 +72,7 @@ RUNS = [
     case("the recipe's own folder", ["run", "recipe.yaml", "--out", "."], "not empty"),
     case("a file for a run folder", ["run", "recipe.yaml", "--out", "recipe.yaml"], "cannot be a run folder"),
     case("a run folder under a file", ["run", "recipe.yaml", "--out", "recipe.yaml/out"], "cannot be a run folder"),
-    case("a network's folder is a file", ["fit", NETWORK, "--out", "recipe.yaml"], "cannot be a run folder"),
+    case("a network's folder is a file", ["fit", NETWORK, *CHOSEN, "--out", "recipe.yaml"], "cannot be a run folder"),
     case("a store that there is not", ["run", "recipe.yaml", "--out", "s4://a/b"], "s4://a/b names no folder"),
     case("a run in such a store", ["table", "s4://a/b"], "s4://a/b names no folder"),
 ]
@@ -143,8 +144,12 @@ COMMANDS = [
         ["fit", NETWORK, "--set", "batch_size=5000"],
         "fit.batch_size is 5000, but there",
     ),
+    case("inherited from nothing", ["fit", NETWORK, *CHOSEN, "--set=inherit=true"], "fit.inherit needs the run of a"),
     case(
-        "inherited from nothing", ["fit", NETWORK, "--set", "inherit=true"], "fit.inherit needs the run of a supernet"
+        "a training that nobody chose",
+        ["fit", NETWORK],
+        "fit.epochs, fit.batch_size and fit.learning_rate have no default",
+        "set them",
     ),
     case("an unknown format", ["export", "run", "--format", "tflite"], "onnx, torch-export, safetensors, not 'tflite'"),
     case("a network that no run has", ["export", NETWORK], "No run in runs has trained"),
