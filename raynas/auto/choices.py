@@ -78,7 +78,7 @@ def inspect_images(folder: Path) -> ImageFolderSummary:
     Raises:
         UserError: if the folder is no folder of images for the `data` of a recipe.
     """
-    source = read_source(DataSettings(name="folder", path=folder))
+    source = read_source(DataSettings(name="folder", path=folder), seed=0)
     generator = np.random.default_rng(0)
     rows = generator.choice(source.train_count, min(_SAMPLED_IMAGES, source.train_count), replace=False)
     sides = [min(source.image(int(row)).size) for row in rows]

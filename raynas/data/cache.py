@@ -24,7 +24,7 @@ def ensure_cached(key: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder `key` of the cache. If it is absent or damaged, one process fills it and the others wait.
 
     Args:
-        fill: writes the files into an empty folder.
+        fill: writes the files into an empty folder. Files in folders below it are not compared later.
     """
     folder = cache_root() / key
     if _is_whole(folder):
@@ -40,9 +40,9 @@ def ensure_cached(key: str, fill: Callable[[Path], None]) -> Path:
         aside.mkdir()
         try:
             fill(aside)
-            checksums = {file.name: checksum(file) for file in sorted(aside.iterdir())}
-            (aside / _CHECKSUMS).write_text(json.dumps(checksums))
-            for file in aside.iterdir():
+            files = sorted(file for file in aside.iterdir() if file.is_file())
+            (aside / _CHECKSUMS).write_text(json.dumps({file.name: checksum(file) for file in files}))
+            for file in (*files, aside / _CHECKSUMS):
                 with file.open("rb") as written:
                     os.fsync(written)
             aside.rename(folder)

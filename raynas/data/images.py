@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from raynas.data.cache import ensure_cached
+from raynas.data.decoded_images import DecodedImages, decode_images
+from raynas.data.remarks import describe_images, warn
 from raynas.data.settings import DataSettings, PreparedData
 from raynas.data.sources import Source, read_source
 from raynas.data.splits import (
@@ -70,13 +70,22 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
     """
     if settings.path is not None:
         settings = DataSettings(**{**dict(settings), "path": absolute(settings.path)})
-    source = read_source(settings)
-    selection, names = _select_images(source, settings, seed)
-    table = assign_parts(selection, names, settings.validation, seed)
+    source = read_source(settings, seed)
     side = _stored_side(settings, resolution)
-    folder = ensure_cached(
-        _cache_key(source.fingerprint, selection.sha256(), side), lambda aside: _decode(source, selection, side, aside)
-    )
+    unreadable: tuple[int, ...] = ()
+    remarks = list(source.remarks)
+    while True:
+        selection, names = _select_images(source, settings, seed, unreadable)
+        folder = _cached(source, selection, side, settings)
+        decoded = DecodedImages.read(folder)
+        if not decoded.faults:
+            break
+        if settings.unreadable == "refuse":
+            shutil.rmtree(folder, ignore_errors=True)
+            raise UserError(f"{decoded.describe_faults()}. Repair or remove them, or set data.unreadable to skip.")
+        remarks.append(f"skipped {decoded.describe_faults()}")
+        unreadable = (*unreadable, *(source.number(selection, row) for row in decoded.unreadable))
+    table = assign_parts(selection, names, settings.validation, seed)
     mean, std = _measure_channels(_open_pixels(folder), np.flatnonzero(table["part"] == "train"), seed)
     return PreparedData(
         settings=settings,
@@ -87,6 +96,8 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
         split=hash_parts(table),
         classes=names,
         counts={part: int((table["part"] == part).sum()) for part in ("train", "validation", "test")},
+        unreadable=unreadable,
+        remarks=(describe_images(table, names, decoded), *remarks, *warn(table, names, decoded)),
         mean=mean,
         std=std,
     )
@@ -105,17 +116,18 @@ def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
     side = _stored_side(prepared.settings, prepared.resolution)
 
     def decode_here(aside: Path) -> None:
-        source = read_source(prepared.settings)
+        source = read_source(prepared.settings, prepared.seed)
         if source.fingerprint != prepared.fingerprint:
             raise UserError(
                 f"The data at {prepared.settings.path} is not what the run began with. Copy the driver's data to this "
                 "node, or set data.path to a folder that all nodes share."
             )
-        _decode(source, _select_images(source, prepared.settings, prepared.seed)[0], side, aside)
+        selection, _ = _select_images(source, prepared.settings, prepared.seed, prepared.unreadable)
+        decode_images(source, selection, side, prepared.settings.background, aside)
 
-    folder = ensure_cached(_cache_key(prepared.fingerprint, prepared.selection, side), decode_here)
-    with np.load(folder / "selection.npz", allow_pickle=False) as file:
-        selection = Selection(file["indices"], file["labels"], int(file["train_count"]))
+    key = _cache_key(prepared.fingerprint, prepared.selection, side, prepared.settings)
+    folder = ensure_cached(key, decode_here)
+    selection = DecodedImages.read(folder).selection
     table = assign_parts(selection, prepared.classes, prepared.settings.validation, prepared.seed)
     if hash_parts(table) != prepared.split:
         raise RuntimeError(
@@ -125,10 +137,21 @@ def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
     return Images(prepared, _open_pixels(folder), selection.labels, table)
 
 
-def _select_images(source: Source, settings: DataSettings, seed: int) -> tuple[Selection, tuple[str, ...]]:
+def _select_images(
+    source: Source, settings: DataSettings, seed: int, without: Collection[int]
+) -> tuple[Selection, tuple[str, ...]]:
     """Return the images to use and the names of their classes."""
     classes = choose_classes(source.classes, settings.classes, seed)
-    selection = choose_images(source.labels, source.train_count, source.classes, classes, settings.fraction, seed)
+    selection = choose_images(
+        source.labels,
+        source.train_count,
+        source.classes,
+        classes,
+        settings.fraction,
+        seed,
+        source.held_out,
+        without,
+    )
     return selection, tuple(source.classes[index] for index in classes)
 
 
@@ -136,36 +159,20 @@ def _stored_side(settings: DataSettings, resolution: int) -> int:
     return round(resolution * 8 / 7) if settings.augment == "random-resized-crop" else resolution
 
 
-def _cache_key(fingerprint: str, selection: str, side: int) -> str:
-    return f"images/{fingerprint[:20]}-{selection[:20]}-{side}"
+def _cached(source: Source, selection: Selection, side: int, settings: DataSettings) -> Path:
+    """Return the folder of the decoded images in this node's cache."""
+    key = _cache_key(source.fingerprint, selection.sha256(), side, settings)
+    return ensure_cached(key, lambda aside: decode_images(source, selection, side, settings.background, aside))
+
+
+def _cache_key(fingerprint: str, selection: str, side: int, settings: DataSettings) -> str:
+    colour = "" if settings.background == "white" else f"-{settings.background.lstrip('#')}"
+    return f"decoded/{fingerprint[:20]}-{selection[:20]}-{side}{colour}"
 
 
 def _open_pixels(folder: Path) -> NDArray[np.uint8]:
     pixels: NDArray[np.uint8] = np.load(folder / "pixels.npy", mmap_mode="r")
     return pixels
-
-
-def _decode(source: Source, selection: Selection, side: int, folder: Path) -> None:
-    """Resize each image's shorter side to `side`, cut out the middle square, turn grey into RGB, and write the result.
-
-    The resizing is bilinear and antialiased.
-    """
-    count = len(selection.indices)
-    numbers = selection.indices + np.where(np.arange(count) < selection.train_count, 0, source.train_count)
-    pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (count, side, side, 3))
-
-    def decode_chunk(start: int) -> None:
-        for row in range(start, min(start + _CHUNK, count)):
-            image = source.image(int(numbers[row])).convert("RGB")
-            pixels[row] = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(decode_chunk, range(0, count, _CHUNK)):
-            pass
-    pixels.flush()
-    np.savez(
-        folder / "selection.npz", indices=selection.indices, labels=selection.labels, train_count=selection.train_count
-    )
 
 
 def _measure_channels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _check_classes(value: Any) -> Any:
@@ -16,11 +16,18 @@ def _check_classes(value: Any) -> Any:
     return value
 
 
-def _check_validation(value: Any) -> Any:
+def _check_amount(value: Any) -> Any:
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     is_share = isinstance(value, float) and 0 < value < 1
     if not is_number and not is_share:
-        raise ValueError("validation must be a share between 0 and 1, or an integer number of images of each class")
+        raise ValueError("it must be a share between 0 and 1, or an integer number of images of each class")
+    return value
+
+
+def _check_colour(value: str) -> str:
+    from PIL import ImageColor
+
+    ImageColor.getrgb(value)
     return value
 
 
@@ -30,14 +37,17 @@ class DataSettings(BaseModel):
     Attributes:
         name: `digits` (1,797 handwritten digits of 8x8 pixels, bundled with scikit-learn); the class name of a
             torchvision data set, such as `CIFAR10`, which is downloaded if it is not at `path`; `folder`; or `npz`.
-        path: the root of a torchvision data set; a folder that holds train/ and test/ (or, without test/, val/), each
-            with one folder of images for each class; or an `.npz` file of uint8 arrays `x_train`, `x_test`, shape
-            (N, H, W) or (N, H, W, 1 or 3), and integer labels `y_train`, `y_test`.
+        path: the root of a torchvision data set; a folder of images, an archive of one, or a table of files (see
+            `docs/how-to/images.md`); or an `.npz` file of uint8 arrays `x_train`, `x_test`, shape (N, H, W) or
+            (N, H, W, 1 or 3), and integer labels `y_train`, `y_test`.
         classes: all classes (None); a number of classes, drawn by the run's seed; or a list of names, or of indices in
             the data set's order.
         fraction: the share of each class's training images to use. All test images are used.
         validation: the training images to hold out for the search: a share of each class, or a number of images of
-            each class.
+            each class. A folder with train/, val/ and test/ has its own.
+        test: the same for the test images of a data set that has none.
+        unreadable: what to do if images cannot be decoded: `refuse` the run, or `skip` them.
+        background: the colour behind transparent pixels, as Pillow writes colours: `white`, `#808080`.
         augment: the augmentation of training images. `crop` pads with 4 pixels and crops at random. `crop-flip` also
             mirrors half of the images. `random-resized-crop` crops 8 to 100 % of the area at a ratio of 3/4 to 4/3 and
             mirrors half of the images.
@@ -49,7 +59,10 @@ class DataSettings(BaseModel):
     path: Path | None = None
     classes: Annotated[int | tuple[int | str, ...] | None, BeforeValidator(_check_classes)] = None
     fraction: float = Field(default=1.0, gt=0, le=1)
-    validation: Annotated[int | float, BeforeValidator(_check_validation)] = 0.2
+    validation: Annotated[int | float, BeforeValidator(_check_amount)] = 0.2
+    test: Annotated[int | float, BeforeValidator(_check_amount)] = 0.2
+    unreadable: Literal["refuse", "skip"] = "refuse"
+    background: Annotated[str, AfterValidator(_check_colour)] = "white"
     augment: Literal["none", "crop", "crop-flip", "random-resized-crop"] = "crop"
 
     @model_validator(mode="after")
@@ -75,6 +88,8 @@ class PreparedData(BaseModel):
         split: SHA-256 of the column `part` of `Images.split`.
         classes: the names of the chosen classes; a label is an index into them.
         counts: the number of images of each part: `train`, `validation`, `test`.
+        unreadable: the numbers of the images of the data set that cannot be decoded and are left out.
+        remarks: sentences for people: what was found, what was left out, and what may go wrong.
         mean, std: mean and standard deviation of the red, green and blue channel over the training part (0..1).
     """
 
@@ -88,6 +103,8 @@ class PreparedData(BaseModel):
     split: str
     classes: tuple[str, ...]
     counts: dict[str, int]
+    unreadable: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

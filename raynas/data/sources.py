@@ -1,4 +1,4 @@
-"""The sources of images: bundled digits, folders, .npz files and torchvision. A source decodes images on demand."""
+"""The sources of images: bundled digits, image files, .npz files and torchvision. A source decodes images on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from raynas.data.archives import is_archive, unpack
 from raynas.data.cache import cache_root
+from raynas.data.folders import read_folder
+from raynas.data.listed_files import TABLES, find_metadata, read_listed
 from raynas.data.settings import DataSettings
+from raynas.data.splits import TEST, Selection, draw_by_class
 from raynas.data.torchvision_sets import read_torchvision
 from search_spaces.errors import UserError
 
 _HASHED_BYTES = 1 << 30
 _DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
 """The file that `sklearn.datasets.load_digits` reads; importing sklearn for it would take a second."""
-_IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""The extensions of `torchvision.datasets.ImageFolder`, without importing torchvision, which takes two seconds."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Source:
         fingerprint: SHA-256 of the content. The path does not change it.
         classes: the names of all classes; a label is an index into them.
         labels: shape (N,): the labels of the `train_count` training images, then of the test images.
-        image: decodes one image by its number.
+        image: decodes one image by its number; raises UnreadableImage if it cannot be decoded.
+        held_out: the training images that the data set itself holds out for the search; empty if it holds out none.
+        remarks: sentences for people, on what was found and what was left out.
     """
 
     fingerprint: str
@@ -44,10 +48,23 @@ class Source:
     labels: NDArray[np.int64]
     train_count: int
     image: Callable[[int], Image.Image]
+    held_out: frozenset[int] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+    def number(self, selection: Selection, row: int) -> int:
+        """Return the number of the image in a row of a selection."""
+        return int(selection.indices[row]) + (0 if row < selection.train_count else self.train_count)
 
 
-def read_source(settings: DataSettings) -> Source:
-    """Read a data set with all its classes.
+class UnreadableImage(Exception):
+    """An image file that cannot be decoded."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} ({reason})")
+
+
+def read_source(settings: DataSettings, seed: int) -> Source:
+    """Read a data set with all its classes. If it has no test images, the seed draws them from each class.
 
     Raises:
         UserError: if there is no such data set, or if the content of its path is not valid.
@@ -59,13 +76,29 @@ def read_source(settings: DataSettings) -> Source:
         if not os.path.exists(settings.path):  # unlike Path.exists, it takes a name of any length
             kind = "a folder" if settings.name == "folder" else "an .npz file"
             raise UserError(f"There is nothing at {settings.path}. Set data.path to {kind} that exists.")
-        source = _read_folder(settings.path) if settings.name == "folder" else _read_npz(settings.path)
+        source = _read_files(settings.path) if settings.name == "folder" else _read_npz(settings.path)
         if len(source.classes) < 2:
             raise UserError(
                 f"{settings.path} has only one class, {source.classes[0]!r}; a network needs at least two. Add another."
             )
-        return source
+        return source if source.train_count < len(source.labels) else _draw_test(source, settings.test, seed)
     return _read_torchvision_set(settings.name, settings.path or cache_root() / "torchvision")
+
+
+def _draw_test(source: Source, amount: int | float, seed: int) -> Source:
+    """Return the source with test images out of its training images."""
+    held_out, rest = draw_by_class(source.labels, source.classes, amount, [seed, TEST], "data.test", "test")
+    order = np.concatenate([rest, held_out])
+    digest = hashlib.sha256(f"{source.fingerprint} {amount} {seed}".encode())
+    remark = f"the test set is drawn from each class ({amount} of it, seed {seed}); data.test changes it"
+    return replace(
+        source,
+        fingerprint=digest.hexdigest(),
+        labels=source.labels[order],
+        train_count=len(rest),
+        image=lambda index: source.image(int(order[index])),
+        remarks=(*source.remarks, remark),
+    )
 
 
 def _read_digits() -> Source:
@@ -127,53 +160,44 @@ def _source_of_arrays(
     return Source(_hash_contents([x_train, x_test, labels]), tuple(classes), labels, len(x_train), image)
 
 
-def _read_folder(path: Path) -> Source:
-    train = path / "train"
-    test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
-    if not train.is_dir() or test is None:
-        lacks = "test/ or val/" if train.is_dir() else "train/"
-        raise UserError(
-            f"{path} has no {lacks} folder. It needs train/ and test/ (or val/), each with one folder for each class."
-        )
-    classes, test_classes = ([d.name for d in sorted(p.iterdir()) if _is_class_folder(d)] for p in (train, test))
-    if unknown := sorted(set(test_classes) - set(classes)):
-        raise UserError(f"{test} has a class {unknown[0]!r} that {train} does not have. Add training images of it.")
-    numbers = {name: number for number, name in enumerate(classes)}
-    labelled_files = [
-        [(file, numbers[name]) for name in names for file in _image_files(folder / name)]
-        for folder, names in ((train, classes), (test, test_classes))
-    ]
-    for folder, images in zip((train, test), labelled_files, strict=True):
-        if not images:
-            raise UserError(f"{folder} has no images. It needs one folder for each class, with .jpg or .png files.")
-    files = [file for file, _ in labelled_files[0] + labelled_files[1]]
+def _read_files(path: Path) -> Source:
+    """Read a folder of images, an archive of one, or a table of image files."""
+    if path.is_file() and is_archive(path):
+        path = unpack(path)
+    if path.is_file():
+        if path.suffix not in TABLES:
+            raise UserError(f"{path} is a file. Give a folder, a .zip or .tar of one, or a .csv or .parquet of files.")
+        found = read_listed([path], path.parent)
+    elif tables := find_metadata(path):
+        found = read_listed(tables, path)
+    else:
+        found = read_folder(path)
+    # The images that the data set holds out for the search are training images, after the others.
+    own = found.files.get("validation", ())
+    train, test = [*found.files["train"], *own], found.files.get("test", ())
+    files = [file for file, _ in (*train, *test)]
 
     def image(index: int) -> Image.Image:
         try:
-            return Image.open(files[index]).convert("RGB")
+            opened = Image.open(files[index])
+            opened.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{files[index]} cannot be read as an image: {error}. Repair or remove it.") from error
+            raise UnreadableImage(files[index], str(error)) from error
+        return opened
 
-    labels = np.array([label for _, label in labelled_files[0] + labelled_files[1]], dtype=np.int64)
     try:
-        fingerprint = _hash_files(path, files)
+        fingerprint = _hash_files(found.root, files)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}. Repair or remove it.") from error
-    return Source(fingerprint, tuple(classes), labels, len(labelled_files[0]), image)
-
-
-def _image_files(folder: Path) -> list[str]:
-    """Return the images in a folder and its sub-folders, in the order of `torchvision.datasets.ImageFolder`."""
-    entries = sorted(os.walk(folder, followlinks=True))
-    return [os.path.join(at, name) for at, _, names in entries for name in sorted(names) if _is_image(name)]
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(_IMAGE_EXTENSIONS)
-
-
-def _is_class_folder(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+    return Source(
+        fingerprint,
+        found.classes,
+        np.array([label for _, label in (*train, *test)], dtype=np.int64),
+        len(train),
+        image,
+        frozenset(range(len(train) - len(own), len(train))),
+        found.remarks,
+    )
 
 
 def _read_torchvision_set(name: str, root: Path) -> Source:
@@ -198,7 +222,7 @@ def _hash_contents(contents: Iterable[bytes | NDArray[Any]]) -> str:
 
 
 def _hash_files(folder: Path, files: Iterable[str]) -> str:
-    sized = [(Path(file).relative_to(folder).as_posix(), file, Path(file).stat().st_size) for file in files]
+    sized = [(os.path.relpath(file, folder), file, os.stat(file).st_size) for file in files]
     digest = hashlib.sha256()
     hash_content = sum(size for _, _, size in sized) <= _HASHED_BYTES
     for name, file, size in sized:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
@@ -15,6 +15,7 @@ from search_spaces.errors import UserError
 
 # Second words of the seeds. They exceed any epoch, so that the draws of two purposes are independent.
 _CLASSES, _FRACTION, _VALIDATION, _RECALIBRATION = range(2**31, 2**31 + 4)
+TEST = 2**31 + 6
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,20 @@ class Selection:
         indices: the number of each image within the data set's training or test images, ascending in both.
         labels: indices into the chosen classes.
         train_count: the number of training images.
+        held_out: whether the data set itself holds a training image out, shape (train_count,); empty if it holds out
+            none.
     """
 
     indices: NDArray[np.int64]
     labels: NDArray[np.int64]
     train_count: int
+    held_out: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def sha256(self) -> str:
         digest = hashlib.sha256(str(self.train_count).encode())
         digest.update(self.indices.tobytes())
         digest.update(self.labels.tobytes())
+        digest.update(self.held_out.tobytes())
         return digest.hexdigest()
 
 
@@ -81,6 +86,8 @@ def choose_images(
     classes: Sequence[int],
     fraction: float,
     seed: int,
+    held_out: Collection[int] = (),
+    without: Collection[int] = (),
 ) -> Selection:
     """Choose a fraction of each class's training images (at least one image) and all test images.
 
@@ -88,6 +95,8 @@ def choose_images(
         labels: shape (N,): the labels of the training images, then of the test images.
         names: the names of all classes.
         classes: the indices of the classes to use.
+        held_out: the training images that the data set itself holds out for the search.
+        without: the numbers of images that are never chosen.
 
     Raises:
         UserError: if a class has no training image, or if there is no test image at all.
@@ -95,10 +104,13 @@ def choose_images(
     new_label = np.full(len(names), -1)
     new_label[list(classes)] = np.arange(len(classes))
     train, test = labels[:train_count], labels[train_count:]
+    left_out = np.zeros(len(labels), dtype=bool)
+    left_out[list(without)] = True
     kept = []
     rows_of_class = _rows_by_class(train, len(names))
     for class_index in classes:
         members = rows_of_class[class_index]
+        members = members[~left_out[members]]
         if not len(members):
             raise UserError(
                 f"Class {names[class_index]!r} has no training image; add some, or leave it out with data.classes."
@@ -106,11 +118,12 @@ def choose_images(
         count = max(1, round(fraction * len(members)))
         kept.append(np.random.default_rng([seed, _FRACTION, class_index]).permutation(members)[:count])
     kept_train = np.sort(np.concatenate(kept))
-    kept_test = np.flatnonzero(new_label[test] >= 0)
+    kept_test = np.flatnonzero((new_label[test] >= 0) & ~left_out[train_count:])
     if not len(kept_test):
         raise UserError("The data set has no test image of the chosen classes. Add some, or change data.classes.")
     selected_labels = new_label[np.concatenate([train[kept_train], test[kept_test]])]
-    return Selection(np.concatenate([kept_train, kept_test]), selected_labels, len(kept_train))
+    own = np.isin(kept_train, list(held_out)) if held_out else np.zeros(0, dtype=bool)
+    return Selection(np.concatenate([kept_train, kept_test]), selected_labels, len(kept_train), own)
 
 
 def assign_parts(selection: Selection, names: Sequence[str], validation: int | float, seed: int) -> pd.DataFrame:
@@ -128,16 +141,44 @@ def assign_parts(selection: Selection, names: Sequence[str], validation: int | f
     parts = np.full(len(selection.labels), "train", dtype=object)
     parts[selection.train_count :] = "test"
     train_labels = selection.labels[: selection.train_count]
-    for label, (name, members) in enumerate(zip(names, _rows_by_class(train_labels, len(names)), strict=True)):
-        held_out = validation if isinstance(validation, int) else round(validation * len(members))
-        if not 0 < held_out < len(members):
-            lacks, change = ("validation", "Raise") if held_out == 0 else ("training", "Lower")
-            raise UserError(
-                f"data.validation = {validation} of the {len(members)} training images of class {name!r} leaves it "
-                f"without a {lacks} image. {change} data.validation, or raise data.fraction."
-            )
-        parts[np.random.default_rng([seed, _VALIDATION, label]).permutation(members)[:held_out]] = "validation"
+    if len(selection.held_out):
+        held_out = np.flatnonzero(selection.held_out)
+        without = set(range(len(names))) - set(train_labels[~selection.held_out].tolist())
+        if without:
+            raise UserError(f"Class {names[min(without)]!r} has validation images alone. Add training images of it.")
+    else:
+        held_out, _ = draw_by_class(
+            train_labels, names, validation, [seed, _VALIDATION], "data.validation", "validation"
+        )
+    parts[held_out] = "validation"
     return pd.DataFrame({"index": selection.indices, "label": selection.labels, "part": parts})
+
+
+def draw_by_class(
+    labels: NDArray[np.int64], names: Sequence[str], amount: int | float, seeds: Sequence[int], key: str, part: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold images of each class out. Returns their rows, and the rows of the others, both ascending.
+
+    Args:
+        amount: a share of each class's images, or a number of images of each class.
+        seeds: they decide the draw, with the class.
+        key, part: the setting of the amount and the name of the part, for the error.
+
+    Raises:
+        UserError: if a class would have no image in one of both.
+    """
+    drawn = []
+    for label, (name, members) in enumerate(zip(names, _rows_by_class(labels, len(names)), strict=True)):
+        count = amount if isinstance(amount, int) else round(amount * len(members))
+        if not 0 < count < len(members):
+            lacks, change = (part, "Raise") if count == 0 else ("training", "Lower")
+            raise UserError(
+                f"{key} = {amount} of the {len(members)} training images of class {name!r} leaves it without a {lacks} "
+                f"image. {change} {key}, or use more images of it."
+            )
+        drawn.append(np.random.default_rng([*seeds, label]).permutation(members)[:count])
+    held_out = np.sort(np.concatenate(drawn))
+    return held_out, np.setdiff1d(np.arange(len(labels)), held_out)
 
 
 def draw_recalibration_rows(train_rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:

@@ -116,5 +116,7 @@ def open_study(
         begin_run_folder(folder, plan)
         cluster = lru_cache(maxsize=1)(lambda: stack.enter_context(ray_session.connect(verbose)))
         lines = Logged(reporter or Quiet(), folder)
+        for remark in plan.data.remarks:
+            lines.say(remark)
         with RunProcesses(plan.recipe, folder, attempt, lines, cluster, keep) as processes:
             yield Study(RunContext(plan, folder, attempt, lines, processes, early_stop))

@@ -194,7 +194,7 @@ def test_a_damaged_cache_is_filled_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path))
     prepared = prepare(DataSettings(classes=3), 8, 0)
     expected = np.array(open_images(prepared).pixels)
-    (folder,) = (path for path in (tmp_path / "images").iterdir() if path.is_dir())
+    (folder,) = (path for path in (tmp_path / "decoded").iterdir() if path.is_dir())
     pixels = folder / "pixels.npy"
     whole = pixels.read_bytes()
     for damage in (whole[:-100], whole[:500] + b"\xff" * 9 + whole[509:]):

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import ImageFolder
 
 from raynas.data import DataSettings, PreparedData, open_images, prepare
-from raynas.data.sources import read_source
+from raynas.data.sources import UnreadableImage, read_source
 from search_spaces.errors import UserError
 
 
@@ -61,7 +61,7 @@ def refusal(attempt: Callable[[], object]) -> str:
 
 
 def test_the_test_set_of_the_digits_is_the_last_fifth_of_each_class() -> None:
-    source = read_source(DataSettings())
+    source = read_source(DataSettings(), 0)
     _, labels = digit_pixels()
     expected = [int((labels == digit).sum()) // 5 for digit in range(10)]
     assert np.bincount(source.labels[source.train_count :]).tolist() == expected
@@ -77,7 +77,7 @@ def test_digits_are_resized_and_repeated_to_rgb() -> None:
     assert (images.pixels == images.pixels[..., :1]).all()
     for row in (0, 700, 1500):
         number = images.split["index"][row] + (1442 if images.split["part"][row] == "test" else 0)
-        grey = read_source(DataSettings()).image(int(number))
+        grey = read_source(DataSettings(), 0).image(int(number))
         expected = np.asarray(grey.resize((32, 32), Image.Resampling.BILINEAR))
         np.testing.assert_array_equal(images.pixels[row][..., 0], expected)
 
@@ -154,7 +154,7 @@ def test_two_classes_of_cifar10_are_split(shared: Path) -> None:
         (lambda p: DataSettings(name="zzz"), "digits, folder, npz"),
         (lambda p: DataSettings(name="VOCDetection"), "no image classification data set"),
         (lambda p: settings("folder", p / "absent"), "There is nothing at"),
-        (lambda p: settings("folder", p), "has no train/ folder"),
+        (lambda p: settings("folder", p), "has no class folders with images"),
         (lambda p: settings("npz", p / "absent.npz"), "There is nothing at"),
         (lambda p: settings("npz", write_npz(p / "a.npz", y_test=None)), "lacks y_test"),
         (lambda p: settings("npz", write_npz(p / "b.npz", x_train=np.zeros((200, 8, 8)))), "float64"),
@@ -177,15 +177,16 @@ def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
         return prepare(settings("folder", root), 6, 0)
 
     (tmp_path / "half/train").mkdir(parents=True)
-    assert "has no test/ or val/ folder" in refusal(lambda: prepare_folder(tmp_path / "half"))
+    assert "train has no class folders with images" in refusal(lambda: prepare_folder(tmp_path / "half"))
     (tmp_path / "half/test").mkdir()
-    assert "has no images" in refusal(lambda: prepare_folder(tmp_path / "half"))
+    assert "train has no class folders with images" in refusal(lambda: prepare_folder(tmp_path / "half"))
 
     empty_class = write_folder(tmp_path / "empty-class")
     (empty_class / "train/none").mkdir()
     assert "Class 'none' has no training image" in refusal(lambda: prepare_folder(empty_class))
     (empty_class / "train/none").rmdir()
     (empty_class / "test/other").mkdir()
+    Image.new("L", (12, 12), 50).save(empty_class / "test/other/1.png")
     assert "'other'" in refusal(lambda: prepare_folder(empty_class))
 
     broken = write_folder(tmp_path / "broken")
@@ -227,7 +228,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_digits_are_those_of_scikit_learn() -> None:
     images, labels = load_digits(return_X_y=True)
-    source = read_source(DataSettings(name="digits"))
+    source = read_source(DataSettings(name="digits"), 0)
     drawn = {(int(label), np.asarray(source.image(i)).tobytes()) for i, label in enumerate(source.labels)}
     pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     assert drawn == {(int(label), image.tobytes()) for image, label in zip(pixels, labels, strict=True)}
@@ -238,12 +239,12 @@ def test_the_images_of_a_folder_are_those_of_torchvision_in_its_order(tmp_path: 
     for part, name in product(("train", "test"), names):
         (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / part / name).write_bytes(b"")
-    source = read_source(DataSettings(name="folder", path=tmp_path))
+    source = read_source(DataSettings(name="folder", path=tmp_path), 0)
     theirs = ImageFolder(str(tmp_path / "train"))
     assert source.labels[: source.train_count].tolist() == theirs.targets
     files = []
     for number in range(source.train_count):
-        with pytest.raises(UserError) as refused:
+        with pytest.raises(UnreadableImage) as refused:
             source.image(number)
-        files.append(str(refused.value).partition(" cannot be read")[0])
+        files.append(str(refused.value).partition(" (")[0])
     assert files == [file for file, _ in theirs.samples]
