@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from raynas.cli import fit, latency, results, run, schema, spaces
+from raynas.cli import fit, latency, predict, results, run, schema, spaces
 from raynas.runtime.signals import stop_on_signal
 from search_spaces.errors import UserError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find small, accurate image networks under a budget, on Ray.",
 )
-for group in (run, fit, spaces, results, schema):
+for group in (run, fit, spaces, results, predict, schema):
     app.add_typer(group.app)
 app.add_typer(latency.app, name="latency")
 

@@ -71,7 +71,7 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
     if settings.path is not None:
         settings = DataSettings(**{**dict(settings), "path": absolute(settings.path)})
     source = read_source(settings, seed)
-    side = _stored_side(settings, resolution)
+    side = stored_side(settings, resolution)
     unreadable: tuple[int, ...] = ()
     remarks = list(source.remarks)
     while True:
@@ -113,7 +113,7 @@ def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
         UserError: if this node has to decode the images and its data differs from the driver's.
     """
     prepared = PreparedData.model_validate(specification)
-    side = _stored_side(prepared.settings, prepared.resolution)
+    side = stored_side(prepared.settings, prepared.resolution)
 
     def decode_here(aside: Path) -> None:
         source = read_source(prepared.settings, prepared.seed)
@@ -155,7 +155,8 @@ def _select_images(
     return selection, tuple(source.classes[index] for index in classes)
 
 
-def _stored_side(settings: DataSettings, resolution: int) -> int:
+def stored_side(settings: DataSettings, resolution: int) -> int:
+    """Return the side in pixels of the decoded images; `random-resized-crop` measures on their middle."""
     return round(resolution * 8 / 7) if settings.augment == "random-resized-crop" else resolution
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from raynas.data import batch, open_images
+from raynas.networks.model_card import facts_of
 from raynas.networks.trained_network import TrainedNetwork
 from raynas.storage.tensor_file import safetensors_content
 from search_spaces.errors import UserError
@@ -55,13 +57,13 @@ def _test_images(trained: TrainedNetwork) -> Tensor:
 def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: TrainedNetwork) -> Logits:
     """Write the network; return a function that runs the file."""
     if form == "onnx":
-        return _write_onnx(network, images, file)
+        return _write_onnx(network, images, file, facts_of(trained))
     if form == "torch-export":
         return _write_torch_export(network, images, file)
     return _write_safetensors(network, file, trained)
 
 
-def _write_onnx(network: nn.Module, images: Tensor, file: Path) -> Logits:
+def _write_onnx(network: nn.Module, images: Tensor, file: Path, facts: Mapping[str, Any]) -> Logits:
     try:
         import onnx
         import onnxruntime
@@ -82,6 +84,9 @@ def _write_onnx(network: nn.Module, images: Tensor, file: Path) -> Logits:
     )
     assert program is not None
     program.save(file, external_data=False)
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
+    onnx.save(model, file)
     onnx.checker.check_model(file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 

@@ -7,11 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import raynas
+from raynas.networks.preprocessing import Preprocessing
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
+
+
+def facts_of(trained: TrainedNetwork) -> dict[str, Any]:
+    """Return what a user of the file needs; ONNX files hold it as metadata."""
+    figures, data = trained.figures, trained.data
+    return {
+        "architecture": trained.text,
+        "classes": list(data.classes),
+        "preprocessing": Preprocessing.of(data).model_dump(mode="json"),
+        "test_top1": float(figures["top1"]),
+        "test_images": data.counts["test"],
+        "macs": int(figures["macs"]),
+        "params": int(figures["params"]),
+    }
 
 
 def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
@@ -20,7 +35,7 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
     versions = trained.run.read_json("versions.json")
     figures, data = trained.figures, trained.data
     return {
-        "architecture": trained.text,
+        **facts_of(trained),
         "space": trained.space.name,
         "method": recipe["method"]["name"],
         "run": trained.run.uri,
@@ -29,16 +44,9 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
         "input": {
             "shape": ["batch", 3, data.resolution, data.resolution],
             "channels": "red, green, blue",
-            "mean": list(data.mean),
-            "std": list(data.std),
         },
-        "classes": list(data.classes),
-        "test_top1": float(figures["top1"]),
         "test_top5": float(figures["top5"]),
         "test_loss": float(figures["loss"]),
-        "test_images": data.counts["test"],
-        "macs": int(figures["macs"]),
-        "params": int(figures["params"]),
         "latency_ms": figures["latency_ms"],
         "budget": recipe["budget"],
         "data": {"name": data.settings.name, "fingerprint": data.fingerprint, "counts": dict(data.counts)},
@@ -52,7 +60,8 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
 def format_markdown(card: dict[str, Any], file: str) -> str:
     """Return a model card for people."""
     size = card["input"]["shape"][2]
-    mean, std = (", ".join(f"{value:.4f}" for value in card["input"][key]) for key in ("mean", "std"))
+    preprocessing = Preprocessing.model_validate(card["preprocessing"])
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(preprocessing.sentences(), 1))
     latency = card["latency_ms"]
     latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
     budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
@@ -81,13 +90,19 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 
 Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue.
 
-1. Scale the shorter side of the image to {size} pixels and cut out the middle square.
-2. Divide by 255.
-3. Subtract the mean of each channel ({mean}) and divide by its standard deviation ({std}).
+{steps}
 
 Output: logits of shape (batch, {len(classes)}).
 
-{_USE[card["format"]].format(file=file, size=size, run=card["run"])}
+```python
+{preprocessing.code()}
+
+images = np.stack([read(file) for file in ["image.jpg"]])
+{_USE[card["format"]].format(file=file, run=card["run"])}
+print(logits.argmax(axis=1))
+```
+
+`raynas predict {file} image.jpg` prints classes and probabilities.
 
 Classes, in the order of the logits: {first_classes}.
 
@@ -103,22 +118,22 @@ Classes, in the order of the logits: {first_classes}.
 
 
 _USE = {
-    "onnx": """```python
-import onnxruntime
+    "onnx": """import onnxruntime
+
 session = onnxruntime.InferenceSession("{file}")
-(logits,) = session.run(["logits"], {{"images": images}})
-```""",
-    "torch-export": """```python
-import torch
+(logits,) = session.run(["logits"], {{"images": images}})""",
+    "torch-export": """import torch
+
 network = torch.export.load("{file}").module()
-logits = network(images)
-```""",
-    "safetensors": """```python
-import raynas
+logits = network(torch.from_numpy(images)).detach().numpy()""",
+    "safetensors": """import raynas
+import torch
 from safetensors.torch import load_file
-network = raynas.build("{run}")                # already has these weights
+
+network = raynas.build("{run}").eval()  # already has these weights
 network.load_state_dict(load_file("{file}"))
-```""",
+with torch.no_grad():
+    logits = network(torch.from_numpy(images)).numpy()""",
 }
 
 

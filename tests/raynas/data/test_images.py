@@ -251,7 +251,7 @@ def test_processes_that_start_together_decode_once_and_open_the_same_images(
     processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0].split() for process in processes]
     assert outputs == [[str(int(images.pixels.sum())), "1797"]] * 2
-    assert len([path for path in (tmp_path / "node/images").iterdir() if path.is_dir()]) == 1
+    assert len([path for path in (tmp_path / "node/decoded").iterdir() if path.is_dir()]) == 1
 
 
 def test_a_node_with_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

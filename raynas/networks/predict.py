@@ -1,0 +1,153 @@
+"""`raynas predict`: the classes of image files, by an exported file or by the best network of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import softmax
+
+from raynas.data.labelled_files import walk
+from raynas.networks.preprocessing import Preprocessing
+from raynas.networks.trained_network import find_network
+from search_spaces.errors import UserError
+
+_BATCH = 32
+_NAMED = 10
+_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all that turns an image file into a class.
+
+    Attributes:
+        logits: from inputs of shape (N, 3, S, S) to logits of shape (N, classes).
+    """
+
+    classes: Sequence[str]
+    preprocessing: Preprocessing
+    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    @classmethod
+    def read(cls, source: str) -> Predictor:
+        """Read an exported file (.onnx, .pt2), or the most accurate network of a run.
+
+        Raises:
+            UserError: if there is no such file or run, or a package is missing.
+        """
+        suffix = Path(source).suffix
+        if suffix == ".onnx":
+            return cls._read_onnx(source)
+        if suffix == ".pt2":
+            return cls._read_torch_export(source)
+        if suffix == ".safetensors":
+            raise UserError(f"{source} holds weights alone: give the run folder, or export the network as ONNX.")
+        import torch
+
+        trained = find_network(source)
+        network = trained.network()
+
+        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.no_grad():
+                logits: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
+            return logits
+
+        return cls(trained.data.classes, Preprocessing.of(trained.data), run)
+
+    @classmethod
+    def _read_onnx(cls, source: str) -> Predictor:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError("Reading ONNX needs onnxruntime: pip install 'raynas[export]'.") from error
+        if not Path(source).is_file():
+            raise UserError(f"There is no file {source}.")
+        try:
+            session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no common class of its errors
+            raise UserError(
+                f"{source} cannot be read as ONNX: {' '.join(str(error).split())}. Export it again."
+            ) from error
+        facts = session.get_modelmeta().custom_metadata_map
+        if not {"classes", "preprocessing"} <= facts.keys():
+            raise UserError(f"{source} has no classes and no preprocessing in its metadata: raynas export writes both.")
+
+        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            (logits,) = session.run(["logits"], {"images": images})
+            return np.asarray(logits)
+
+        preprocessing = Preprocessing.model_validate_json(facts["preprocessing"])
+        return cls(json.loads(facts["classes"]), preprocessing, run)
+
+    @classmethod
+    def _read_torch_export(cls, source: str) -> Predictor:
+        import torch
+
+        card_file = Path(f"{source}.json")
+        if not Path(source).is_file() or not card_file.is_file():
+            raise UserError(f"There is no file {source} with its card {card_file} beside it.")
+        card: dict[str, Any] = json.loads(card_file.read_text(encoding="utf-8"))
+        module = torch.export.load(source).module()
+        preprocessing = Preprocessing.model_validate(card["preprocessing"])
+        return cls(card["classes"], preprocessing, lambda images: module(torch.from_numpy(images)).detach().numpy())
+
+    def probabilities(self, files: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """Yield each file with the probabilities of all classes."""
+        for start in range(0, len(files), _BATCH):
+            chunk = files[start : start + _BATCH]
+            images = np.stack([self.preprocessing.array(Image.open(file)) for file in chunk])
+            yield from zip(chunk, softmax(self.logits(images).astype(np.float64), axis=1), strict=True)
+
+
+def predict(source: str, paths: Sequence[str], top: int = 1) -> list[dict[str, Any]]:
+    """Return the most probable classes of images.
+
+    Args:
+        source: an exported file, or a run folder.
+        paths: image files, and folders of them.
+        top: the number of classes for each image.
+
+    Returns:
+        For each image and rank a row with `image`, `class` and `probability`.
+
+    Raises:
+        UserError: if the source or an image cannot be read; before anything is computed.
+    """
+    files = [file for path in paths for file in _files_of(Path(path))]
+    if not files:
+        raise UserError(f"There is no image in {', '.join(paths)}.")
+    predictor = Predictor.read(source)
+    _check_readable(files)
+    rows = []
+    for file, probabilities in predictor.probabilities(files):
+        for label in np.argsort(-probabilities, kind="stable")[:top]:
+            name = predictor.classes[int(label)]
+            rows.append({"image": file, "class": name, "probability": float(probabilities[label])})
+    return rows
+
+
+def _files_of(path: Path) -> list[str]:
+    if not path.exists():
+        raise UserError(f"There is nothing at {path}. Give image files or folders.")
+    return walk(path)[0] if path.is_dir() else [str(path)]
+
+
+def _check_readable(files: Sequence[str]) -> None:
+    faults = []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except _FAULTS as error:
+            faults.append(f"{file} ({error})")
+    if faults:
+        more = f" and {len(faults) - _NAMED:,} more" if len(faults) > _NAMED else ""
+        named = ", ".join(faults[:_NAMED])
+        raise UserError(f"{len(faults):,} of {len(files):,} images cannot be read: {named}{more}. Leave them out.")
