@@ -71,7 +71,7 @@ def run_auto(
     card = export(outcome.run, None, "onnx", None)
     files = {"recipe": str(recipe_file), "run": outcome.run, "file": card["file"], "card": card["card"]}
     files |= {"report": str(write_report([outcome.run]))}
-    figures = {key: network[key] for key in ("architecture", "top1", "top5", "macs", "params", "latency_ms")}
+    figures = {key: network[key] for key in ("architecture", "top1", "top5", "macs", "params", "latency_ms", "warning")}
     return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
 
 
@@ -164,6 +164,7 @@ def explain_choices(
         f"batches of {fit.batch_size}",
         f"network: {network['architecture']}",
         f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
+        *([f"warning: {network['warning']}"] if network["warning"] else []),
         f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
         "start it with raynas run",
     ]

@@ -70,6 +70,8 @@ def export(
         f"test top-1 {card['test_top1']:.2f} %; the logits of the file and of the network differ by at most "
         f"{card['largest_difference']:.1g}"
     )
+    if card["warning"]:
+        print(f"warning: {card['warning']}")
     print(card["card"])
     print(card["file"])
 

@@ -96,6 +96,7 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
         split=hash_parts(table),
         classes=names,
         counts={part: int((table["part"] == part).sum()) for part in ("train", "validation", "test")},
+        largest_test_class=_largest_class(table, names),
         unreadable=unreadable,
         remarks=(describe_images(table, names, decoded), *remarks, *warn(table, names, decoded)),
         mean=mean,
@@ -158,6 +159,11 @@ def _select_images(
 def stored_side(settings: DataSettings, resolution: int) -> int:
     """Return the side in pixels of the decoded images; `random-resized-crop` measures on their middle."""
     return round(resolution * 8 / 7) if settings.augment == "random-resized-crop" else resolution
+
+
+def _largest_class(table: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, float]:
+    counts = np.bincount(table["label"][table["part"] == "test"], minlength=len(names))
+    return names[int(counts.argmax())], float(counts.max() / counts.sum())
 
 
 def _cached(source: Source, selection: Selection, side: int, settings: DataSettings) -> Path:

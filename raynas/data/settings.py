@@ -88,6 +88,7 @@ class PreparedData(BaseModel):
         split: SHA-256 of the column `part` of `Images.split`.
         classes: the names of the chosen classes; a label is an index into them.
         counts: the number of images of each part: `train`, `validation`, `test`.
+        largest_test_class: the name of the class that most test images have, and its share of them (0..1).
         unreadable: the numbers of the images of the data set that cannot be decoded and are left out.
         remarks: sentences for people: what was found, what was left out, and what may go wrong.
         mean, std: mean and standard deviation of the red, green and blue channel over the training part (0..1).
@@ -103,6 +104,7 @@ class PreparedData(BaseModel):
     split: str
     classes: tuple[str, ...]
     counts: dict[str, int]
+    largest_test_class: tuple[str, float]
     unreadable: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
     mean: tuple[float, float, float]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.recipe.settings import FitSettings
 from raynas.results.fit_result import write_network
+from raynas.results.guessing import LargestClass, describe_guess
 from raynas.results.outcome import Outcome, load
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder, digest
@@ -141,10 +142,12 @@ def _train(study: Study, architecture: Architecture, outcome: Outcome | None) ->
     start = _inherited_weights(architecture, outcome) if settings.inherit else None
     name, architecture = _choose_step(study, architecture)
     figures = asdict(study.fit(name, architecture, settings, start))
+    data = study.context.plan.data
+    guess = describe_guess(figures["top1"], data.counts["test"], LargestClass(*data.largest_test_class))
     origin = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
     isomorphic = [] if outcome is None else _isomorphic_texts(study.space, architecture, figures, outcome.table)
     write_network(study.folder, name, {**figures, **origin, "isomorphic": isomorphic})
-    return {"run": study.folder.uri, **figures}
+    return {"run": study.folder.uri, **figures, "warning": guess}
 
 
 def _inherited_weights(architecture: Architecture, outcome: Outcome | None) -> Weights:

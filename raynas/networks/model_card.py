@@ -10,6 +10,7 @@ import raynas
 from raynas.networks.preprocessing import Preprocessing
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
+from raynas.results.guessing import LargestClass, describe_guess
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
@@ -24,6 +25,7 @@ def facts_of(trained: TrainedNetwork) -> dict[str, Any]:
         "preprocessing": Preprocessing.of(data).model_dump(mode="json"),
         "test_top1": float(figures["top1"]),
         "test_images": data.counts["test"],
+        "warning": describe_guess(float(figures["top1"]), data.counts["test"], LargestClass(*data.largest_test_class)),
         "macs": int(figures["macs"]),
         "params": int(figures["params"]),
     }
@@ -62,7 +64,8 @@ def format_markdown(card: dict[str, Any], file: str) -> str:
     size = card["input"]["shape"][2]
     preprocessing = Preprocessing.model_validate(card["preprocessing"])
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(preprocessing.sentences(), 1))
-    latency = card["latency_ms"]
+    latency, warning = card["latency_ms"], card["warning"]
+    warning_row = "" if warning is None else f"| warning | {warning} |\n"
     latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
     budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
     counts, classes = card["data"]["counts"], card["classes"]
@@ -82,7 +85,7 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 | --- | --- |
 | test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
 | test top-5 | {card["test_top5"]:.2f} % |
-| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
+{warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}
 | budget of the search | {budget} |
 
