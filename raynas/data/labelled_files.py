@@ -28,6 +28,7 @@ EXTENSIONS = frozenset(
     }
 )
 """The extensions of the still images that Pillow reads by itself."""
+MOST_FOLDERS = 20_000
 _NO_IMAGES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
@@ -66,7 +67,9 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
-        return [entry for entry in entries if entry.is_dir()], [entry for entry in entries if entry.is_file()]
+        # A link to nothing counts as a file, so that it is named as one that cannot be read.
+        files = [entry for entry in entries if entry.is_file() or (entry.is_symlink() and not entry.exists())]
+        return [entry for entry in entries if entry.is_dir()], files
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}. Change its permissions.") from error
 
@@ -77,7 +80,7 @@ def walk(folder: Path) -> tuple[list[str], Counter[str]]:
     A folder that several links reach counts once, so that a loop of links ends.
 
     Raises:
-        UserError: if a folder cannot be read.
+        UserError: if a folder cannot be read, or has more folders below it than any data set.
     """
     images: list[str] = []
     others: Counter[str] = Counter()
@@ -88,6 +91,8 @@ def walk(folder: Path) -> tuple[list[str], Counter[str]]:
         if (real := os.path.realpath(here)) in seen:
             continue
         seen.add(real)
+        if len(seen) > MOST_FOLDERS:
+            raise UserError(f"{folder} has over {MOST_FOLDERS:,} folders. Give the folder of the images alone.")
         folders, files = list_folder(here)
         waiting = folders + waiting
         for file in files:

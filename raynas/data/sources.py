@@ -185,12 +185,8 @@ def _read_files(path: Path) -> Source:
             raise UnreadableImage(files[index], str(error)) from error
         return opened
 
-    try:
-        fingerprint = _hash_files(found.root, files)
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}. Repair or remove it.") from error
     return Source(
-        fingerprint,
+        _hash_files(found.root, files),
         found.classes,
         np.array([label for _, label in (*train, *test)], dtype=np.int64),
         len(train),
@@ -222,11 +218,16 @@ def _hash_contents(contents: Iterable[bytes | NDArray[Any]]) -> str:
 
 
 def _hash_files(folder: Path, files: Iterable[str]) -> str:
-    sized = [(os.path.relpath(file, folder), file, os.stat(file).st_size) for file in files]
+    """Hash names and sizes and, up to 1 GiB, contents. A file that cannot be read has no size and no content."""
+    sized = [(os.path.relpath(file, folder), file, _size(file)) for file in files]
     digest = hashlib.sha256()
     hash_content = sum(size for _, _, size in sized) <= _HASHED_BYTES
     for name, file, size in sized:
         digest.update(f"{name}\0{size}\0".encode())
-        if hash_content:
+        if hash_content and size >= 0:
             digest.update(Path(file).read_bytes())
     return digest.hexdigest()
+
+
+def _size(file: str) -> int:
+    return os.path.getsize(file) if os.access(file, os.R_OK) else -1
