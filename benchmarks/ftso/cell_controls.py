@@ -16,6 +16,7 @@ Prints two tables: accuracy on the test images in per cent, and the edges that e
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -110,8 +111,9 @@ def repeat_deviation(trainings: pd.DataFrame) -> float:
     The variances (n - 1 degrees of freedom) of all networks with repeats are pooled. NaN if no network has repeats.
     """
     groups = trainings.groupby(["topology", "seed", "text"])["top1"]
-    degrees = (groups.count() - 1).sum()
-    return float(np.sqrt(groups.apply(lambda top1: ((top1 - top1.mean()) ** 2).sum()).sum() / degrees))
+    degrees = int((groups.count() - 1).sum())
+    squares = ((trainings["top1"] - groups.transform("mean")) ** 2).sum()
+    return math.sqrt(squares / degrees) if degrees else math.nan
 
 
 def accuracy_rows(trainings: pd.DataFrame) -> Iterator[list[str]]:
@@ -122,7 +124,7 @@ def accuracy_rows(trainings: pd.DataFrame) -> Iterator[list[str]]:
         yield [
             str(name),
             spread(rows.groupby("seed")["top1"].mean(), 2),
-            "-" if np.isnan(repeats) else f"{repeats:.2f}",
+            "-" if math.isnan(repeats) else f"{repeats:.2f}",
             " / ".join(by_seed),
         ]
 
@@ -167,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     deviation = repeat_deviation(trainings)
     print(f"Repeats of one network differ by a standard deviation of {deviation:.2f} points, over all networks.\n")
     edges, chance = len(kept_edges(space, topology_text(space, None))), expected_shared_edges(space)
-    print(f"Edges, of {edges}, that FTSO's topology of the same seed keeps too. Two random topologies share {chance:.1f}.\n")
+    print(f"Edges, of {edges}, that FTSO's topology of the same seed keeps too; {chance:.1f} in random topologies.\n")
     print_table(("topology", "shared edges"), shared_edge_rows(space, trainings))
 
 
