@@ -3,9 +3,9 @@
     python -m benchmarks.ftso.nats_controls [--seeds 20] [--darts-seeds 1] [--epochs 50]
 
 The searches are those of `nats`, once on the true labels and once on shuffled labels of the training images, and with
-both readings of beta: its softmax, and beta itself (`raw beta`). Two rows need no search: a uniform draw among the three
-cells that FTSO can find, and the cell whose nodes keep their first two inputs. The last rows are DARTS of the first
-order on true and on shuffled labels, beside a uniform draw among all cells.
+both readings of beta: its softmax, and beta itself (`raw beta`). Two rows need no search: a uniform draw among the
+three cells that FTSO can find, and the cell whose nodes keep their first two inputs. The last rows are DARTS of the
+first order on true and on shuffled labels, beside a uniform draw among all cells.
 
 Prints for each search how often it finds which cell, and the mean true accuracy of its cells in per cent.
 """
