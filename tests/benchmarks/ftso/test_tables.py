@@ -23,6 +23,7 @@ from benchmarks.ftso.nats_search import (
 )
 from raynas.recipe.recipe import Recipe
 from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import write_history
 from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from tuners.sweep import Sweep
@@ -221,7 +222,6 @@ def test_seconds_have_a_share_only_beside_darts(tmp_path: Path) -> None:
         ]
     )
     for name, step, seconds in (("FTSO, 1 epoch", "topology", 2.0), (tables.BASE, "supernet", 50.0)):
-        rows = [{"epoch": 1, "seconds": seconds}]
-        RunFolder(tmp_path / name).write(f"steps/1-{step}/history.json", json.dumps(rows).encode())
+        write_history(RunFolder(tmp_path / name) / "steps" / f"1-{step}", [{"epoch": 1, "seconds": seconds}])
     assert [row[2] for row in tables.rows(table, tmp_path)] == ["2.0 (1/25.0)", "50.0 (1/1.0)"]
     assert [row[2] for row in tables.rows(table[:1], tmp_path)] == ["2.0"]
