@@ -159,12 +159,13 @@ def epoch_table(orders: Sequence[str], seeds: int, epochs: int, true: Mapping[st
 def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options("ftso.nats", __doc__, 3, arguments)
     true, ftso = true_accuracies(), ftso_rows(options.seeds)
-    seeds = f"0 to {options.seeds - 1}; of DARTS 0 to {options.darts_seeds - 1}"
+    darts = f"0 to {options.darts_seeds - 1}" if options.darts_seeds else "none"
+    seeds = f"0 to {options.seeds - 1}; of DARTS {darts}"
     print_heading("FTSO and DARTS on NATS-Bench", seeds)
-    means = ", ".join(
-        f"{name} {sum(true[row['cell']] for row in cells) / len(cells):.2f}" for name, cells in ftso.items()
+    means = "; ".join(
+        f"{name}: {sum(true[row['cell']] for row in cells) / len(cells):.2f}" for name, cells in ftso.items()
     )
-    print(f"The cells of FTSO, and their true accuracy in per cent; means over the seeds: {means}.")
+    print(f"The cells of FTSO, and their true accuracy in per cent; means over the seeds:\n{means}.")
     print("`initial topology`: number of seeds whose topology is still that of the initial weights.\n")
     columns = ("search", "cell", "found by", "true accuracy", "initial topology")
     print_table(columns, (row for name, cells in ftso.items() for row in cell_rows(name, cells, true)))
