@@ -2,9 +2,10 @@
 
     python -m benchmarks.ftso.nats_controls [--seeds 20] [--darts-seeds 1] [--epochs 50]
 
-The searches are those of `nats`, once on the true labels and once on shuffled labels of the training images. Two rows
-need no search: a uniform draw among the three cells that FTSO can find, and the cell whose nodes keep their first two
-inputs. The last rows are DARTS of the first order on shuffled labels, beside a uniform draw among all cells.
+The searches are those of `nats`, once on the true labels and once on shuffled labels of the training images, and with
+both readings of beta: its softmax, and beta itself (`raw beta`). Two rows need no search: a uniform draw among the
+three cells that FTSO can find, and the cell whose nodes keep their first two inputs. The last rows are DARTS of the
+first order on true and on shuffled labels, beside a uniform draw among all cells.
 
 Prints for each search how often it finds which cell, and the mean true accuracy of its cells in per cent.
 """
@@ -21,6 +22,8 @@ from benchmarks.ftso.nats import darts_epochs, ftso_cells, true_accuracies
 from benchmarks.ftso.nats_search import read_options
 
 _CONV = "nor_conv_3x3"
+_LENGTHS = {"one step": 1, "one epoch": None}
+_READINGS = {"": False, "raw beta, ": True}
 Cells = Mapping[str, Sequence[str]]
 """For each search the cell of each seed."""
 
@@ -33,10 +36,13 @@ def reachable_cells() -> list[str]:
 
 
 def found_cells(seeds: int) -> dict[str, list[str]]:
-    """Search by FTSO for a step and an epoch, on true and on shuffled labels, with every seed."""
+    """Search by FTSO for a step and an epoch, by both readings, on true and on shuffled labels, with every seed."""
     return {
-        f"{length}, {labels} labels": [row["cell"] for row in ftso_cells(seeds, steps, labels == "shuffled")]
-        for length, steps in (("one step", 1), ("one epoch", None))
+        f"{reading}{length}, {labels} labels": [
+            row["cell"] for row in ftso_cells(seeds, steps, labels == "shuffled", raw)
+        ]
+        for reading, raw in _READINGS.items()
+        for length, steps in _LENGTHS.items()
         for labels in ("true", "shuffled")
     }
 
@@ -52,12 +58,12 @@ def ftso_rows(cells: Cells, true: Mapping[str, float]) -> Iterator[list[str]]:
 
 
 def agreements(cells: Cells) -> Iterator[list[str]]:
-    """Yield for each length how many seeds find one cell with both kinds of labels, and how many chance gives."""
-    for length in ("one step", "one epoch"):
-        pairs = list(zip(cells[f"{length}, true labels"], cells[f"{length}, shuffled labels"], strict=True))
+    """Yield for each search how many seeds find one cell with both kinds of labels, and how many chance gives."""
+    for search in (f"{reading}{length}" for reading in _READINGS for length in _LENGTHS):
+        pairs = list(zip(cells[f"{search}, true labels"], cells[f"{search}, shuffled labels"], strict=True))
         counts = [Counter(found) for found in zip(*pairs, strict=True)]
         chance = sum(counts[0][cell] * counts[1][cell] for cell in counts[0]) / len(pairs)
-        yield [length, f"{sum(one == other for one, other in pairs)} of {len(pairs)}", f"{chance:.1f}"]
+        yield [search, f"{sum(one == other for one, other in pairs)} of {len(pairs)}", f"{chance:.1f}"]
 
 
 def darts_rows(seeds: int, epochs: int, true: Mapping[str, float]) -> Iterator[list[str]]:

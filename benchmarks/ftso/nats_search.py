@@ -24,7 +24,7 @@ from raynas.training.update import apply_update
 from search_spaces import SearchSpace
 from search_spaces.supernet import Supernet
 from tuners.darts.weighted_mixture import Mixture, MixtureLearner
-from tuners.ftso.topologies import CellTopologies
+from tuners.ftso.topologies import CellTopologies, EdgeWeights
 
 BATCH, IMAGES, MEASURED = 64, 1000, 256
 RATE = 0.025
@@ -54,14 +54,22 @@ class NatsSearch:
 
 
 def searches() -> dict[str, NatsSearch]:
-    """Return FTSO's topology search, and DARTS, which keeps every edge's strongest option on this space."""
+    """Return FTSO's topology search, with the softmax of beta and with raw beta, and DARTS.
+
+    DARTS keeps every edge's strongest option on this space.
+    """
     space = search_spaces.load("nats-bench", cells=1, channels=8, resolution=16, affine=False)
-    topologies = CellTopologies(space, ["skip_connect"], None)
     return {
-        "FTSO": NatsSearch(topologies.simplest, Mixture.model_validate({**topologies.learns, "learning_rate": 6e-4})),
+        "FTSO": _topology_search(space, "softmax"),
+        "FTSO, raw beta": _topology_search(space, "raw"),
         "DARTS, first order": NatsSearch(space, Mixture(inputs=None)),
         "DARTS, second order": NatsSearch(space, Mixture(inputs=None, order=2)),
     }
+
+
+def _topology_search(space: SearchSpace, edge_weights: EdgeWeights) -> NatsSearch:
+    topologies = CellTopologies(space, ["skip_connect"], None, edge_weights)
+    return NatsSearch(topologies.simplest, Mixture.model_validate({**topologies.learns, "learning_rate": 6e-4}))
 
 
 @cache

@@ -1,10 +1,12 @@
 """How long should FTSO search, with which operators, and how does it compare with DARTS (FTSO table 3, figure 3)?
 
-    python -m benchmarks.ftso.tables [--seeds 0 1 2] [--set PATH=VALUE] [--out runs/ftso]
+    python -m benchmarks.ftso.tables [--seeds 0 1 2] [--without "DARTS, second order"] [--set PATH=VALUE]
+        [--out runs/ftso]
 
 The networks have three cells of 8 channels at 16 pixels. Of 2,000 images of CIFAR-10, half train the architecture. The
 chosen network is trained stand-alone for 10 epochs at the searched size. The command is one `sweep` run under `--out`.
-The seconds of a search are those of its training steps alone, side by side in this run.
+The seconds of a search are those of its training steps alone, side by side in this run. A seed decides the images, the
+search and the training; `cell_controls` prints how much repeats of one network differ on the same images.
 
 Prints one table: multiply-adds and seconds of each search, and the accuracy and costs of its network.
 """
@@ -43,6 +45,8 @@ RECIPE: dict[str, Any] = {
     "evaluation": {"recalibration_images": 256, "recalibration_batch_size": 128, "batch_size": 500},
     "fit": {"epochs": 10, "batch_size": 64, "learning_rate": 0.05, "weight_decay": 3e-4, "schedule": "cosine"},
 }
+BASE = "DARTS, first order"
+"""The search whose multiply-adds and seconds the shares are of."""
 SEARCH_EPOCHS = 10
 """Epochs of DARTS, PC-DARTS and FTSO's operator search."""
 
@@ -72,7 +76,7 @@ def settings() -> list[dict[str, Any]]:
     ours = [("FTSO, 1 epoch", ftso()), *steps, *epochs, *operators, *replacements, second]
     long = {"training.epochs": SEARCH_EPOCHS}
     rivals = [
-        ("DARTS, first order", {"method": {"name": "darts"}, **long}),
+        (BASE, {"method": {"name": "darts"}, **long}),
         ("DARTS, second order", {"method": {"name": "darts", "order": 2}, **long}),
         ("PC-DARTS", {"method": {"name": "pc-darts", "warmup_epochs": 2}, **long, **PARTIAL}),
     ]
@@ -103,16 +107,15 @@ def search_seconds(folder: Path) -> tuple[float, int]:
 
 
 def rows(table: pd.DataFrame, out: Path) -> Iterator[list[str]]:
-    """Yield the cells of each search, means over its trials."""
-    base = table[table["setting"] == "DARTS, first order"]
-    darts = sum(search_seconds(out / folder)[0] for folder in base["folder"]) / len(base)
-    macs = step_macs("DARTS, first order")
+    """Yield the cells of each search, means over its trials. Without DARTS's trials, seconds have no share."""
+    seconds_of = table["folder"].map(lambda folder: search_seconds(out / folder)[0]).groupby(table["setting"]).mean()
+    macs = step_macs(BASE)
     for name, trials in table.groupby("setting", sort=False):
-        seconds = sum(search_seconds(out / folder)[0] for folder in trials["folder"]) / len(trials)
+        seconds = seconds_of[name]
         yield [
             str(name),
             f"{step_macs(str(name)) / 1e6:.1f} (1/{macs / step_macs(str(name)):.1f})",
-            f"{seconds:.1f} (1/{darts / seconds:.1f})",
+            f"{seconds:.1f} (1/{seconds_of[BASE] / seconds:.1f})" if BASE in seconds_of else f"{seconds:.1f}",
             spread(trials["standalone_top1"], 1),
             " ".join(f"{value:.1f}" for value in trials["standalone_top1"]),
             f"{trials['params'].mean() / 1e3:.1f}",
@@ -123,9 +126,13 @@ def rows(table: pd.DataFrame, out: Path) -> Iterator[list[str]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("ftso.tables", __doc__)
     add_seeds(parser, [0, 1, 2])
+    names = [setting["name"] for setting in settings()]
+    text = "searches of the table to leave out"
+    parser.add_argument("--without", nargs="+", default=[], metavar="NAME", choices=names, help=text)
     add_run_options(parser, "runs/ftso")
     options = parse_run_options(parser, arguments)
-    method = {"name": "sweep", "of": {"name": "ftso"}, "settings": settings(), "seeds": options.seeds, "fit_each": True}
+    searches = [setting for setting in settings() if setting["name"] not in options.without]
+    method = {"name": "sweep", "of": {"name": "ftso"}, "settings": searches, "seeds": options.seeds, "fit_each": True}
     sweep = Recipe.read(RECIPE, [f"method={json.dumps(method)}", *options.changes])
     raynas.run(sweep, options.out, reporter=Live())
     print_heading("FTSO's searches beside DARTS's and PC-DARTS's", ", ".join(map(str, options.seeds)))

@@ -89,6 +89,7 @@ def test_a_searcher_that_leaves_the_budget_is_refused() -> None:
         (DrawnPaths(warmup_epochs=0, joint_from=0), MACRO),
         (SampledPath(targets={}, proposals=1), CHAIN),
         (Mixture(edges="softmax"), DARTS),
+        (Mixture(edges="raw"), DARTS),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -1,7 +1,7 @@
 """The continuous search of cells: an edge is a weighted mixture of its operations, and gradients move the weights.
 
 DARTS (Liu et al.) weighs the operations of an edge. PC-DARTS (Xu et al.) and HM-NAS also weigh the edges into a node.
-FTSO's topology search weighs the edges alone.
+FTSO's topology search weighs the edges alone, by a softmax or by beta itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from search_spaces import Architecture, Costs, SearchSpace
 
 _INITIAL_DEVIATION = 1e-3
-"""The standard deviation of alpha and beta at the beginning."""
+"""The standard deviation of alpha and beta at the beginning, around 0, as in the code of DARTS and PC-DARTS."""
 
 
 class Mixture(Objective):
@@ -44,12 +44,13 @@ class Mixture(Objective):
     Attributes:
         operations: whether alpha, the weights of an edge's operations (HM-NAS equation 1), is learnt. If not, all
             operations weigh the same, and `none` weighs nothing.
-        edges: `softmax` learns beta, the weights of the edges into a node (HM-NAS equation 2). With `none` every edge
-            counts in full.
+        edges: `softmax` learns beta, the weights of the edges into a node (HM-NAS equation 2). With `raw` beta itself
+            multiplies an edge's output (FTSO algorithm 1, line 4), and may be negative. With `none` every edge counts
+            in full.
         inputs: how many inputs a node of the discrete architecture keeps. If null, every edge takes its strongest
             option, which may be `none`.
         rank_inputs_by: the strength of an input: `operations` is the weight of its strongest operation times the weight
-            of its edge, `edges` the weight of its edge alone.
+            of its edge, `edges` the weight of its edge alone. Weights have signs: a negative edge is weaker than 0.
         order: 1 moves alpha and beta by the loss at the present weights, 2 by the loss after the weights' next step
             (DARTS equation 7).
         warmup_epochs: the first epochs, in which only the weights move.
@@ -62,7 +63,7 @@ class Mixture(Objective):
     chooses: ClassVar[bool] = True
 
     operations: bool = True
-    edges: Literal["none", "softmax"] = "none"
+    edges: Literal["none", "softmax", "raw"] = "none"
     inputs: int | None = Field(default=2, ge=1)
     rank_inputs_by: Literal["operations", "edges"] = "operations"
     order: Literal[1, 2] = 1
@@ -95,7 +96,7 @@ class MixtureLearner(Learner):
 
     Attributes:
         alpha: the logits of the operations, shape (choices, most options of a choice).
-        beta: the logits of the edges, shape (choices,).
+        beta: the logits of the edges, or with raw edges their weights, shape (choices,).
     """
 
     def __init__(self, settings: Mixture, space: SearchSpace, seed: int) -> None:
@@ -133,12 +134,16 @@ class MixtureLearner(Learner):
         return torch.softmax(self.alpha.masked_fill(~options.to(self.alpha.device), -math.inf), dim=-1).nan_to_num(0)
 
     def edge_weights(self) -> Tensor:
-        """Return the softmax of beta over the surviving edges into each node (equation 2), shape (choices,)."""
+        """Return the weights of the edges, shape (choices,): the softmax of beta over the surviving edges into a node.
+
+        That is HM-NAS equation 2. Raw weights of surviving edges are beta itself (FTSO algorithm 1, line 4).
+        """
         if self._settings.edges == "none":
             return torch.ones_like(self.beta)
         weights = torch.zeros_like(self.beta)
         for edges in edges_by_node(self._space):
-            weights[edges] = torch.softmax(self.beta[edges], dim=0)
+            beta = self.beta[edges]
+            weights[edges] = beta if self._settings.edges == "raw" else torch.softmax(beta, dim=0)
         return weights
 
     def weights(self) -> Tensor:
@@ -147,11 +152,9 @@ class MixtureLearner(Learner):
 
     def most_probable(self) -> Architecture:
         """Return the discrete architecture: each node's strongest inputs, each with its strongest operation."""
-        weights = self.weights().detach()
-        if self._settings.rank_inputs_by == "edges":
-            edge_strengths = self.edge_weights().detach()
-        else:
-            edge_strengths = strongest_operation_weights(self._space, weights)
+        weights, edge_strengths = self.operation_weights().detach(), self.edge_weights().detach()
+        if self._settings.rank_inputs_by == "operations":
+            edge_strengths = edge_strengths * strongest_operation_weights(self._space, weights)
         return discretise(self._space, weights, edge_strengths, self._settings.inputs)
 
     def probabilities(self) -> Tensor:

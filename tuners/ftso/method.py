@@ -19,7 +19,7 @@ from raynas.study.run_plan import check_fit
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.darts.checks import check_edges_can_be_removed, check_no_budget
-from tuners.ftso.topologies import SIMPLEST_OPERATOR, CellTopologies, LayerTopologies, Topologies
+from tuners.ftso.topologies import SIMPLEST_OPERATOR, CellTopologies, EdgeWeights, LayerTopologies, Topologies
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
@@ -45,6 +45,10 @@ class Ftso(Method):
         strategy: `replace` gives one operator to all kept edges or layers; `search` searches their operators.
         replacement_operator: the operator of `replace`. By default, a 3x3 separable convolution in cells,
             nor_conv_3x3 on `nats-bench`, and each layer's costliest operator in layer-by-layer spaces.
+        edge_weights: the factors of the edges in the topology search of a cell. `softmax` normalises beta over the
+            inputs of a node, as in PC-DARTS. `raw` is beta itself, as algorithm 1 prints in line 4. Beta begins around
+            0 with a standard deviation of 1e-3 in both; the paper prints no start. A node keeps the inputs with the
+            greatest beta, with its sign (lines 8 to 11). The operator search always has the softmax.
         inputs: how many inputs a node of a cell keeps.
         topology_epochs: the epochs of the topology search.
         topology_steps: the most training steps of an epoch of the topology search: 1 for the paper's search of one
@@ -63,6 +67,7 @@ class Ftso(Method):
     topology_operators: tuple[str, ...] = Field(default=(SIMPLEST_OPERATOR,), min_length=1)
     strategy: Literal["replace", "search"] = "replace"
     replacement_operator: str | None = None
+    edge_weights: EdgeWeights = "softmax"
     inputs: int = Field(default=2, ge=1)
     topology_epochs: int = Field(default=1, ge=1)
     topology_steps: int | None = Field(default=None, ge=1)
@@ -121,7 +126,7 @@ class Ftso(Method):
 
     def search_operators(self, study: Study, topologies: Topologies, space: SearchSpace) -> Outcome:
         """Search the operators of the kept edges or layers by gradients (algorithm 2, lines 4 to 10)."""
-        objective = self.objective({**topologies.learns, "operations": True, "rank_inputs_by": "operations"})
+        objective = self.objective(topologies.learns_second)
         settings = study.recipe.training.changed(epochs=self.operator_epochs)
         weights = study.train("operators", space, objective, settings, streams=STREAMS)
         learner = objective.restore_learner(space, study.costs, study.learner_state(weights))
@@ -143,10 +148,15 @@ class Ftso(Method):
             UserError: if the space has no topology to search, or no topology can meet the budget.
         """
         if isinstance(space, CellSpace):
-            return CellTopologies(space, self.topology_operators, self.replacement_operator)
+            return CellTopologies(space, self.topology_operators, self.replacement_operator, self.edge_weights)
         if self.topology_operators != (SIMPLEST_OPERATOR,):
             raise UserError(
                 f"The topology of {space.name} is searched with each layer's cheapest operator: leave "
                 "method.topology_operators out."
+            )
+        if self.edge_weights != "softmax":
+            raise UserError(
+                f"method.edge_weights is {self.edge_weights!r}, and {space.name} has layers, whose inputs have no "
+                "weights: leave method.edge_weights out."
             )
         return LayerTopologies(space, costs, budget, self.replacement_operator, search=self.strategy == "search")

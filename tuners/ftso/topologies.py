@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.architecture import NOTHING
 from search_spaces.errors import UserError, nearest
@@ -24,17 +24,20 @@ DEFAULT_REPLACEMENTS = ("sep_conv_3x3", "nor_conv_3x3")
 """The first of these that a space of cells has replaces the skip connections by default."""
 SIMPLEST_OPERATOR = "skip_connect"
 SKIP = "skip"
+EdgeWeights = Literal["softmax", "raw"]
 
 
 class Topologies(ABC):
     """The two searches of a space.
 
     Attributes:
-        learns: settings of `Mixture` that say what the first search learns; the second search also learns operations.
+        learns: settings of `Mixture` that say what the first search learns.
+        learns_second: the same of the second search, which learns operations.
         simplest: the space of the first search: the simplest operators alone.
     """
 
     learns: Mapping[str, Any]
+    learns_second: Mapping[str, Any]
     simplest: SearchSpace
 
     @abstractmethod
@@ -72,13 +75,20 @@ class Topologies(ABC):
 class CellTopologies(Topologies):
     """The searches in cells: each node keeps its strongest inputs."""
 
-    def __init__(self, space: SearchSpace, operators: Sequence[str], replacement: str | None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        operators: Sequence[str],
+        replacement: str | None,
+        edge_weights: EdgeWeights = "softmax",
+    ) -> None:
         """Prepare the searches.
 
         Args:
             operators: of the first search. Several operators compete with each other, and with `none` if a choice has
                 it.
             replacement: the powerful operator; None takes the default.
+            edge_weights: the factors of the edges in the first search: the softmax of beta, or beta itself.
 
         Raises:
             UserError: if a choice has no such operator.
@@ -91,7 +101,8 @@ class CellTopologies(Topologies):
                 known = [option for option in options if option != NOTHING]
                 raise UserError(f"The edges of {space.name} have no operator {name!r}; {nearest(name, known)}")
         self._space, self._replacement = space, replacement
-        self.learns = {"operations": len(operators) > 1, "edges": "softmax", "rank_inputs_by": "edges"}
+        self.learns = {"operations": len(operators) > 1, "edges": edge_weights, "rank_inputs_by": "edges"}
+        self.learns_second = {"operations": True, "edges": "softmax"}
         self.simplest = space.restrict(
             {choice.name: [*operators, *(set(choice.options) & {NOTHING})] for choice in space.choices}
         )
@@ -138,7 +149,7 @@ class LayerTopologies(Topologies):
         Raises:
             UserError: if no layer can be skipped, a layer has no such operator, or no topology can meet the budget.
         """
-        self.learns = {"operations": True, "edges": "none", "inputs": None}
+        self.learns = self.learns_second = {"operations": True, "edges": "none", "inputs": None}
         self._space, self._table, self._budget = space, costs.as_table(), budget
         macs = self._table.table["macs"].tolist()
         self._cheapest, self._replacement = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from benchmarks.ftso.nats_search import (
     streams,
 )
 from raynas.recipe.recipe import Recipe
+from raynas.storage.run_folder import RunFolder
+from raynas.storage.step_records import write_history
 from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from tuners.sweep import Sweep
@@ -98,6 +101,19 @@ def test_with_skip_connections_alone_the_loss_does_not_depend_on_beta() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.usefixtures("shared")
+def test_with_raw_beta_the_loss_depends_on_beta() -> None:
+    torch.set_num_threads(1)
+    supernet, learner = next(iter(states(searches()["FTSO, raw beta"], 0, epochs=0)))
+    images, labels = measured_images()
+    losses = []
+    for beta in (torch.full((6,), 0.1), torch.tensor([0.1, 3.0, -3.0, 5.0, 0.1, -5.0])):
+        with torch.no_grad():
+            learner.beta.copy_(beta)
+            losses.append(float(functional.cross_entropy(supernet.mixed(images, learner.weights()), labels)))
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
 def test_the_hessians_largest_eigenvalue_is_that_of_finite_differences() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -131,6 +147,10 @@ def test_rows_of_the_controls() -> None:
         "one step, shuffled labels": [first, first],
         "one epoch, true labels": [third, third],
         "one epoch, shuffled labels": [third, second],
+        "raw beta, one step, true labels": [first, first],
+        "raw beta, one step, shuffled labels": [first, first],
+        "raw beta, one epoch, true labels": [first, second],
+        "raw beta, one epoch, shuffled labels": [second, first],
     }
     rows = list(nats_controls.ftso_rows(cells, true))
     assert rows[0] == ["one step, true labels", "1 / 1 / 0", "93.00 ± 1.00"]
@@ -138,7 +158,12 @@ def test_rows_of_the_controls() -> None:
         ["a uniform draw", "1/3 each", "93.00 ± 0.82"],
         ["first two inputs always", "the last", "93.00"],
     ]
-    assert list(nats_controls.agreements(cells)) == [["one step", "1 of 2", "1.0"], ["one epoch", "1 of 2", "1.0"]]
+    assert list(nats_controls.agreements(cells)) == [
+        ["one step", "1 of 2", "1.0"],
+        ["one epoch", "1 of 2", "1.0"],
+        ["raw beta, one step", "2 of 2", "2.0"],
+        ["raw beta, one epoch", "0 of 2", "1.0"],
+    ]
 
 
 @pytest.mark.usefixtures("shared")
@@ -159,4 +184,44 @@ def test_topologies_without_a_search_keep_two_inputs_of_each_node() -> None:
     assert drawn != first
     for text in (first, drawn):
         assert [node.count(conv) for node in text.split("|")] == [2] * 8
-    assert list(cell_controls.rows({"FTSO": [39.0, 41.0]})) == [["FTSO", "40.00 ± 1.00", "39.0 41.0"]]
+
+
+def trainings(rows: list[tuple[str, int, str, float]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["topology", "seed", "text", "top1"])
+
+
+def test_repeats_of_a_network_are_compared_on_the_images_of_one_seed() -> None:
+    """Seeds and topologies may differ by any amount: only trainings of one network on one seed are repeats."""
+    table = trainings(
+        [("FTSO", 0, "a", 39), ("FTSO", 0, "a", 41), ("FTSO", 1, "b", 60), ("FTSO", 1, "b", 64), ("random", 0, "c", 7)]
+    )
+    assert cell_controls.repeat_deviation(table) == pytest.approx(((1 + 1 + 4 + 4) / 2) ** 0.5)
+    assert list(cell_controls.accuracy_rows(table)) == [
+        ["FTSO", "51.00 ± 11.00", "2.24", "39.0 41.0 / 60.0 64.0"],
+        ["random", "7.00 ± 0.00", "-", "7.0"],
+    ]
+
+
+def test_shared_edges_are_those_of_ftsos_topology_of_the_same_seed() -> None:
+    space = search_spaces.load("darts", operations=8, subset=False, cell_types="two")
+    first = cell_controls.topology_text(space, None)
+    drawn = cell_controls.topology_text(space, np.random.default_rng(0))
+    table = trainings([(cell_controls.FOUND, 0, first, 1), ("same", 0, first, 1), ("other", 0, drawn, 1)])
+    rows = dict(cell_controls.shared_edge_rows(space, table))
+    assert rows["same"] == "16"
+    words = [text.replace("|", "").split()[1:] for text in (first, drawn)]
+    assert rows["other"] == str(sum(one == other != "none" for one, other in zip(*words, strict=True)))
+    assert cell_controls.expected_shared_edges(space) == pytest.approx(2 * 4 * (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5))
+
+
+def test_seconds_have_a_share_only_beside_darts(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        [
+            {"setting": name, "folder": name, "standalone_top1": 40.0, "params": 1e3, "macs": 1e6}
+            for name in ("FTSO, 1 epoch", tables.BASE)
+        ]
+    )
+    for name, step, seconds in (("FTSO, 1 epoch", "topology", 2.0), (tables.BASE, "supernet", 50.0)):
+        write_history(RunFolder(tmp_path / name) / "steps" / f"1-{step}", [{"epoch": 1, "seconds": seconds}])
+    assert [row[2] for row in tables.rows(table, tmp_path)] == ["2.0 (1/25.0)", "50.0 (1/1.0)"]
+    assert [row[2] for row in tables.rows(table[:1], tmp_path)] == ["2.0"]

@@ -187,13 +187,20 @@ def test_the_recipes_of_ftso_have_the_settings_of_table_4(
     assert (recipe.fit.clip_norm, recipe.training.clip_norm) == (5, 5)
 
 
-@pytest.mark.parametrize(("name", "rate", "batch"), [("darts-cifar10", 0.025, 64), ("pc-darts-cifar10", 0.1, 256)])
-def test_the_recipes_of_darts_have_the_settings_of_their_papers(name: str, rate: float, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "rate", "batch", "warmup", "fit_batch", "drop_path"),
+    [("darts-cifar10", 0.025, 64, 0, 96, 0.2), ("pc-darts-cifar10", 0.1, 256, 15, 128, 0.3)],
+)
+def test_the_recipes_of_darts_have_the_settings_of_their_papers(
+    name: str, rate: float, batch: int, warmup: int, fit_batch: int, drop_path: float
+) -> None:
     recipe = Recipe.read(name)
     training, fit = recipe.training, recipe.fit
     assert (training.epochs, training.batch_size, training.learning_rate, training.clip_norm) == (50, batch, rate, 5)
     assert (training.momentum, training.weight_decay, training.schedule) == (0.9, 3e-4, "cosine")
     assert (fit.epochs, fit.learning_rate, fit.cutout, fit.auxiliary_weight) == (600, 0.025, 16, 0.4)
+    assert (fit.batch_size, fit.drop_path) == (fit_batch, drop_path)
+    assert recipe.method.get("warmup_epochs", 0) == warmup
     assert recipe.data.validation == 0.5
 
 

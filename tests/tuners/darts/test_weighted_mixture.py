@@ -78,6 +78,44 @@ def test_weights_follow_equations_1_and_2(space: SearchSpace) -> None:
     assert weights.sum(dim=1).tolist() == pytest.approx([1, 0.25, 0.75, 0.25, 0.5, 0.25])
 
 
+def test_raw_edges_weigh_beta_itself(space: SearchSpace) -> None:
+    """FTSO algorithm 1, line 4: a node is the sum of its inputs' outputs, each times beta."""
+    pruned = space.restrict({"node2.1": ["none"]})
+    learner = Mixture(edges="raw").begin(pruned, pruned.costs(), 0)
+    beta = torch.tensor([0.5, -2, 7, 0, 0.25, 3])
+    with torch.no_grad():
+        learner.alpha.zero_()
+        learner.beta.copy_(beta)
+    assert learner.edge_weights().tolist() == [0.5, -2, 0, 0, 0.25, 3]
+    assert learner.weights()[[0, 1, 3, 4, 5]].tolist() == [
+        [pytest.approx(float(beta[edge]) / 5)] * 5 for edge in (0, 1, 3, 4, 5)
+    ]
+    (gradient,) = torch.autograd.grad(learner.weights()[1].sum(), [learner.beta])
+    assert gradient.tolist() == pytest.approx([0, 1, 0, 0, 0, 0])
+
+
+def test_raw_edges_begin_around_0_with_a_deviation_of_a_thousandth() -> None:
+    space = search_spaces.load("darts", operations=8, subset=False, cell_types="two")
+    betas = [Mixture(edges="raw").begin(space, space.costs(), seed).edge_weights().detach() for seed in range(40)]
+    drawn = torch.stack(betas)
+    assert abs(float(drawn.mean())) < 2e-4
+    assert float(drawn.std()) == pytest.approx(1e-3, rel=0.1)
+    assert (drawn < 0).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("ranking", ["edges", "operations"])
+def test_raw_edges_are_ranked_with_their_sign_and_keep_their_strongest_operation(
+    space: SearchSpace, ranking: str
+) -> None:
+    """Lines 8 to 11 prune edges below the second largest beta. An absolute value would drop node 3's second input."""
+    learner = Mixture.model_validate({"edges": "raw", "rank_inputs_by": ranking}).begin(space, space.costs(), 0)
+    with torch.no_grad():
+        learner.alpha.zero_()
+        learner.alpha[:, CONV] = 1
+        learner.beta.copy_(torch.tensor([-1.0, -2, -3, -0.9, 0.1, 0.2]))
+    assert learner.most_probable().indices == (CONV, CONV, CONV, 0, CONV, CONV)
+
+
 def test_without_beta_edges_count_in_full_and_without_alpha_operations_weigh_the_same(space: SearchSpace) -> None:
     assert Mixture().begin(space, space.costs(), 0).weights().sum(dim=1).tolist() == pytest.approx([1] * 6)
     edges_alone = Mixture(operations=False, edges="softmax").begin(space, space.costs(), 0)
@@ -99,6 +137,7 @@ def test_pruned_operations_and_edges_weigh_nothing(space: SearchSpace) -> None:
         ({}, {"alpha"}),
         ({"edges": "softmax"}, {"alpha", "beta"}),
         ({"operations": False, "edges": "softmax"}, {"beta"}),
+        ({"operations": False, "edges": "raw"}, {"beta"}),
         ({"edges": "softmax", "order": 2}, {"alpha", "beta"}),
     ],
 )

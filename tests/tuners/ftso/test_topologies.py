@@ -63,6 +63,19 @@ def test_with_one_operator_only_beta_is_learnt_and_none_weighs_nothing(nats: Sea
     assert weights[:, 0].tolist() == [0] * 6
 
 
+def test_raw_edges_are_searched_by_beta_itself_and_operators_by_the_softmax(nats: SearchSpace) -> None:
+    topologies = Ftso(edge_weights="raw").topologies(nats, nats.costs(), Budget({}))
+    learner = learner_of(topologies)
+    assert torch.equal(learner.edge_weights(), learner.beta)
+    assert torch.equal(learner.weights()[:, 1], learner.beta)
+    with torch.no_grad():
+        learner.beta[3:] = torch.tensor([0.1, -5, 0.2])
+    assert topologies.select_kept(learner.most_probable(), learner.alpha) == {0, 1, 2, 3, 5}
+    assert (topologies.learns["edges"], topologies.learns_second["edges"]) == ("raw", "softmax")
+    softmax = Ftso().topologies(nats, nats.costs(), Budget({}))
+    assert softmax.learns["edges"] == "softmax"
+
+
 def test_operators_are_searched_on_the_kept_edges(nats: SearchSpace) -> None:
     topologies = CellTopologies(nats, ["skip_connect"], None)
     restricted = topologies.restrict_to_kept(frozenset({0, 1, 2, 4, 5}))
@@ -123,6 +136,8 @@ def test_unknown_operators_and_unreachable_budgets_are_refused(nats: SearchSpace
         LayerTopologies(network := search_spaces.load("resnet20"), network.costs(), Budget({}), None, search=False)
     with pytest.raises(UserError, match=r"leave method\.topology_operators out"):
         Ftso(topology_operators=("k3e3",)).topologies(layers, layers.costs(), Budget({}))
+    with pytest.raises(UserError, match=r"method\.edge_weights is 'raw', and nas-bench-macro has layers"):
+        Ftso(edge_weights="raw").topologies(layers, layers.costs(), Budget({}))
     least = Budget.model_validate({"macs": {"target": 1000, "tolerance": 0.01}})
     with pytest.raises(UserError, match="macs"):
         LayerTopologies(layers, layers.costs(), least, None, search=False)
