@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def _save_floats(image: Image.Image, file: Path) -> None:
     Image.fromarray(np.asarray(image).astype(np.float32) / 255).save(file)
 
 
-def _save_as(mode: str, **options: object) -> Callable[[Image.Image, Path], None]:
+def _save_as(mode: str, **options: Any) -> Callable[[Image.Image, Path], None]:
     return lambda image, file: image.convert(mode).save(file, **options)
 
 
