@@ -1,6 +1,6 @@
 """Does FP-NAS find better networks than DMaskingNAS, and at what cost (FP-NAS table 6)? On the digits.
 
-    python -m benchmarks.fp_nas.dmasking [--seeds 0 1] [--set PATH=VALUE] [--out runs/fp-nas-dmasking]
+    python -m benchmarks.fp_nas.dmasking [--recipes dmasking-digits] [--seeds 0 1] [--set PATH=VALUE] [--out FOLDER]
 
 Both methods search the space, the images and the budget of `fp-nas-digits` for the same number of epochs. Each has the
 learning settings of its own small recipe. Their networks are trained stand-alone with the same `fit` settings. Two
@@ -61,11 +61,10 @@ class Candidate(NamedTuple):
     figures: dict[str, Any]
 
 
-def recipes(seed: int, changes: Sequence[str]) -> dict[str, Recipe]:
+def recipes(seed: int, changes: Sequence[str], names: Sequence[str] = tuple(EPOCHS)) -> dict[str, Recipe]:
     """Return the recipe of each method."""
     return {
-        name: Recipe.read(name, ["scale.train.workers=1", *own, f"seed={seed}", *changes])
-        for name, own in EPOCHS.items()
+        name: Recipe.read(name, ["scale.train.workers=1", *EPOCHS[name], f"seed={seed}", *changes]) for name in names
     }
 
 
@@ -149,21 +148,24 @@ def cells(table: pd.DataFrame) -> Iterator[list[str]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("fp_nas.dmasking", __doc__)
+    text = "recipes of the searches (default: all)"
+    parser.add_argument("--recipes", nargs="+", choices=list(EPOCHS), default=list(EPOCHS), help=text)
     add_seeds(parser, [0, 1])
     add_run_options(parser, "runs/fp-nas-dmasking")
     options = parser.parse_args(arguments)
     rows = []
     for seed in options.seeds:
-        of_seed = recipes(seed, options.changes)
+        of_seed = recipes(seed, options.changes, options.recipes)
         found = [search(name, recipe, options.out / f"{name}-{seed}") for name, recipe in of_seed.items()]
-        shared = of_seed["dmasking-digits"]
+        shared = of_seed[options.recipes[0]]
         rows += train(shared, options.out / f"fit-{seed}", [*found, *controls(plan(shared), seed)])
     print_heading("FP-NAS and DMaskingNAS in one space", ", ".join(map(str, options.seeds)))
     print("One-shot and stand-alone accuracy in per cent, mean ± standard deviation; seconds of one core.\n")
     columns = ("method", "networks", "one-shot", "stand-alone", "k macs", "k parameters", "seconds", "last entropy")
     print_table(columns, cells(pd.DataFrame(rows)))
     print("The peak of what a training step keeps for its backward passes, and the supernet's weights, in kB.\n")
-    memory = {NAMES[name]: kept_bytes(recipe) for name, recipe in recipes(0, options.changes).items()}
+    of_first = recipes(0, options.changes, options.recipes)
+    memory = {NAMES[name]: kept_bytes(recipe) for name, recipe in of_first.items()}
     print_table(
         ("method", "kept", "weights"),
         [[name, *(f"{size / 1e3:.0f}" for size in sizes)] for name, sizes in memory.items()],
