@@ -3,8 +3,9 @@
     python -m benchmarks.fp_nas.dmasking [--recipes dmasking-digits] [--seeds 0 1] [--set PATH=VALUE] [--out FOLDER]
 
 Both methods search the space, the images and the budget of `fp-nas-digits` for the same number of epochs. Each has the
-learning settings of its own small recipe. Their networks are trained stand-alone with the same `fit` settings. Two
-controls search nothing: random architectures within the budget, and the costliest of 2,000 drawn within the budget.
+learning settings of its own small recipe; DMaskingNAS has FBNet's cost term unless `--set` changes it. Their networks
+are trained stand-alone with the same `fit` settings. Two controls search nothing: random architectures within the
+budget, and the costliest of 2,000 drawn within the budget.
 
 Everything runs in this process on one thread (`benchmarks.speed.in_process`). Times are seconds of the processor, so
 that other work on the machine changes them little.
@@ -40,17 +41,24 @@ from raynas.study.run_plan import Plan, plan
 from raynas.training.update import apply_update
 from search_spaces import Architecture
 from tuners.dmasking.method import DMasking
+from tuners.dmasking.settings import MaskingSettings
 from tuners.fp_nas.method import FpNas
 
 EPOCHS = {
     "fp-nas-digits": ["method.epochs=40", "method.warmup_epochs=26", "method.joint_from=32"],
-    "dmasking-digits": ["method.epochs=40", "method.warmup_epochs=12"],
+    "dmasking-digits": [
+        "method.epochs=40",
+        "method.warmup_epochs=12",
+        f"method.cost_scale={MaskingSettings().cost_scale}",
+        f"method.cost_exponent={MaskingSettings().cost_exponent}",
+    ],
 }
-"""The changes of each recipe: the same epochs, with the share of the warm-up in its recipe."""
+"""The changes of each recipe: the same epochs, with the share of the warm-up in its recipe, and FBNet's cost term."""
 NAMES = {"fp-nas-digits": "FP-NAS", "dmasking-digits": "DMaskingNAS"}
 RANDOM, DRAWN = 3, 2_000
 """Random architectures that are trained for each seed; architectures among which the costliest is taken."""
-TRAINING_SEEDS = 5
+_CONTROLS = 5
+"""Part of the seed of the controls."""
 
 
 class Candidate(NamedTuple):
@@ -86,7 +94,7 @@ def search(name: str, recipe: Recipe, out: Path) -> Candidate:
 
 def controls(planned: Plan, seed: int) -> list[Candidate]:
     """Draw random architectures within the budget, and the costliest of all that were drawn."""
-    generator = np.random.default_rng([seed, TRAINING_SEEDS])
+    generator = np.random.default_rng([seed, _CONTROLS])
     drawn = [planned.space.sample(generator) for _ in range(DRAWN)]
     costs = planned.costs.cost(drawn)
     within = np.flatnonzero(planned.recipe.budget.met(costs))
