@@ -7,13 +7,14 @@ budget.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
-from raynas.study.method import Method, check_training_key_unset
+from raynas.study.method import Method
 from search_spaces.cell.space import CellSpace
 from search_spaces.errors import UserError
 from tuners.dmasking.settings import MaskingSettings
@@ -47,6 +48,7 @@ class DMasking(Method, MaskingSettings):
         "Wan et al., FBNetV2: Differentiable Neural Architecture Search for Spatial and Channel Dimensions"
     )
     spaces: ClassVar[str] = "elastic spaces, in one pass; layer-by-layer spaces, with the memory of all options"
+    own_training: ClassVar[Mapping[str, str]] = {"epochs": "method.epochs"}
 
     epochs: int = Field(default=90, ge=1)
 
@@ -61,7 +63,6 @@ class DMasking(Method, MaskingSettings):
                 f"{plan.space.name} has cells, but the method dmasking searches channels and layers: use a space such "
                 "as fbnetv2-f, or method.name=darts."
             )
-        check_training_key_unset(plan.recipe, "epochs", "method.epochs")
 
     def run(self, study: Study) -> Outcome:
         objective = self.objective(study.budget)
