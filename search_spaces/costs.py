@@ -51,6 +51,19 @@ class Costs(ABC):
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Return for each resource the least and the greatest cost over the surviving options."""
 
+    @abstractmethod
+    def expected(self, probabilities: Tensor) -> dict[str, Tensor]:
+        """Return the expected cost, fixed part included, if each choice is drawn independently. It is differentiable.
+
+        Args:
+            probabilities: shape (..., choices, most options of a choice). Entries of pruned options do not count. For a
+                choice that takes any number of its options, each entry is the probability that the option is taken,
+                independent of the other options.
+
+        Returns:
+            For each resource a tensor of shape (...), with the type and device of the probabilities.
+        """
+
     def extremes(self) -> Indices:
         """Return architectures at the bounds, if these are known.
 
@@ -133,16 +146,6 @@ class TableCosts(Costs):
         return bounds
 
     def expected(self, probabilities: Tensor) -> dict[str, Tensor]:
-        """Return the expected cost, fixed part included, if each choice is drawn independently. It is differentiable.
-
-        Args:
-            probabilities: shape (..., choices, most options of a choice). Entries of pruned options do not count. For a
-                choice in `subsets`, each entry is the probability that the option is taken, independent of the other
-                options.
-
-        Returns:
-            For each resource a tensor of shape (...), with the type and device of the probabilities.
-        """
         import torch  # takes a second to import; only searches by gradients call this function
 
         kept = self.kept

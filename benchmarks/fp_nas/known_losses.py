@@ -17,7 +17,7 @@ from benchmarks.common.oracles import TableOracle
 from search_spaces import Budget, SearchSpace, load
 from tuners.fp_nas.distribution import partition
 from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
-from tuners.fp_nas.most_probable import find_most_probable
+from tuners.most_probable import find_most_probable
 
 SPREAD = 0.3
 """Standard deviation of the loss over random architectures, in nats."""
@@ -149,7 +149,8 @@ def learn(landscape: Landscape, settings: DrawnPaths, updates: int, joint_from: 
             quality = float(landscape.quality(mode)[0])
             epochs.append({"update": update, "most_probable": quality, **learner.notes()})
     factors, alpha = learner.distribution.factors, learner.distribution.alpha
-    found, _ = find_most_probable(factors, alpha, landscape.costs, landscape.budget)
+    log_probabilities = factors.log_probabilities(alpha.detach().double())
+    found, _ = find_most_probable(log_probabilities, factors.indices, landscape.costs, landscape.budget)
     chosen = landscape.within[:1] if found is None else found.numpy()[None]
     figures = {"quality": float(landscape.quality(chosen)[0]), "macs": float(landscape.macs(chosen)[0])}
     return Learned({**figures, **learner.notes()}, epochs)

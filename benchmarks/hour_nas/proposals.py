@@ -21,7 +21,8 @@ import search_spaces
 from benchmarks.common.arguments import add_seed_count, command_parser
 from benchmarks.common.report import print_heading, print_table, save_figure
 from search_spaces.costs import TableCosts
-from tuners.hour_nas.proposals import Targets, entropy, fit, overlap, probabilities, target_distance
+from tuners.gumbel_softmax import probabilities
+from tuners.hour_nas.proposals import Targets, entropy, fit, overlap, target_distance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

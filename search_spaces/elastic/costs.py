@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.costs import Amounts, Costs, Indices
-from search_spaces.elastic.groups import VARIABLES, Group, by_group
+from search_spaces.elastic.groups import VARIABLES, Group, Item, by_group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Integers = NDArray[np.int64]
 
@@ -41,6 +44,26 @@ class ElasticCosts(Costs):
             resource: np.stack([table[tuple(cells[:, n].T)] for n, table in enumerate(tables)]).sum(axis=0)
             for resource, tables in self.tables.items()
         }
+
+    def expected(self, probabilities: Tensor) -> dict[str, Tensor]:
+        """Return the expected cost: the tables, weighted by the probabilities of the input channels and five choices.
+
+        A convolution from the channels of one group to the channels of the next costs the product of their means
+        (FBNetV2's effective shape).
+        """
+        import torch  # takes a second to import; only searches by gradients call this function
+
+        rows = [probabilities[..., choice, list(kept)] for choice, kept in enumerate(self.surviving)]
+        first = probabilities.new_ones((*probabilities.shape[:-2], 1))
+        grouped = list(zip(_with_arriving((0,), self.surviving), _with_arriving(first, rows), strict=True))
+        expected = {}
+        for resource, tables in self.tables.items():
+            means = []
+            for table, (kept, six) in zip(tables, grouped, strict=True):
+                weights = torch.from_numpy(table[np.ix_(*kept)]).to(probabilities)
+                means.append(torch.einsum("ikasec,...c,...e,...s,...a,...k,...i->...", weights, *reversed(six)))
+            expected[resource] = torch.stack(means).sum(dim=0)
+        return expected
 
     def extremes(self) -> Indices:
         """Return for each resource the architectures of least and of greatest cost."""
@@ -77,6 +100,18 @@ class ElasticCosts(Costs):
             indices[:0] = [kept[position] for kept, position in zip(own, positions, strict=True)]
             channels = arrived
         return indices
+
+
+def _with_arriving(first: Item, items: Sequence[Item]) -> list[list[Item]]:
+    """Return for each group the item of its input channels and those of its five choices.
+
+    Args:
+        first: the item of the first group's input channels.
+        items: one for each choice.
+    """
+    groups = by_group(items)
+    arriving = [first, *(group[-1] for group in groups)]
+    return [[before, *group] for before, group in zip(arriving, groups, strict=False)]
 
 
 class GroupCost(NamedTuple):

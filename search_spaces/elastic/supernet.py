@@ -53,24 +53,29 @@ class ElasticMBConv(nn.Module):
         self.project = ElasticConvNorm(hidden, max(group.channels), 1)
 
     def forward(
-        self,
-        features: Tensor,
-        kernel: int,
-        activation: Activation,
-        attend: bool,
-        hidden: int,
-        channels: int,
-        masks: Masks | None = None,
+        self, features: Tensor, kernel: int, activation: Activation, attend: bool, hidden: int, channels: int
     ) -> Tensor:
-        if self.expand is not None:
-            features = activation(self.expand(features, hidden))
-        features = activation(self.depthwise[f"k{kernel}"](features, hidden * self.splits))
-        if masks is not None:
-            features = features * masks.hidden.repeat_interleave(self.splits)[:, None, None]
+        expanded = self.run_expand(features, activation, hidden)
+        return self.run_project(self.run_depthwise(expanded, kernel, activation), attend, channels)
+
+    def run_expand(self, features: Tensor, activation: Activation, hidden: int) -> Tensor:
+        """Return the hidden channels, or the features if there is no expand convolution."""
+        return features if self.expand is None else activation(self.expand(features, hidden))
+
+    def run_depthwise(self, expanded: Tensor, kernel: int, activation: Activation) -> Tensor:
+        """Return every hidden channel in all splits."""
+        return activation(self.depthwise[f"k{kernel}"](expanded, expanded.shape[1] * self.splits))
+
+    def run_project(self, filtered: Tensor, attend: bool, channels: int, squeezed_mask: Tensor | None = None) -> Tensor:
+        """Return the output, with or without attention.
+
+        Args:
+            squeezed_mask: multiplies the squeezed channels of the attention.
+        """
         if attend:
             assert self.attention is not None
-            features = self.attention(features, None if masks is None else masks.squeezed)
-        return cast(Tensor, self.project(features, channels))
+            filtered = self.attention(filtered, squeezed_mask)
+        return cast(Tensor, self.project(filtered, channels))
 
     def path(self, kernel: int, attend: bool) -> list[nn.Module]:
         """Return the modules that run."""
@@ -150,13 +155,17 @@ class ElasticBlock(nn.Module):
         if self.stride == 1:
             missing = widest - features.shape[1]
             outputs.append(kernels.sum() * keeps_shape * F.pad(features, (0, 0, 0, 0, 0, missing)))
-        for (kernel, weight), (splits, share) in product(
-            zip(self.group.kernels, kernels, strict=True), zip(self.group.splits, attention, strict=True)
-        ):
-            if kernel:
-                mbconv = self._mbconv(splits)
-                output = mbconv(features, kernel, activation, splits > 0, hidden, widest, masks)
-                outputs.append(weight * share * output_mask * output)
+        for name, mbconv in self.mbconv.items():
+            assert isinstance(mbconv, ElasticMBConv)
+            expanded = mbconv.run_expand(features, activation, hidden)
+            hidden_mask = masks.hidden.repeat_interleave(mbconv.splits)[:, None, None]
+            for kernel, weight in zip(self.group.kernels, kernels, strict=True):
+                if kernel:
+                    filtered = mbconv.run_depthwise(expanded, kernel, activation) * hidden_mask
+                    for splits, share in zip(self.group.splits, attention, strict=True):
+                        if self.group.weights_name(splits) == name:
+                            output = mbconv.run_project(filtered, splits > 0, widest, masks.squeezed)
+                            outputs.append(weight * share * output_mask * output)
         if self.skip is not None:
             weight = kernels[self.group.kernels.index(0)] * (1 - keeps_shape)
             outputs.append(weight * output_mask * self.skip(features, widest))

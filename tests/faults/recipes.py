@@ -20,6 +20,7 @@ RECIPES: dict[str, tuple[str | None, list[str]]] = {
             "data.classes=4",
         ],
     ),
+    "dmasking": ("dmasking-digits", ["method.epochs=6", "method.warmup_epochs=2", "data.classes=4"]),
     "hm-nas": (
         "hm-nas-digits",
         [

@@ -19,6 +19,7 @@ from raynas.testing import check_method, check_objective, check_searcher, check_
 from search_spaces import Budget
 from search_spaces.chain.space import ChainSpace
 from tuners.darts.weighted_mixture import Mixture
+from tuners.dmasking.masked_mixture import MaskedMixture
 from tuners.fp_nas.drawn_paths import DrawnPaths
 from tuners.hour_nas.sampled_path import SampledPath
 from tuners.search_algorithms.evolution import SposEvolution
@@ -88,6 +89,7 @@ def test_a_searcher_that_leaves_the_budget_is_refused() -> None:
         (UniformPath(), MACRO),
         (DrawnPaths(warmup_epochs=0, joint_from=0), MACRO),
         (SampledPath(targets={}, proposals=1), CHAIN),
+        (MaskedMixture(warmup_epochs=0), CHAIN),
         (Mixture(edges="softmax"), DARTS),
         (Mixture(edges="raw"), DARTS),
     ],
@@ -107,7 +109,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 WITHOUT_BUDGET = {"darts", "pc-darts"}
 WITH_SEARCH = {"i-supernet", "p-supernet", "random"}
-FINISHED = {"pad-nas", "spos", "hour-nas", "fp-nas", "hm-nas", "ftso"}
+FINISHED = {"pad-nas", "spos", "hour-nas", "fp-nas", "dmasking", "hm-nas", "ftso"}
 """Methods with a finished run that other tests read. The contract is checked where the run is made."""
 SWEEPS = {"sweep", "hour-nas-sweep", "fp-nas-sweep"}
 

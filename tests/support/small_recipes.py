@@ -75,6 +75,7 @@ def two_step_changes(recipe: Recipe) -> list[str]:
         "spos": {"training.epochs": 1, "training.steps": 2},
         "hour-nas": {"method.vital_epochs": 1, "method.epochs": 1, "training.steps": 1},
         "fp-nas": {"method.epochs": 2, "method.warmup_epochs": 1, "method.joint_from": 1, "training.steps": 1, **two},
+        "dmasking": {"method.epochs": 2, "method.warmup_epochs": 1, "training.steps": 1},
         "hm-nas": {"training.epochs": 2, "training.steps": 1, "method.warmup_epochs": 1, "fit.steps": 2},
         "darts": {"training.epochs": 1, "training.steps": 2},
         "pc-darts": {"training.epochs": 2, "training.steps": 1, "method.warmup_epochs": 1},

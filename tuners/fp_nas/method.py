@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -21,13 +20,14 @@ from search_spaces.errors import UserError
 from tuners.fp_nas.layers import joint_layers
 from tuners.fp_nas.sample_size import FixedSampling, SampleSize
 from tuners.fp_nas.settings import SamplingSettings, Schedule
+from tuners.most_probable import choose_within_budget
 
 if TYPE_CHECKING:
     from raynas.storage.weights import Weights
     from raynas.study.run_plan import Plan
     from raynas.study.study import Study
     from search_spaces import Architecture, Budget
-    from tuners.fp_nas.drawn_paths import DrawnPaths, DrawnPathsLearner
+    from tuners.fp_nas.drawn_paths import DrawnPaths
 
 EPOCHS_FILE = "epochs.csv"
 _EPOCH_COLUMNS = ["epoch", "loss", "top1", "entropy", "sample_size", "workers", "seconds", "worker_seconds_saved"]
@@ -113,30 +113,12 @@ class FpNas(Method, SamplingSettings):
             if not study.budget.met(study.costs.cost([architecture])).all():
                 note += ", which exceeds the target: `raynas fit RUN --architecture TEXT` trains it"
         else:
-            architecture, note = self._choose_within_budget(study, learner)
+            distribution = learner.distribution
+            log_probabilities = distribution.factors.log_probabilities(distribution.alpha.detach().double())
+            architecture, note = choose_within_budget(study, log_probabilities, distribution.factors.indices)
         study.evaluate("final", study.space, [architecture], weights, learner.notes())
         study.say(note)
         return architecture
-
-    def _choose_within_budget(self, study: Study, learner: DrawnPathsLearner) -> tuple[Architecture, str]:
-        """Return the most probable architecture within the budget, and what to say about it."""
-        from tuners.fp_nas.most_probable import find_most_probable
-
-        distribution = learner.distribution
-        indices, is_exact = find_most_probable(distribution.factors, distribution.alpha, study.costs, study.budget)
-        if indices is not None:
-            architecture = study.space.architecture(indices.tolist())
-        else:
-            example = study.budget.example(study.space, study.costs, np.random.default_rng(study.recipe.seed))
-            assert example is not None, "the budget was met by an architecture before the search began"
-            architecture = example
-        if architecture == learner.most_probable():
-            return architecture, "the most probable architecture meets the budget"
-        if is_exact:
-            choice = "the most probable one within it"
-        else:
-            choice = "a probable one within it, found by changing one factor at a time"
-        return architecture, f"the most probable architecture does not meet the budget: the run takes {choice}"
 
     def objective(self, budget: Budget) -> DrawnPaths:
         """Return the objective of the search."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from search_spaces.costs import TableCosts
+from tuners.gumbel_softmax import probabilities
 from tuners.hour_nas.settings import ProposalFit
 
 _VARIANCE_EPSILON = 1e-9
@@ -23,16 +24,6 @@ _VARIANCE_EPSILON = 1e-9
 
 Targets = Mapping[str, float]
 """The target cost of an architecture for each resource (`macs`, `params`, `latency_ms`)."""
-
-
-def probabilities(theta: Tensor, temperature: float, surviving: Tensor) -> Tensor:
-    """Return each choice's probabilities at a temperature (the softmax of equation 4); pruned options have 0.
-
-    Args:
-        theta: shape (..., choices, options).
-        surviving: which options survive, bool of shape (choices, options).
-    """
-    return torch.softmax((theta / temperature).masked_fill(~surviving, -math.inf), dim=-1)
 
 
 def target_distance(costs: TableCosts, distribution: Tensor, targets: Targets) -> Tensor:

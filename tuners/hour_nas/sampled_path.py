@@ -23,7 +23,8 @@ from raynas.interfaces.objective import (
     Update,
     add_gradients,
 )
-from tuners.hour_nas.proposals import fit, mix, probabilities, target_distance
+from tuners.gumbel_softmax import gumbel_noise, gumbel_softmax, probabilities
+from tuners.hour_nas.proposals import fit, mix, target_distance
 from tuners.hour_nas.settings import PathSampling, Sampling
 
 if TYPE_CHECKING:
@@ -168,9 +169,8 @@ def sample_relaxed(
     """
     if sampling == "softmax":
         return probabilities(theta, temperature, surviving)
-    noise = torch.from_numpy(generator.gumbel(size=tuple(theta.shape))).to(theta)
     if sampling == "gumbel-softmax":
-        return probabilities(theta + noise, temperature, surviving)
-    soft = probabilities(theta + temperature * noise, temperature, surviving)
+        return gumbel_softmax(theta, temperature, surviving, generator)
+    soft = probabilities(theta + temperature * gumbel_noise(theta, generator), temperature, surviving)
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return hard + soft - soft.detach()

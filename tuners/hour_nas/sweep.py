@@ -117,7 +117,7 @@ def measure_drawn_costs(
     """
     import torch
 
-    from tuners.hour_nas.proposals import probabilities
+    from tuners.gumbel_softmax import probabilities
 
     table = replace(costs, surviving=surviving)
     generator = torch.Generator().manual_seed(seed)

@@ -5,7 +5,8 @@ import torch
 
 import search_spaces
 from benchmarks.hour_nas.proposals import Draws, draw, fit_by_expected_cost, plot
-from tuners.hour_nas.proposals import probabilities, target_distance
+from tuners.gumbel_softmax import probabilities
+from tuners.hour_nas.proposals import target_distance
 
 SPACE = search_spaces.load("nas-bench-macro").restrict({"stage1.1": ["k5e6"]})
 COSTS = SPACE.costs().as_table()

@@ -23,6 +23,7 @@ FEW_STEPS = {
     "spos-digits": ["training.epochs=1", "search.population=6", "search.generations=2", "space.width=0.125"],
     "hour-nas-digits": ["method.vital_epochs=1", "method.epochs=1"],
     "fp-nas-digits": ["method.epochs=2", "method.warmup_epochs=1", "method.joint_from=1", "data.classes=3"],
+    "dmasking-digits": ["method.epochs=2", "method.warmup_epochs=1", "data.classes=3"],
     "hm-nas-digits": ["training.epochs=2", "method.warmup_epochs=1", "method.mask_epochs=1", "fit.epochs=1"],
     "ftso-digits": ["method.topology_epochs=1", "method.topology_steps=2", "fit.epochs=1", "data.classes=3"],
 }

@@ -101,7 +101,7 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
     method_of_recipe(recipe)
     settings = {key: value for key, value in recipe.space.items() if key != "name"}
     space = load(recipe.space["name"], **settings, num_classes=10 if recipe.data.name == "digits" else 1000)
-    assert space.size() > {"ftso-nats-bench": 1e4, "fp-nas-digits": 1e7}.get(name, 1e16)
+    assert space.size() > {"ftso-nats-bench": 1e4, "fp-nas-digits": 1e7, "dmasking-digits": 1e7}.get(name, 1e16)
     if recipe.latency is None:
         recipe.budget.check(space.costs())
 

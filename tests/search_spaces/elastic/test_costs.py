@@ -5,10 +5,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 import search_spaces
 from search_spaces import SearchSpace, UserError
-from tests.support.small_spaces import small_elastic_space, torch_counts
+from tests.support.small_spaces import one_hot, small_elastic_space, torch_counts
 
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0", "fp-nas-l1", "fp-nas-l2"]
 
@@ -84,3 +85,44 @@ def test_there_is_no_table_of_options() -> None:
     space = search_spaces.load("fbnetv2-f")
     with pytest.raises(UserError, match="depends on the output channels"):
         space.costs().as_table()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_expected_cost_of_one_architecture_is_its_cost(name: str) -> None:
+    space = search_spaces.load(name)
+    generator = np.random.default_rng(4)
+    architectures = [space.sample(generator) for _ in range(3)]
+    weights = torch.stack([one_hot(space, architecture) for architecture in architectures]).double()
+    exact = space.costs().cost(architectures)
+    for resource, cost in space.costs().expected(weights).items():
+        assert cost.tolist() == exact[resource].tolist()
+
+
+def test_the_expected_cost_of_independent_choices_is_the_mean_over_all_architectures() -> None:
+    space = small_elastic_space().restrict({"row2.kernel": ["k0", "k5"], "row3.channels": ["c8", "c24"]})
+    weights = torch.rand(15, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for row, kept in zip(weights, space.surviving, strict=True):
+        row /= row[list(kept)].sum()
+    indices = np.array(list(product(*space.surviving)))
+    shares = weights[torch.arange(15), torch.from_numpy(indices)].prod(dim=1)
+    assert shares.sum().item() == pytest.approx(1)
+    for resource, costs in space.costs().total(indices).items():
+        expected = space.costs().expected(weights)[resource]
+        assert expected.item() == pytest.approx((shares.numpy() * costs).sum().item(), rel=1e-12)
+
+
+def test_the_expected_cost_of_a_convolution_is_the_product_of_effective_channels() -> None:
+    """FBNetV2's effective shape: the expand convolution of row 3 maps the channels of row 2 to 3 times its own.
+
+    The difference of differences leaves this convolution alone: 8 or 16 channels to 24 or 72, at 16 x 16 pixels.
+    """
+    space = small_elastic_space()
+
+    def macs(of_16: float, of_24: float) -> float:
+        weights = one_hot(space, space.architecture([1] + [0] * 9 + [1] + [0] * 4)).double()
+        weights[9, :2] = torch.tensor([1 - of_16, of_16])
+        weights[14, :2] = torch.tensor([1 - of_24, of_24])
+        return space.costs().expected(weights)["macs"].item()
+
+    both = macs(0.25, 0.4) - macs(0.25, 0) - macs(0, 0.4) + macs(0, 0)
+    assert both == pytest.approx(256 * (0.25 * 8) * (0.4 * 48))

@@ -12,7 +12,8 @@ from search_spaces import Architecture, UserError
 from search_spaces.elastic.layers import ElasticConv, ElasticNorm
 from search_spaces.elastic.space import ElasticSpace
 from search_spaces.elastic.split_attention import SplitAttention
-from tests.support.small_spaces import images_for, one_hot, wake
+from search_spaces.elastic.supernet import ElasticBlock, ElasticMBConv
+from tests.support.small_spaces import images_for, one_hot, small_elastic_space, wake
 
 SMALL: dict[str, Any] = {"width": 0.25, "resolution": 32, "num_classes": 5}
 NAMES = ["fbnetv2-f", "fbnetv2-f-fine", "fbnetv2-f++", "fp-nas-l0"]
@@ -86,6 +87,45 @@ def test_a_mixture_of_activations_kernels_and_attention_is_their_weighted_sum() 
     torch.testing.assert_close(
         block.mixed(features, torch.ones(1), mix), 0.3 * skip + 0.7 * (0.4 * plain + 0.6 * squeezed)
     )
+
+
+def masked_block() -> tuple[ElasticBlock, ElasticMBConv]:
+    """Return a block of stride 2 with 8 input channels, 8 or 24 output channels and 24 or 72 hidden channels."""
+    space = small_elastic_space().restrict({"row3.kernel": ["k3"], "row3.activation": ["relu"]})
+    supernet = space.supernet().eval()
+    wake(supernet)
+    block = supernet._blocks()[2][0]
+    mbconv = block.mbconv["splits0"]
+    assert isinstance(mbconv, ElasticMBConv)
+    return block, mbconv
+
+
+def test_channel_options_are_masks_of_the_widest_block() -> None:
+    """FBNetV2: the output is b(x) times the sum of g_i M_i; the hidden channels are masked alike."""
+    block, mbconv = masked_block()
+    one, channels = torch.ones(1), torch.tensor([0.3, 0.7])
+    features = torch.randn(2, 16, 6, 6)
+    mixed = block.mixed(features, torch.tensor([0.0, 1.0]), [one, one, torch.tensor([1.0, 0.0]), one, channels])
+    assert mbconv.expand is not None
+    hidden = mbconv.depthwise["k3"](mbconv.expand(features).relu()).relu()
+    hidden_mask = torch.cat([torch.ones(24), torch.full((48,), 0.7)])[:, None, None]
+    output_mask = torch.cat([torch.ones(8), torch.full((16,), 0.7)])[:, None, None]
+    torch.testing.assert_close(mixed, output_mask * mbconv.project(hidden * hidden_mask))
+
+
+def test_kernels_and_attention_share_a_mixtures_hidden_channels() -> None:
+    """The expand convolution runs once in every mixture, for all kernels and for both options of attention."""
+    space = elastic_space("fbnetv2-f")
+    supernet = space.supernet().train()
+    weights = torch.stack([torch.full((10,), 1 / len(choice.options)) for choice in space.choices])
+    supernet.mixed(images_for(space), weights)
+    mbconv = supernet._blocks()[2][0].mbconv["splits1"]
+    assert isinstance(mbconv, ElasticMBConv)
+    assert mbconv.expand is not None
+    assert mbconv.expand.norm.num_batches_tracked == 1
+    for kernel in ("k3", "k5"):
+        assert mbconv.depthwise[kernel].get_submodule("1").num_batches_tracked == 1
+    assert mbconv.project.norm.num_batches_tracked == 4
 
 
 def test_gradients_reach_every_weight_of_a_mixture() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 import search_spaces
 from search_spaces.costs import TableCosts
+from tuners.gumbel_softmax import probabilities
 from tuners.hour_nas.proposals import (
     cost_deviation,
     drawn_distance,
@@ -14,7 +15,6 @@ from tuners.hour_nas.proposals import (
     fit,
     mix,
     overlap,
-    probabilities,
     target_distance,
 )
 from tuners.hour_nas.sampled_path import sample_relaxed
