@@ -41,7 +41,8 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     if form not in _SUFFIXES:
         raise UserError(f"--format is {', '.join(get_args(Format))}, not {form!r}.")
     trained = find_network_in_runs(source) if ": " in source else find_network(source, architecture)
-    file = _choose_file(trained, form, out)
+    is_best = architecture is None and ": " not in source
+    file = _choose_file(trained, form, out, is_best)
     from raynas.networks.file_formats import write_network  # imports torch
 
     try:
@@ -60,12 +61,14 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     return {"file": str(file), "card": f"{file}.md", "largest_difference": difference, **card}
 
 
-def _choose_file(trained: TrainedNetwork, form: str, out: str | None) -> Path:
+def _choose_file(trained: TrainedNetwork, form: str, out: str | None, is_best: bool) -> Path:
+    """Return the file to write: `out`, or a file with the name of the run, and of the step if it is not the best."""
     suffix = _SUFFIXES[form]
     if out is None:
         if not trained.run.is_local:
             raise UserError(f"{trained.run.uri} is not on this machine: give the file to write with --out.")
-        return Path(trained.run.uri) / "export" / f"{trained.space.name}-{trained.name}{suffix}"
+        run = Path(trained.run.uri)
+        return run / "export" / f"{run.name if is_best else f'{run.name}-{trained.name}'}{suffix}"
     if Path(out).suffix != suffix:
         raise UserError(f"A file of the format {form} ends in {suffix}: rename {out}, or change --format.")
     return Path(out)

@@ -94,8 +94,8 @@ def test_importing_the_packages_loads_no_torch_ray_or_pandas() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("auto", "compare", "demo", "describe", "draw", "export", "fit", "methods", "report", "run", "schema"),
-        *("spaces", "table", "watch", "latency measure", "latency check"),
+        *("auto", "compare", "demo", "describe", "draw", "export", "fit", "methods", "report", "run"),
+        *("predict", "schema", "spaces", "table", "watch", "latency measure", "latency check"),
     ],
 )
 def test_help_fits_on_a_screen_and_shows_an_example(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from tests.raynas.cli.bad_input.case import (
     CHOSEN,
@@ -20,6 +21,7 @@ from tests.raynas.cli.bad_input.case import (
     file,
     finished,
     images,
+    several,
 )
 
 
@@ -150,6 +152,14 @@ COMMANDS = [
         ["fit", NETWORK],
         "fit.epochs, fit.batch_size and fit.learning_rate have no default",
         "set them",
+    ),
+    case("no image to predict", ["predict", "run", "absent.png"], "There is nothing at absent.png", setup=finished),
+    case("a folder without images", ["predict", "run", "."], "There is no image in .", setup=finished),
+    case(
+        "a run that trained no network alone",
+        ["predict", "run", "x.png"],
+        "was trained stand-alone",
+        setup=several(finished, lambda folder: Image.new("L", (8, 8)).save(folder / "x.png")),
     ),
     case("an unknown format", ["export", "run", "--format", "tflite"], "onnx, torch-export, safetensors, not 'tflite'"),
     case("a network that no run has", ["export", NETWORK], "No run in runs has trained"),
