@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.speed.in_process import run_in_process
 from raynas.recipe.recipe import Recipe
+from raynas.study.method import method_of_recipe
 from raynas.study.run_plan import plan
 from search_spaces import Budget, UserError
 from tuners.dmasking.method import DMasking
@@ -36,9 +37,8 @@ def test_the_search_ends_within_a_budget_that_its_most_probable_architecture_exc
 )
 def test_what_the_search_cannot_do_is_refused(changes: list[str], message: str) -> None:
     recipe = Recipe.read("dmasking-digits", changes)
-    settings = {key: value for key, value in recipe.method.items() if key != "name"}
     with pytest.raises(UserError, match=message):
-        DMasking.model_validate(settings).check(plan(recipe))
+        method_of_recipe(recipe).check(plan(recipe))
 
 
 def test_the_first_resource_of_the_budget_is_the_cost_of_the_loss() -> None:
