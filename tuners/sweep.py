@@ -108,7 +108,8 @@ class Sweep(SweepMethod):
     fit_each: bool = False
 
     def training_to_choose(self) -> Collection[str]:
-        return set(CHOSEN) - method_class(str(self.of.get("name"))).own_training.keys()
+        own = method_class(str(self.of.get("name"))).own_training.keys()
+        return {key for key in CHOSEN if any(f"training.{key}" not in setting.set for setting in self.settings)} - own
 
     def check(self, plan: Plan) -> None:
         names = [setting.name for setting in self.settings]

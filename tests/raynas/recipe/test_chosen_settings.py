@@ -23,6 +23,10 @@ CHOSEN = {"epochs": 2, "batch_size": 16, "learning_rate": 0.1}
         ("fp-nas-sweep", ["batch_size", "learning_rate"]),
         ("ftso", ["batch_size", "learning_rate"]),
         ({"name": "sweep", "of": {"name": "parsec"}}, ["batch_size", "learning_rate"]),
+        (
+            {"name": "sweep", "of": {"name": "spos"}, "settings": [{"name": "a", "set": {"training.epochs": 1}}]},
+            ["batch_size", "learning_rate"],
+        ),
     ],
 )
 def test_a_run_whose_training_was_never_chosen_is_refused(method: object, keys: list[str]) -> None:
