@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from raynas.data.settings import PreparedData
 from raynas.recipe.recipe import read_run_recipe
 from raynas.results.fit_result import read_networks
 from raynas.results.outcome import is_finished, json_rows, load
-from raynas.storage.run_folder import RunFolder
+from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import check_is_run, records
 from search_spaces import from_specification
 from search_spaces.cell.genotype import FILE, Genotype
@@ -197,4 +199,7 @@ def _genotype(folder: RunFolder, space: SearchSpace) -> Genotype | None:
 
 
 def _data(folder: RunFolder) -> PreparedData:
-    return PreparedData.model_validate(folder.read_json("versions.json")["data"])
+    try:
+        return PreparedData.model_validate(folder.read_json("versions.json")["data"])
+    except (KeyError, ValidationError) as error:
+        raise DamagedFile(f"versions.json in {folder.uri} is damaged or of another version: run it again.") from error

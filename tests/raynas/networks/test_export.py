@@ -21,6 +21,7 @@ from raynas.data import batch, open_images
 from raynas.networks.export import export
 from raynas.networks.trained_network import find_network
 from raynas.results.outcome import load
+from raynas.storage.run_folder import DamagedFile, RunFolder
 from search_spaces import UserError
 from search_spaces.feature_maps import FeatureMaps
 from search_spaces.loading import load as load_space
@@ -119,6 +120,16 @@ def test_an_untrained_network_is_not_exported(standalone_run: Path, tmp_path: Pa
     shutil.copytree(standalone_run, bare, ignore=shutil.ignore_patterns("standalone"))
     with pytest.raises(UserError, match="holds no network that was trained stand-alone"):
         export(str(bare), None, "onnx", None)
+
+
+def test_a_run_of_another_version_is_called_that(standalone_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(standalone_run, other)
+    versions = RunFolder(other).read_json("versions.json")
+    del versions["data"]["counts"]
+    RunFolder(other).write_json("versions.json", versions)
+    with pytest.raises(DamagedFile, match=r"versions\.json in .*other is damaged or of another version"):
+        export(str(other), None, "onnx", None)
 
 
 @pytest.mark.parametrize(
