@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +21,13 @@ def read_images(npz: Path | None, resolution: int, seed: int) -> Images:
     """Open an .npz data set, or, without a file, the digits of scikit-learn."""
     settings = DataSettings() if npz is None else DataSettings(name="npz", path=npz, augment="crop-flip")
     return open_images(prepare(settings, resolution, seed))
+
+
+def shuffle_labels(images: Images, seed: int) -> Images:
+    """Return the images with the labels of the training images in another order."""
+    labels, rows = images.labels.copy(), images.rows("all-training")
+    labels[rows] = np.random.default_rng(seed).permutation(labels[rows])
+    return replace(images, labels=labels)
 
 
 def data_name(images: Images) -> str:

@@ -6,7 +6,7 @@ If masks remove as many weights where the labels say nothing, the share of remov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.common.plain_training import measure_test_top1
+from benchmarks.common.plain_training import measure_test_top1, shuffle_labels
 from raynas.data import Images, open_images, prepare, training_batch
 from raynas.interfaces.objective import WEIGHTS, MicroBatch, TrainingStep
 from raynas.recipe.recipe import Recipe, read_run_recipe
@@ -91,13 +91,6 @@ def relearn_masks(run: Path, shuffled: bool = False, threshold: float | None = N
     kept = count_kept(trained.space.costs(), genotype, masked)
     whole = sum(parameter.numel() for parameter in trained.space.supernet().parameters())
     return {**kept, "fewer": 100 * (1 - kept["kept_params"] / whole), "top1": measure_test_top1(network, images)}
-
-
-def shuffle_labels(images: Images, seed: int) -> Images:
-    """Return the images with the labels of the training images in another order."""
-    labels, rows = images.labels.copy(), images.rows("all-training")
-    labels[rows] = np.random.default_rng(seed).permutation(labels[rows])
-    return replace(images, labels=labels)
 
 
 def _train(

@@ -1,7 +1,8 @@
 """Which blocks matter most (HourNAS appendix A and figure 4)? Each block of a network takes every operation in turn.
 
     python -m benchmarks.hour_nas.block_sensitivity [--epochs 6] [--supernet-epochs 60]
-        [--backbones k3e6 k5e6] [--initial-gamma 1] [--npz FILE]
+        [--backbones k3e6 k5e6] [--initial-gamma 1] [--shuffled]
+        [--npz FILE]
 
 The network is table 6's, at a quarter of the width and for images of 8 x 8. A backbone has one operation in all
 blocks. One block takes each of the seven operations, and the other blocks keep theirs. Every network is trained
@@ -22,7 +23,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.common.arguments import add_npz, add_seed, command_parser
-from benchmarks.common.plain_training import BATCH, data_name, measure_test_top1, read_images, train
+from benchmarks.common.plain_training import BATCH, data_name, measure_test_top1, read_images, shuffle_labels, train
 from benchmarks.common.report import print_heading, print_table, save_figure, spread
 from raynas.data import Images, training_batch
 from raynas.evaluation.evaluator import Evaluator
@@ -193,12 +194,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="default: all six")
     text = "scale with which the last batch norm of each residual branch begins (default: 0)"
     parser.add_argument("--initial-gamma", type=float, default=0.0, help=text)
+    text = "train on shuffled labels: the control, which has nothing to learn"
+    parser.add_argument("--shuffled", action="store_true", help=text)
     add_npz(parser)
     add_seed(parser)
     options = parser.parse_args(arguments)
     gamma = options.initial_gamma
     torch.set_num_threads(1)
     images = read_images(options.npz, RESOLUTION, options.seed)
+    images = shuffle_labels(images, options.seed) if options.shuffled else images
     space = small_space(len(images.prepared.classes))
     print_heading("The blocks that matter most", str(options.seed))
     standalone = measure_standalone(space, options.backbones, images, options.epochs, gamma, options.seed)
@@ -212,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = dict(zip(distinct, accuracies, strict=True))
     one_shot = {place: [known[architecture] for architecture in group] for place, group in networks.items()}
     name = data_name(images)
+    name += "_shuffled" if options.shuffled else ""
     print(f"{len(distinct)} networks on {name} at 8 x 8, residual branches that begin at {gamma:g}.")
     print(f"{options.epochs} epochs stand-alone, {options.supernet_epochs} of the supernet.")
     print("Top-1 on test images in per cent, mean ± standard deviation over 7 operations.\n")

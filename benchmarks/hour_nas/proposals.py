@@ -4,7 +4,7 @@
 
 The space is `fbnet` with its vital blocks fixed to k5e6, as in the paper's tables 9 and 11. The targets are FBNet-B's.
 
-Prints a table for the fit by raynas and for the fit by equation 7 alone, and figure 3.
+Prints a table for the fit by raynas, for the fit by equation 7 alone and for no fit, and figure 3.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ def draw(costs: TableCosts, theta: Tensor, temperature: float, draws: int, seed:
 def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
     """Fit by equation 7 alone: the distance of the expected cost and the overlap, at temperature 1."""
     kept = torch.from_numpy(costs.kept)
-    generator = torch.Generator().manual_seed(seed)
-    theta = (0.5 * torch.randn(number, *kept.shape, generator=generator, dtype=torch.float64)).requires_grad_()
+    theta = draw_unfitted(costs, targets, number, seed).requires_grad_()
     adam = torch.optim.Adam([theta], lr=RATE)
     for _ in range(STEPS):
         distance = target_distance(costs, probabilities(theta, 1.0, kept), targets).sum()
@@ -84,6 +83,12 @@ def fit_by_expected_cost(costs: TableCosts, targets: Targets, number: int, seed:
         torch.autograd.backward(distance + overlap(theta, kept) / number**2)
         adam.step()
     return theta.detach()
+
+
+def draw_unfitted(costs: TableCosts, targets: Targets, number: int, seed: int) -> Tensor:
+    """Draw theta and fit nothing: the control, which knows no target."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.5 * torch.randn(number, *costs.kept.shape, generator=generator, dtype=torch.float64)
 
 
 def fbnet_costs() -> TableCosts:
@@ -137,15 +142,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("- `distinct`: number of distinct architectures, mean over the proposals (least)")
     print("- `modes`: number of distinct most probable architectures of the proposals")
     print("- `entropy`: entropy of each proposal in nats\n")
-    fits = {"the cost of drawn architectures (raynas)": fit, "the expected cost, temperature 1": fit_by_expected_cost}
-    for criterion, fit_proposals in fits.items():
+    fits = {
+        "Fitted by the cost of drawn architectures (raynas)": fit,
+        "Fitted by the expected cost, temperature 1": fit_by_expected_cost,
+        "The control, which is not fitted": draw_unfitted,
+    }
+    for name, fit_proposals in fits.items():
         lines, seconds = [], []
         for seed in range(options.seeds):
             start = time.perf_counter()
             theta = fit_proposals(costs, TARGETS, PROPOSALS, seed)
             seconds.append(f"{time.perf_counter() - start:.1f}")
             lines += [[str(seed), *line] for line in rows(costs, theta, seed, options.draws)]
-        print(f"Fitted by {criterion}, in {', '.join(seconds)} s:\n")
+        print(f"{name}, in {', '.join(seconds)} s:\n")
         print_table(("seed", "temperature", "met", "distinct", "modes", "entropy"), lines)
     figure = plot(costs, fit(costs, TARGETS, PROPOSALS, 0), 0, options.draws)
     title = "Figure 3: 10,000 architectures from 8 proposals, a colour for each proposal"

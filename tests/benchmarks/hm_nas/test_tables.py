@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import search_spaces
+from benchmarks.common.plain_training import shuffle_labels
 from benchmarks.hm_nas.equal_size import channels_for, random_architecture
-from benchmarks.hm_nas.mask_control import shuffle_labels
 from benchmarks.hm_nas.tables import (
     RECIPE,
     SIZE,
