@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raynas.data import DataSettings
-from raynas.data.sources import read_source
+from raynas.data.sources import UnreadableImage, read_source
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.budget.budget import Budget
@@ -32,6 +32,7 @@ _SAMPLED_ARCHITECTURES = 64
 WINDOW = 0.85
 """The least cost of an architecture, as a share of the tightest limit."""
 _SAMPLED_IMAGES = 200
+DEFAULT_TEST = 0.2
 _RUN_START_SECONDS, _STEP_START_SECONDS = 20, 2
 """Seconds until the processes of a run are there, and from the start of each further step to its first image."""
 _TIME_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
@@ -72,16 +73,26 @@ class Machine:
     name: str
 
 
-def inspect_images(folder: Path) -> ImageFolderSummary:
+def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSummary:
     """Count the images of a folder and measure a sample of them.
+
+    Args:
+        test: the share of each class to test on, if the folder has no test images.
 
     Raises:
         UserError: if the folder is no folder of images for the `data` of a recipe.
     """
-    source = read_source(DataSettings(name="folder", path=folder), seed=0)
+    source = read_source(DataSettings(name="folder", path=folder, test=test), seed=0)
     generator = np.random.default_rng(0)
     rows = generator.choice(source.train_count, min(_SAMPLED_IMAGES, source.train_count), replace=False)
-    sides = [min(source.image(int(row)).size) for row in rows]
+    sides, fault = [], None
+    for row in rows:
+        try:
+            sides.append(min(source.image(int(row)).size))
+        except UnreadableImage as error:  # before the run begins, all of them are listed
+            fault = error
+    if not sides:
+        raise UserError(f"No image of a sample of {len(rows)} can be read, for example {fault}. Repair the images.")
     test = len(source.labels) - source.train_count
     return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)))
 
@@ -216,6 +227,7 @@ def choose_recipe(
     minutes: float,
     step_seconds: float,
     latency: Path | None = None,
+    test: float = DEFAULT_TEST,
 ) -> dict[str, Any]:
     """Return the recipe as plain YAML values.
 
@@ -223,6 +235,7 @@ def choose_recipe(
         budget: from `choose_budget`.
         step_seconds: of one training step of the median network, on one worker.
         latency: the latency table of this machine, if latency is limited.
+        test: the share of each class to test on, if the folder has no test images.
     """
     limits = {key: limit["max"] for key, limit in budget.items()}
     workers = choose_workers(machine)
@@ -238,7 +251,7 @@ def choose_recipe(
     recipe: dict[str, Any] = {
         "method": {"name": "spos"} if is_short else _pad_nas(epochs, rate),
         "space": choose_space(images, limits),
-        "data": _choose_data(folder, images),
+        "data": {**_choose_data(folder, images), "test": test},
         "budget": {key: dict(limit) for key, limit in budget.items()},
         "training": {"batch_size": batch, **({"epochs": epochs, "learning_rate": rate} if is_short else {})},
         "search": {

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from raynas.auto.choices import (
+    DEFAULT_TEST,
     ImageFolderSummary,
     Machine,
     choose_batch_size,
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
 
 
 def run_auto(
-    folder: str, limits: Mapping[str, str | None], minutes: float, out: str | None, reporter: Reporter, verbose: bool
+    folder: str,
+    limits: Mapping[str, str | None],
+    minutes: float,
+    out: str | None,
+    reporter: Reporter,
+    verbose: bool,
+    test: float = DEFAULT_TEST,
 ) -> dict[str, Any]:
     """Write a recipe, carry it out, train the best network stand-alone, export it and write the report.
 
@@ -45,6 +52,7 @@ def run_auto(
 
     Args:
         limits: the most that the network may cost, by resource, in amounts as budgets write them; at least one.
+        test: the share of each class to test on, if the folder has no test images.
         out: the run folder; the recipe and the latency table, if latency is limited, lie beside it.
 
     Returns:
@@ -59,9 +67,9 @@ def run_auto(
     path = Path(folder).expanduser().absolute()
     run = out or str(Path("runs") / f"auto-{path.name}")
     recipe_file = Path(f"{run}.yaml")
-    images = inspect_images(path)
+    images = inspect_images(path, test)
     if not recipe_file.exists():
-        _write_recipe(recipe_file, path, images, amounts, minutes, reporter)
+        _write_recipe(recipe_file, path, images, amounts, minutes, reporter, test)
     recipe = Recipe.read(str(recipe_file))
     _check_recipe_matches(recipe, path, amounts, recipe_file)
     from raynas.networks.export import export  # imports torch
@@ -82,6 +90,7 @@ def _write_recipe(
     limits: Mapping[str, float],
     minutes: float,
     reporter: Reporter,
+    test: float,
 ) -> None:
     space = load(**choose_space(images, limits), num_classes=images.classes)
     latency, table = None, None
@@ -99,7 +108,7 @@ def _write_recipe(
             table.write(latency)
         budget = choose_budget(space, space.costs(latency=table), limits)
         seconds = median_step_seconds(space, choose_batch_size(images.train, choose_workers(machine)))
-        content = choose_recipe(folder, images, machine, budget, minutes, seconds, latency)
+        content = choose_recipe(folder, images, machine, budget, minutes, seconds, latency, test)
         Recipe.read(content)
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:

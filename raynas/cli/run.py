@@ -83,12 +83,15 @@ def run(
 @app.command()
 def auto(
     folder: Annotated[
-        str, typer.Argument(help="A folder with train/ and test/ (or val/), each with one folder for each class.")
+        str, typer.Argument(help="A folder of images, one folder for each class; or a .zip, .tar or .csv of images.")
     ],
     max_macs: MaxMacs = None,
     max_params: MaxParams = None,
     max_latency_ms: MaxLatencyMs = None,
     minutes: Annotated[float, typer.Option(min=1, max=100_000, help="The approximate time of the command.")] = 30,
+    test: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="The share of each class to test on, if there are no test images.")
+    ] = 0.2,
     out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -103,7 +106,7 @@ def auto(
     from raynas.reporting.terminal import print_json
 
     limits = {"macs": max_macs, "params": max_params, "latency_ms": max_latency_ms}
-    result = run_auto(folder, limits, minutes, out, open_reporter(quiet or as_json, log_format), verbose)
+    result = run_auto(folder, limits, minutes, out, open_reporter(quiet or as_json, log_format), verbose, test)
     if as_json:
         print_json(result)
         return

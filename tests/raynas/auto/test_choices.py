@@ -46,6 +46,26 @@ def test_images_are_counted_and_measured(tmp_path: Path) -> None:
     assert inspect_images(tmp_path) == ImageFolderSummary(classes=2, train=12, test=4, side=50)
 
 
+def test_a_share_of_each_class_is_for_the_test_if_there_are_no_test_images(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    summary = inspect_images(tmp_path / "train", test=0.5)
+    assert (summary.train, summary.test) == (6, 6)
+    content = choose_recipe(tmp_path, summary, LAPTOP, {"macs": {"max": 5e6}}, 30, 0.5, test=0.5)
+    assert Recipe.read(content).data.test == 0.5
+
+
+def test_images_that_cannot_be_read_are_left_to_the_run(tmp_path: Path) -> None:
+    """The run lists all of them. Only a folder without any image that can be read is refused before."""
+    write_folder(tmp_path)
+    files = sorted((tmp_path / "train").rglob("*.jpg"))
+    files[0].write_text("no image")
+    assert inspect_images(tmp_path).train == 12
+    for file in files:
+        file.write_text("no image")
+    with pytest.raises(UserError, match=r"No image of a sample of 12 can be read, for example .*\.jpg"):
+        inspect_images(tmp_path)
+
+
 @pytest.mark.parametrize(("side", "chosen"), [(8, 32), (32, 32), (47, 32), (50, 48), (100, 96), (223, 192), (900, 224)])
 def test_images_are_not_enlarged(side: int, chosen: int) -> None:
     assert choose_resolution(side) == chosen
