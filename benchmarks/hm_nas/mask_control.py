@@ -27,6 +27,7 @@ from raynas.study.method import method_of_recipe
 from raynas.training.epoch_schedule import epoch_batches
 from raynas.training.update import apply_update
 from search_spaces.cell.space import CellSpace
+from search_spaces.errors import UserError
 from tuners.darts.weighted_mixture import MixtureLearner
 from tuners.hm_nas.found_network import count_kept, derive_searched_weights
 from tuners.hm_nas.mask_schedule import MaskSchedule
@@ -73,7 +74,7 @@ def relearn_masks(run: Path, shuffled: bool = False, threshold: float | None = N
 
     Returns:
         `fewer`, the removed weights in per cent; `top1` of the masked network on the test images in per cent;
-        `operations` and `edges` that are left.
+        `operations` and `edges` that are left. Masks that leave nothing remove 100 %, and the accuracy is a guess's.
     """
     trained = TrainedSupernet.read(run)
     images = open_images(prepare(trained.recipe.data, trained.space.resolution, trained.recipe.seed))
@@ -84,7 +85,11 @@ def relearn_masks(run: Path, shuffled: bool = False, threshold: float | None = N
         objective = objective.model_copy(update={"threshold": threshold})
     learner = objective.begin(trained.space, trained.space.costs(), trained.recipe.seed)
     weights = _train(trained, learner, learnt_on, schedule)
-    genotype = derive_genotype(trained.space, learner)
+    try:
+        genotype = derive_genotype(trained.space, learner)
+    except UserError:  # the masks have left nothing
+        classes = len(images.prepared.classes)
+        return {"operations": 0, "edges": 0, "kept_params": 0, "fewer": 100.0, "top1": 100 / classes}
     masked = derive_searched_weights(genotype, learner, None, weights)
     network = genotype.network()
     network.load_state_dict(masked)

@@ -62,6 +62,8 @@ def fit(
     for network in networks:
         print_standalone(network)
         print(f"{network['run']}/{network['weights']}")
+    if len(networks) > 1 and correlations is None:
+        print("one-shot against stand-alone accuracy: a correlation cannot be told from these networks")
     if correlations is not None:
         print(
             f"one-shot against stand-alone accuracy of {correlations['networks']} networks: "

@@ -15,6 +15,7 @@ import yaml
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.compare import compare
 from raynas.reporting.figures import Figure, draw_front, draw_run_figures, import_plotly
+from raynas.reporting.lead import lead
 from raynas.reporting.units import format_costs
 from raynas.results.fit_result import read_networks
 from raynas.results.outcome import Outcome, load
@@ -91,7 +92,9 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
         network = f"best network {best['top1']:.2f} % {accuracy}, {format_costs(best)}" if best else _NO_NETWORK
         name, evaluations = outcome.run.rpartition("/")[2], len(outcome.table)
         line = f"{outcome.method} in {name}: {network}; {evaluations:,} evaluations, {_format_time(seconds)}"
-        items.append(f"<li>{html.escape(line)}<br><code>{html.escape(best.get('architecture', ''))}</code></li>")
+        facts = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in lead(outcome))
+        code = f"<code>{html.escape(best.get('architecture', ''))}</code>"
+        items.append(f"<li>{html.escape(line)}<br>{code}<ul>{facts}</ul></li>")
     return f"<ul>{''.join(items)}</ul>"
 
 

@@ -98,18 +98,21 @@ def _by_architecture(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def correlations(rows: pd.DataFrame) -> dict[str, float] | None:
-    """Compare one-shot with stand-alone accuracy; None for fewer than three networks.
+    """Compare one-shot with stand-alone accuracy; None if it cannot be told.
+
+    It cannot be told from fewer than three networks, or if all accuracies of one kind are equal.
 
     Args:
         rows: as `standalone_rows` returns them.
 
     Returns:
-        `networks`, their number; `kendall_tau`, `spearman_rho` and `pearson_r`, which are not a number if all
-        accuracies of one kind are equal.
+        `networks`, their number; `kendall_tau`, `spearman_rho` and `pearson_r`.
     """
     if len(rows) < _LEAST_NETWORKS:
         return None
     one_shot, standalone = rows["top1"], rows["standalone_top1"]
+    if one_shot.nunique() < 2 or standalone.nunique() < 2:
+        return None
     return {
         "networks": len(rows),
         "kendall_tau": float(one_shot.corr(standalone, method="kendall")),

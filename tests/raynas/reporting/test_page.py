@@ -19,7 +19,7 @@ from raynas.cli import main
 from raynas.reporting.compare import compare, hypervolume
 from raynas.reporting.page import write_report
 from raynas.reporting.watch import read_status
-from raynas.results.fit_result import correlations, standalone_rows, with_standalone
+from raynas.results.fit_result import correlations, read_networks, standalone_rows, with_standalone
 from raynas.storage.run_folder import RunFolder
 from search_spaces import UserError
 from tests.support.absent import absent
@@ -75,6 +75,17 @@ def test_the_page_draws_the_front_and_shows_architectures(page: Page, standalone
     for title in ("Accuracy against cost", "The search", "Training", "Operations of final", "Stand-alone training"):
         assert page.get_by_text(title, exact=True).count() == 1, title
     assert page.get_by_text("One-shot against stand-alone accuracy").count() == 1
+
+
+def test_the_page_leads_with_the_network_its_budget_and_the_images(
+    page: Page, standalone_run: Path, tmp_path: Path
+) -> None:
+    assert open_page(page, write_report([str(standalone_run)], tmp_path / "page.html")) == []
+    facts = page.locator("ul ul li").all_inner_texts()
+    best = max(network["top1"] for network in read_networks(RunFolder(standalone_run)))
+    assert facts[0].startswith(f"test top-1 {best:.2f} % of ")
+    assert any(fact.startswith("budget: macs at most 300,000") for fact in facts)
+    assert any("images of 10 classes" in fact for fact in facts)
 
 
 def test_several_runs_share_one_page(page: Page, standalone_run: Path, tmp_path: Path) -> None:
@@ -176,6 +187,8 @@ def test_correlations_equal_a_calculation_by_hand() -> None:
     assert result["pearson_r"] == pytest.approx(np.corrcoef([10, 20, 30, 40], [50, 70, 60, 80])[0, 1])
     assert correlations(standalone_rows(rows[:2], networks)) is None
     assert correlations(standalone_rows(table, [])) is None
+    equal = [{**network, "top1": 50.0} for network in networks]
+    assert correlations(standalone_rows(with_standalone(table, equal), equal)) is None
 
 
 def test_the_outcome_has_the_correlation(standalone_run: Path) -> None:

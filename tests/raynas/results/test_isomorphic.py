@@ -115,7 +115,7 @@ def test_isomorphic_architectures_share_a_run_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     small = ["space.width=0.25", "space.resolution=16", "data.name=digits", "data.fraction=0.2", "epochs=1"]
-    small += ["batch_size=32"]
+    small += ["batch_size=32", "learning_rate=0.1"]
     first = fit_architecture(MOVED, None, small, Quiet())
     assert fit_architecture(FIRST, None, small, Quiet()) == first
     assert first["architecture"] == MOVED
