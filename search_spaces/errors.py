@@ -1,6 +1,6 @@
 """The error that a user can correct."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -12,6 +12,12 @@ class UserError(ValueError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(" ".join(sentence.splitlines()))
+
+
+def name_some(names: Sequence[str], most: int = 10) -> str:
+    """Return the first names of a list, and how many there are more: `a, b and 3 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

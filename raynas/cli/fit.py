@@ -63,7 +63,7 @@ def fit(
         print_standalone(network)
         print(f"{network['run']}/{network['weights']}")
     if len(networks) > 1 and correlations is None:
-        print("one-shot against stand-alone accuracy: a correlation cannot be told from these networks")
+        print("one-shot against stand-alone accuracy: too few or equal accuracies for a correlation")
     if correlations is not None:
         print(
             f"one-shot against stand-alone accuracy of {correlations['networks']} networks: "

@@ -53,6 +53,7 @@ def _unpack_into(archive: Path, aside: Path) -> None:
             with tarfile.open(archive) as tarred:
                 _check(archive, ((f.name, f.size, not (f.isfile() or f.isdir())) for f in tarred))
                 tarred.extractall(root, filter="data")
+    # zipfile raises NotImplementedError for an unknown compression, and RuntimeError for an encrypted file.
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UserError(f"{archive} cannot be unpacked: {error}. Pack it again, or unpack it yourself.") from error
 

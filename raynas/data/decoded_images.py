@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from raynas.data.decoding import to_rgb
+from raynas.data.decoding import UNREADABLE, to_rgb
 from raynas.data.sources import Source, UnreadableImage
 from raynas.data.splits import Selection
 
 _CHUNK = 256
-_NAMED = 10
-_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,6 @@ class DecodedImages:
         notes = json.loads((folder / "decoding.json").read_text(encoding="utf-8"))
         return cls(selection, digests, sides, notes["warnings"], tuple(notes["unreadable"]), tuple(notes["faults"]))
 
-    def describe_faults(self) -> str:
-        """Return how many images cannot be decoded, and the first ten of them."""
-        named, more = ", ".join(self.faults[:_NAMED]), len(self.faults) - _NAMED
-        return f"{len(self.faults):,} of {len(self.digests):,} images cannot be read: {named}" + (
-            f" and {more:,} more" if more > 0 else ""
-        )
-
 
 def decode_images(source: Source, selection: Selection, side: int, background: str, folder: Path) -> None:
     """Decode the images and write them into a folder: `pixels.npy`, `selection.npz` and `decoding.json`.
@@ -78,7 +69,7 @@ def decode_images(source: Source, selection: Selection, side: int, background: s
         except UnreadableImage as error:
             faults[row] = str(error)
             return
-        except _FAULTS as error:
+        except UNREADABLE as error:
             faults[row] = f"image {numbers[row]} ({error})"
             return
         digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=8)

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+
+from search_spaces.errors import name_some
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises if it cannot decode an image."""
+
+
+def describe_unreadable(faults: Sequence[str], images: int) -> str:
+    """Return how many of the images cannot be read, and the first ten of them."""
+    return f"{len(faults):,} of {images:,} images cannot be read: {name_some(faults)}"
 
 
 def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from raynas.data.cache import ensure_cached
 from raynas.data.decoded_images import DecodedImages, decode_images
+from raynas.data.decoding import describe_unreadable
 from raynas.data.remarks import describe_images, warn
 from raynas.data.settings import DataSettings, PreparedData
 from raynas.data.sources import Source, read_source
@@ -80,10 +81,11 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
         decoded = DecodedImages.read(folder)
         if not decoded.faults:
             break
+        faults = describe_unreadable(decoded.faults, len(decoded.digests))
         if settings.unreadable == "refuse":
             shutil.rmtree(folder, ignore_errors=True)
-            raise UserError(f"{decoded.describe_faults()}. Repair or remove them, or set data.unreadable to skip.")
-        remarks.append(f"skipped {decoded.describe_faults()}")
+            raise UserError(f"{faults}. Repair or remove them, or set data.unreadable to skip.")
+        remarks.append(f"skipped {faults}")
         unreadable = (*unreadable, *(source.number(selection, row) for row in decoded.unreadable))
     table = assign_parts(selection, names, settings.validation, seed)
     mean, std = _measure_channels(_open_pixels(folder), np.flatnonzero(table["part"] == "train"), seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raynas.data.labelled_files import PARTS, LabelledFiles, Part, list_folder
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +71,9 @@ def _read_table(table: Path, root: Path) -> dict[Part, list[tuple[str, str]]]:
             missing.append(str(path))
         files.setdefault(of_folder or PARTS[word], []).append((str(path), str(of_file)))
     if missing:
-        named = ", ".join(missing[:10]) + (f" and {len(missing) - 10:,} more" if len(missing) > 10 else "")
-        raise UserError(f"{table} lists {len(missing):,} files that do not exist: {named}. Paths begin at the table.")
+        raise UserError(
+            f"{table} lists {len(missing):,} files that do not exist: {name_some(missing)}. Paths begin at the table."
+        )
     return files
 
 

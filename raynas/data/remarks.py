@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raynas.data.decoded_images import DecodedImages
+from search_spaces.errors import name_some
 
 FEW_IMAGES = 20
 _LARGE_SHARE = 1.5
@@ -79,5 +80,4 @@ def _images(count: int) -> str:
 
 
 def _some(names: Sequence[str], one: str, many: str) -> str:
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-    return f"{len(names):,} {one if len(names) == 1 else many} ({listed})"
+    return f"{len(names):,} {one if len(names) == 1 else many} ({name_some(names, 5)})"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from raynas.data.archives import is_archive, unpack
 from raynas.data.cache import cache_root
+from raynas.data.decoding import UNREADABLE
 from raynas.data.folders import read_folder
 from raynas.data.listed_files import TABLES, find_metadata, read_listed
 from raynas.data.settings import DataSettings
@@ -181,7 +182,7 @@ def _read_files(path: Path) -> Source:
         try:
             opened = Image.open(files[index])
             opened.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise UnreadableImage(files[index], str(error)) from error
         return opened
 

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
+from raynas.data.decoding import UNREADABLE, describe_unreadable
 from raynas.data.labelled_files import walk
 from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import find_network
 from search_spaces.errors import UserError
 
 _BATCH = 32
-_NAMED = 10
-_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -99,11 +98,24 @@ class Predictor:
         return cls(card["classes"], preprocessing, lambda images: module(torch.from_numpy(images)).detach().numpy())
 
     def probabilities(self, files: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float64]]]:
-        """Yield each file with the probabilities of all classes."""
+        """Yield each file with the probabilities of all classes.
+
+        Raises:
+            UserError: at the end, if images cannot be read; it names them.
+        """
+        faults: list[str] = []
         for start in range(0, len(files), _BATCH):
-            chunk = files[start : start + _BATCH]
-            images = np.stack([self.preprocessing.array(Image.open(file)) for file in chunk])
-            yield from zip(chunk, softmax(self.logits(images).astype(np.float64), axis=1), strict=True)
+            inputs = {}
+            for file in files[start : start + _BATCH]:
+                try:
+                    inputs[file] = self.preprocessing.array(Image.open(file))
+                except UNREADABLE as error:
+                    faults.append(f"{file} ({error})")
+            if inputs:
+                logits = self.logits(np.stack(list(inputs.values()))).astype(np.float64)
+                yield from zip(inputs, softmax(logits, axis=1), strict=True)
+        if faults:
+            raise UserError(f"{describe_unreadable(faults, len(files))}. Leave them out.")
 
 
 def predict(source: str, paths: Sequence[str], top: int = 1) -> list[dict[str, Any]]:
@@ -118,13 +130,12 @@ def predict(source: str, paths: Sequence[str], top: int = 1) -> list[dict[str, A
         For each image and rank a row with `image`, `class` and `probability`.
 
     Raises:
-        UserError: if the source or an image cannot be read; before anything is computed.
+        UserError: if the source or images cannot be read.
     """
-    files = [file for path in paths for file in _files_of(Path(path))]
+    files = list(dict.fromkeys(file for path in paths for file in _files_of(Path(path))))
     if not files:
         raise UserError(f"There is no image in {', '.join(paths)}.")
     predictor = Predictor.read(source)
-    _check_readable(files)
     rows = []
     for file, probabilities in predictor.probabilities(files):
         for label in np.argsort(-probabilities, kind="stable")[:top]:
@@ -137,17 +148,3 @@ def _files_of(path: Path) -> list[str]:
     if not path.exists():
         raise UserError(f"There is nothing at {path}. Give image files or folders.")
     return walk(path)[0] if path.is_dir() else [str(path)]
-
-
-def _check_readable(files: Sequence[str]) -> None:
-    faults = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                image.load()
-        except _FAULTS as error:
-            faults.append(f"{file} ({error})")
-    if faults:
-        more = f" and {len(faults) - _NAMED:,} more" if len(faults) > _NAMED else ""
-        named = ", ".join(faults[:_NAMED])
-        raise UserError(f"{len(faults):,} of {len(files):,} images cannot be read: {named}{more}. Leave them out.")

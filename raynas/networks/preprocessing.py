@@ -55,7 +55,7 @@ class Preprocessing(BaseModel):
         """Return the input of the network, shape (3, crop, crop).
 
         Raises:
-            OSError, SyntaxError, ValueError, Image.DecompressionBombError: if the image cannot be decoded.
+            one of `decoding.UNREADABLE`: if the image cannot be decoded.
         """
         square = ImageOps.fit(to_rgb(image, self.background), (self.resize, self.resize), Image.Resampling.BILINEAR)
         edge = (self.resize - self.crop) // 2

@@ -98,15 +98,14 @@ def _by_architecture(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def correlations(rows: pd.DataFrame) -> dict[str, float] | None:
-    """Compare one-shot with stand-alone accuracy; None if it cannot be told.
-
-    It cannot be told from fewer than three networks, or if all accuracies of one kind are equal.
+    """Compare one-shot with stand-alone accuracy.
 
     Args:
         rows: as `standalone_rows` returns them.
 
     Returns:
-        `networks`, their number; `kendall_tau`, `spearman_rho` and `pearson_r`.
+        `networks`, their number; `kendall_tau`, `spearman_rho` and `pearson_r`. None for fewer than three networks, or
+        if all accuracies of one kind are equal.
     """
     if len(rows) < _LEAST_NETWORKS:
         return None

@@ -242,6 +242,21 @@ def test_a_damaged_archive_is_refused(suffix: str, tmp_path: Path) -> None:
         prepare_folder(file)
 
 
+@pytest.mark.parametrize(("offset", "value", "message"), [(10, 99, "compression"), (8, 1, "encrypted")])
+def test_an_archive_that_python_cannot_unpack_is_refused(offset: int, value: int, message: str, tmp_path: Path) -> None:
+    """A zip of an unknown compression, and an encrypted one: the field in the directory and before the file differs."""
+    file = LAYOUTS["zip"][0](tmp_path, "grey PNG")
+    content = bytearray(file.read_bytes())
+    for signature, shift in ((b"PK\x01\x02", 0), (b"PK\x03\x04", -2)):
+        place = content.find(signature)
+        while place >= 0:
+            content[place + offset + shift] = value
+            place = content.find(signature, place + 4)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot be unpacked: .*{message}"):
+        prepare_folder(file)
+
+
 def test_boxes_are_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "coco/annotations").mkdir(parents=True)
     (tmp_path / "coco/annotations/instances_train.json").write_text("{}")

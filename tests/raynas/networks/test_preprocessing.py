@@ -141,7 +141,7 @@ def test_what_cannot_be_predicted_is_refused(
         predict(source, images)
 
 
-def test_images_that_cannot_be_read_are_named_before_anything_is_computed(standalone_run: Path, tmp_path: Path) -> None:
+def test_all_images_that_cannot_be_read_are_named(standalone_run: Path, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "whole.png")
     (tmp_path / "broken.png").write_text("no image")
     with pytest.raises(UserError, match=r"1 of 2 images cannot be read: .*broken\.png"):
