@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from raynas.data.settings import PreparedData
-from raynas.recipe.recipe import read_run_recipe
+from raynas.recipe.recipe import read_run_data, read_run_recipe
 from raynas.results.fit_result import read_networks
 from raynas.results.outcome import is_finished, json_rows, load
-from raynas.storage.run_folder import DamagedFile, RunFolder
+from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import check_is_run, records
 from search_spaces import from_specification
 from search_spaces.cell.genotype import FILE, Genotype
@@ -148,7 +146,7 @@ def _trained_by_fit(folder: RunFolder) -> list[TrainedNetwork]:
     networks = read_networks(folder)
     if not networks:
         return []
-    data = _data(folder)
+    data = read_run_data(folder)
     return [
         TrainedNetwork(
             name=network["name"],
@@ -185,7 +183,7 @@ def _trained_by_method(folder: RunFolder) -> list[TrainedNetwork]:
             text=row["architecture"] if genotype is None else str(genotype),
             figures=row,
             settings=recipe["fit"],
-            data=_data(folder),
+            data=read_run_data(folder),
             seed=recipe["seed"],
             weights=outcome.network_weights,
         )
@@ -196,10 +194,3 @@ def _genotype(folder: RunFolder, space: SearchSpace) -> Genotype | None:
     if not isinstance(space, CellSpace) or not folder.exists(FILE):
         return None
     return Genotype.parse(space, folder.read(FILE).decode())
-
-
-def _data(folder: RunFolder) -> PreparedData:
-    try:
-        return PreparedData.model_validate(folder.read_json("versions.json")["data"])
-    except (KeyError, ValidationError) as error:
-        raise DamagedFile(f"versions.json in {folder.uri} is damaged or of another version: run it again.") from error

@@ -17,9 +17,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from raynas.data import DataSettings
+from raynas.data import DataSettings, PreparedData
 from raynas.recipe.settings import (
     EvaluationSettings,
     FitSettings,
@@ -183,6 +183,18 @@ def read_run_recipe(folder: RunFolder) -> dict[str, Any]:
     if not isinstance(content, dict) or not Recipe.model_fields.keys() <= content.keys():
         raise DamagedFile(f"recipe.yaml in {folder.uri} cannot be read: it lacks keys of a recipe.")
     return content
+
+
+def read_run_data(folder: RunFolder) -> PreparedData:
+    """Return the images of a run folder.
+
+    Raises:
+        DamagedFile: if the file is damaged, or of another version of raynas.
+    """
+    try:
+        return PreparedData.model_validate(folder.read_json("versions.json")["data"])
+    except (KeyError, ValidationError) as error:
+        raise DamagedFile(f"versions.json in {folder.uri} is damaged or of another version: run it again.") from error
 
 
 def _apply_change(content: dict[str, Any], change: str) -> None:

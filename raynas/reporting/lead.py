@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from raynas.data.settings import PreparedData
-from raynas.recipe.recipe import read_run_recipe
+from raynas.recipe.recipe import read_run_data, read_run_recipe
 from raynas.reporting.units import format_costs
 from raynas.results.fit_result import read_networks
 from raynas.results.guessing import LargestClass, describe_guess
@@ -18,7 +17,7 @@ from search_spaces.budget.feasibility import window_text
 def lead(outcome: Outcome) -> Iterator[str]:
     """Yield sentences: the best network after stand-alone training, the budget, the images, and warnings."""
     folder = RunFolder(outcome.run)
-    data = PreparedData.model_validate(folder.read_json("versions.json")["data"])
+    data = read_run_data(folder)
     networks = read_networks(folder)
     if networks:
         best = networks[0]
