@@ -149,7 +149,9 @@ class RunFolder:
         before, after = _around_seal(content)
         if content != before + _file_digest(before, after) + after:
             raise DamagedFile(f"{name} in {self.uri} is not what was written: its checksum differs.")
-        table: pd.DataFrame = pq.read_table(BytesIO(content)).to_pandas()
+        # Without threads: one that still holds the buffer while Python ends would abort the process.
+        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+        table: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
         return table
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
