@@ -53,6 +53,9 @@ def export(
     out: Annotated[
         str | None, typer.Option("--out", help="The file; by default in the folder export/ of the run.")
     ] = None,
+    preprocessing: Annotated[
+        str, typer.Option(help="inside: an ONNX file that takes images of any size and gives probabilities.")
+    ] = "outside",
     as_json: Json = False,
 ) -> None:
     """Write a trained network as a file that needs no raynas, and its model card.
@@ -62,12 +65,13 @@ def export(
     from raynas.networks.export import export as write_export
     from raynas.reporting.terminal import print_json
 
-    card = write_export(source, architecture, form, out)
+    card = write_export(source, architecture, form, out, preprocessing)
     if as_json:
         print_json(card)
         return
+    outputs = "probabilities" if preprocessing == "inside" else "logits"
     print(
-        f"test top-1 {card['test_top1']:.2f} %; the logits of the file and of the network differ by at most "
+        f"test top-1 {card['test_top1']:.2f} %; the {outputs} of the file and of the network differ by at most "
         f"{card['largest_difference']:.1g}"
     )
     if card["warning"]:

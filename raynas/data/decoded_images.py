@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from raynas.data.decoding import UNREADABLE, to_rgb
+from raynas.data.decoding import UNREADABLE, middle_square, to_rgb
 from raynas.data.sources import Source, UnreadableImage
 from raynas.data.splits import Selection
 
@@ -55,7 +54,7 @@ class DecodedImages:
 def decode_images(source: Source, selection: Selection, side: int, background: str, folder: Path) -> None:
     """Decode the images and write them into a folder: `pixels.npy`, `selection.npz` and `decoding.json`.
 
-    The shorter side is resized to `side`, bilinear and antialiased, and the middle square is cut out.
+    Of each image `middle_square` is kept.
     """
     count = len(selection.indices)
     numbers = [source.number(selection, row) for row in range(count)]
@@ -75,7 +74,7 @@ def decode_images(source: Source, selection: Selection, side: int, background: s
         digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=8)
         digests[row] = int.from_bytes(digest.digest(), "little")
         sides[row] = sorted(image.size)
-        pixels[row] = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+        pixels[row] = middle_square(image, side)
 
     def decode_chunk(start: int) -> None:
         for row in range(start, min(start + _CHUNK, count)):

@@ -47,6 +47,14 @@ def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
     return image.convert("RGB")
 
 
+def middle_square(image: Image.Image, side: int) -> Image.Image:
+    """Return the middle square of an image, resized to `side` pixels, bilinear and antialiased."""
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    square = image.crop((left, top, left + edge, top + edge))
+    return square.resize((side, side), Image.Resampling.BILINEAR)
+
+
 def grey_range(grey: np.ndarray, mode: str) -> tuple[float, float]:
     """Return the values that become black and white.
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from raynas.data.cache import ensure_cached
 from raynas.data.decoded_images import DecodedImages, decode_images
@@ -61,6 +62,17 @@ class Images:
     def recalibration_rows(self, count: int) -> NDArray[np.int64]:
         """Return `count` training rows for batch-norm statistics, or all rows if there are fewer. They never change."""
         return draw_recalibration_rows(self.rows("train"), count, self.prepared.seed)
+
+
+def read_originals(images: Images, rows: Collection[int]) -> list[Image.Image]:
+    """Return images as they are in the data set, of any size and mode.
+
+    Raises:
+        UserError: if the data set is no longer on this machine.
+    """
+    source = read_source(images.prepared.settings, images.prepared.seed)
+    of_part, parts = images.split["index"].to_numpy(), images.split["part"].to_numpy()
+    return [source.image(int(of_part[row]) + (source.train_count if parts[row] == "test" else 0)) for row in rows]
 
 
 def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:

@@ -16,12 +16,16 @@ from raynas.networks.trained_network import TrainedNetwork, find_network, find_n
 from search_spaces.errors import UserError
 
 Format = Literal["onnx", "torch-export", "safetensors"]
+Place = Literal["outside", "inside"]
+"""Where an image file becomes the input of the network: in the user's code, or in the graph of the file."""
 _SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
-_TOLERANCE = 1e-4
-"""The largest difference of logits."""
+_TOLERANCES: dict[str, float] = {"outside": 1e-4, "inside": 0.01}
+"""The largest difference: of logits; of probabilities, as pixels of the two resizes may differ by one grey level."""
 
 
-def export(source: str, architecture: str | None, form: str, out: str | None) -> dict[str, Any]:
+def export(
+    source: str, architecture: str | None, form: str, out: str | None, preprocessing: str = "outside"
+) -> dict[str, Any]:
     """Write a trained network, and beside it its model card: the file's name with `.json` and `.md` added.
 
     Args:
@@ -29,10 +33,11 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
         architecture: of the run; by default its most accurate network.
         form: `onnx`, `torch-export` or `safetensors`.
         out: the file; by default a file in `export/` of a local run folder.
+        preprocessing: `inside` for an ONNX file from images of any size to probabilities.
 
     Returns:
-        The model card, with the paths `file` and `card`, and `largest_difference`, between the logits of the file and
-        of the network.
+        The model card, with the paths `file` and `card`, and `largest_difference`, between the logits (`inside`: the
+        probabilities) of the file and of the network.
 
     Raises:
         UserError: if no such network was trained, the format is unknown, a package is missing, or the file cannot be
@@ -40,19 +45,27 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     """
     if form not in _SUFFIXES:
         raise UserError(f"--format is {', '.join(get_args(Format))}, not {form!r}.")
+    if preprocessing not in _TOLERANCES:
+        raise UserError(f"--preprocessing is {' or '.join(get_args(Place))}, not {preprocessing!r}.")
+    inside = preprocessing == "inside"
+    if inside and form != "onnx":
+        raise UserError(f"--preprocessing inside needs --format onnx, not {form}.")
     trained = find_network_in_runs(source) if ": " in source else find_network(source, architecture)
     is_best = architecture is None and ": " not in source
-    file = _choose_file(trained, form, out, is_best)
-    from raynas.networks.file_formats import write_network  # imports torch
+    file = _choose_file(trained, form, out, is_best, "-with-preprocessing" if inside else "")
+    from raynas.networks.file_formats import write_network, write_network_with_preprocessing  # imports torch
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             written = Path(folder) / file.name
-            difference = write_network(trained, form, written)
-            if not difference <= _TOLERANCE:
-                raise RuntimeError(f"the logits of {written.name} and of the network differ by {difference:.2g}")
-            card = make_card(trained, written, form)
+            if inside:
+                difference = write_network_with_preprocessing(trained, written)
+            else:
+                difference = write_network(trained, form, written)
+            if not difference <= _TOLERANCES[preprocessing]:
+                raise RuntimeError(f"the outputs of {written.name} and of the network differ by {difference:.2g}")
+            card = make_card(trained, written, form, inside)
             os.replace(written, file)
         Path(f"{file}.json").write_text(f"{json.dumps(card, indent=2, ensure_ascii=False)}\n")
         Path(f"{file}.md").write_text(format_markdown(card, file.name))
@@ -61,14 +74,19 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     return {"file": str(file), "card": f"{file}.md", "largest_difference": difference, **card}
 
 
-def _choose_file(trained: TrainedNetwork, form: str, out: str | None, is_best: bool) -> Path:
-    """Return the file to write: `out`, or a file with the name of the run, and of the step if it is not the best."""
+def _choose_file(trained: TrainedNetwork, form: str, out: str | None, is_best: bool, ending: str) -> Path:
+    """Return the file to write: `out`, or a file with the name of the run, and of the step if it is not the best.
+
+    Args:
+        ending: of the name, before the suffix.
+    """
     suffix = _SUFFIXES[form]
     if out is None:
         if not trained.run.is_local:
             raise UserError(f"{trained.run.uri} is not on this machine: give the file to write with --out.")
         run = Path(trained.run.uri)
-        return run / "export" / f"{run.name if is_best else f'{run.name}-{trained.name}'}{suffix}"
+        name = run.name if is_best else f"{run.name}-{trained.name}"
+        return run / "export" / f"{name}{ending}{suffix}"
     if Path(out).suffix != suffix:
         raise UserError(f"A file of the format {form} ends in {suffix}: rename {out}, or change --format.")
     return Path(out)

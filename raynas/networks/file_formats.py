@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from raynas.data import batch, open_images
+from raynas.data.decoding import to_rgb
+from raynas.data.images import read_originals
+from raynas.networks import onnx_file
 from raynas.networks.model_card import facts_of
+from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import TrainedNetwork
 from raynas.storage.tensor_file import safetensors_content
 from search_spaces.errors import UserError
@@ -21,8 +24,8 @@ from search_spaces.errors import UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Logits = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
-"""A function from normalised images to logits."""
+Run = Callable[["NDArray[Any]"], "NDArray[np.float32]"]
+"""A function that runs a file: from normalised images to logits, or from pixels to probabilities."""
 _IMAGES = 32
 """Images that the logits are compared on."""
 
@@ -43,6 +46,25 @@ def write_network(trained: TrainedNetwork, form: str, file: Path) -> float:
     return float(np.abs(logits_of_file(images.numpy()) - expected).max())
 
 
+def write_network_with_preprocessing(trained: TrainedNetwork, file: Path) -> float:
+    """Write a network as ONNX, from images of any size to probabilities.
+
+    Returns:
+        The largest difference between the probabilities of the file, and those of the network and `Preprocessing`.
+
+    Raises:
+        UserError: if a package is missing.
+    """
+    network, preprocessing = trained.network(), Preprocessing.of(trained.data)
+    originals = [to_rgb(image, preprocessing.background) for image in _original_test_images(trained)]
+    images = torch.from_numpy(np.stack([preprocessing.array(image) for image in originals]))
+    with torch.no_grad():
+        expected = network(images).softmax(dim=1).numpy()
+    run = onnx_file.write(network, images, file, facts_of(trained, inside=True), preprocessing)
+    probabilities = np.concatenate([run(np.asarray(image)[None]) for image in originals])
+    return float(np.abs(probabilities - expected).max())
+
+
 def _test_images(trained: TrainedNetwork) -> Tensor:
     """Return normalised test images of the run; noise if its data is no longer on this machine."""
     try:
@@ -54,57 +76,34 @@ def _test_images(trained: TrainedNetwork) -> Tensor:
     return normalised.contiguous()
 
 
-def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: TrainedNetwork) -> Logits:
+def _original_test_images(trained: TrainedNetwork) -> list[Image.Image]:
+    """Return test images of the run as they were read; noise if its data is no longer on this machine."""
+    try:
+        images = open_images(trained.data)
+        return read_originals(images, images.rows("test")[:_IMAGES])
+    except (UserError, OSError):
+        generator, side = np.random.default_rng(0), 2 * trained.data.resolution
+        noise = generator.integers(256, size=(_IMAGES, side, side, 3), dtype=np.uint8)
+        return [Image.fromarray(pixels) for pixels in noise]
+
+
+def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: TrainedNetwork) -> Run:
     """Write the network; return a function that runs the file."""
     if form == "onnx":
-        return _write_onnx(network, images, file, facts_of(trained))
+        return onnx_file.write(network, images, file, facts_of(trained))
     if form == "torch-export":
         return _write_torch_export(network, images, file)
     return _write_safetensors(network, file, trained)
 
 
-def _write_onnx(network: nn.Module, images: Tensor, file: Path, facts: Mapping[str, Any]) -> Logits:
-    try:
-        import onnx
-        import onnxruntime
-
-        import_module("onnxscript")  # torch writes ONNX with it
-    except ImportError as error:
-        raise UserError(
-            "Exporting to ONNX needs onnx, onnxruntime and onnxscript: pip install 'raynas[export]'."
-        ) from error
-    program = torch.onnx.export(
-        network,
-        (images,),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
-    assert program is not None
-    program.save(file, external_data=False)
-    model = onnx.load(file)
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
-    onnx.save(model, file)
-    onnx.checker.check_model(file)
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        (logits,) = session.run(["logits"], {"images": images})
-        return np.asarray(logits)
-
-    return run
-
-
-def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Logits:
+def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Run:
     program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, file)
     module = torch.export.load(file).module()
     return lambda images: module(torch.from_numpy(images)).detach().numpy()
 
 
-def _write_safetensors(network: nn.Module, file: Path, trained: TrainedNetwork) -> Logits:
+def _write_safetensors(network: nn.Module, file: Path, trained: TrainedNetwork) -> Run:
     from safetensors.torch import load_file
 
     space = trained.space

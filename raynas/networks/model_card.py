@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,29 @@ import raynas
 from raynas.networks.preprocessing import Preprocessing
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
-from raynas.results.guessing import LargestClass, describe_guess
+from raynas.results.guessing import LargestClass, describe_guess, has_top5
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
 
 
-def facts_of(trained: TrainedNetwork) -> dict[str, Any]:
-    """Return what a user of the file needs; ONNX files hold it as metadata."""
+_IMAGES = {"name": "images", "type": "float32", "channels": "red, green, blue"}
+_PIXELS = {"name": "pixels", "type": "uint8", "channels": "red, green, blue", "shape": ["batch", "height", "width", 3]}
+
+
+def facts_of(trained: TrainedNetwork, inside: bool = False) -> dict[str, Any]:
+    """Return what a user of the file needs; ONNX files hold it as metadata.
+
+    Args:
+        inside: whether preprocessing is a part of the file.
+    """
     figures, data = trained.figures, trained.data
     return {
         "architecture": trained.text,
         "classes": list(data.classes),
         "preprocessing": Preprocessing.of(data).model_dump(mode="json"),
+        "input": _PIXELS if inside else {**_IMAGES, "shape": ["batch", 3, data.resolution, data.resolution]},
+        "output": {"name": "probabilities" if inside else "logits", "shape": ["batch", len(data.classes)]},
         "test_top1": float(figures["top1"]),
         "test_images": data.counts["test"],
         "warning": describe_guess(float(figures["top1"]), data.counts["test"], LargestClass(*data.largest_test_class)),
@@ -31,22 +42,18 @@ def facts_of(trained: TrainedNetwork) -> dict[str, Any]:
     }
 
 
-def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
+def make_card(trained: TrainedNetwork, file: Path, form: str, inside: bool) -> dict[str, Any]:
     """Return the model card of a network in a file, as plain JSON."""
     recipe = read_run_recipe(trained.run)
     versions = trained.run.read_json("versions.json")
     figures, data = trained.figures, trained.data
     return {
-        **facts_of(trained),
+        **facts_of(trained, inside),
         "space": trained.space.name,
         "method": recipe["method"]["name"],
         "run": trained.run.uri,
         "format": form,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "input": {
-            "shape": ["batch", 3, data.resolution, data.resolution],
-            "channels": "red, green, blue",
-        },
         "test_top5": float(figures["top5"]),
         "test_loss": float(figures["loss"]),
         "latency_ms": figures["latency_ms"],
@@ -61,12 +68,12 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
 
 def format_markdown(card: dict[str, Any], file: str) -> str:
     """Return a model card for people."""
-    size = card["input"]["shape"][2]
     preprocessing = Preprocessing.model_validate(card["preprocessing"])
-    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(preprocessing.sentences(), 1))
+    size = preprocessing.crop
     latency, warning = card["latency_ms"], card["warning"]
     warning_row = "" if warning is None else f"| warning | {warning} |\n"
     latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
+    top5_row = f"| test top-5 | {card['test_top5']:.2f} % |\n" if has_top5(len(card["classes"])) else ""
     budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
     counts, classes = card["data"]["counts"], card["classes"]
     first_classes = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
@@ -84,30 +91,17 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 | | |
 | --- | --- |
 | test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
-| test top-5 | {card["test_top5"]:.2f} % |
-{warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
+{top5_row}{warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}
 | budget of the search | {budget} |
 
 ## Use
 
-Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue.
-
-{steps}
-
-Output: logits of shape (batch, {len(classes)}).
-
-```python
-{preprocessing.code()}
-
-images = np.stack([read(file) for file in ["image.jpg"]])
-{_USE[card["format"]].format(file=file, run=card["run"])}
-print(logits.argmax(axis=1))
-```
+{_describe_use(card, preprocessing, file)}
 
 `raynas predict {file} image.jpg` prints classes and probabilities.
 
-Classes, in the order of the logits: {first_classes}.
+Classes, in the order of the output: {first_classes}.
 
 ## Origin
 
@@ -118,6 +112,49 @@ Classes, in the order of the logits: {first_classes}.
 - Training: {settings}
 - Versions: {versions}, on {card["trained_on"]["cpu"]}{gpus}
 """
+
+
+def _describe_use(card: dict[str, Any], preprocessing: Preprocessing, file: str) -> str:
+    """Return the input of the file, the steps from an image to it, and Python code."""
+    steps, classes = preprocessing.sentences(), len(card["classes"])
+    if card["input"] == _PIXELS:
+        return f"""Input: `uint8` of shape (batch, height, width, 3), channels red, green, blue, of any size.
+
+1. {steps[0]}
+
+The graph does the rest. Its antialiased resize needs a runtime with ONNX's opset 18.
+
+{_numbered(steps[1:], 2)}
+{len(steps) + 1}. Take the softmax of the logits.
+
+Output: probabilities of shape (batch, {classes}).
+
+```python
+{preprocessing.code(inside=True)}
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+(probabilities,) = session.run(["probabilities"], {{"pixels": read("image.jpg")[None]}})
+print(probabilities.argmax(axis=1))
+```"""
+    side = preprocessing.crop
+    return f"""Input: `float32` of shape (batch, 3, {side}, {side}), channels red, green, blue.
+
+{_numbered(steps)}
+
+Output: logits of shape (batch, {classes}).
+
+```python
+{preprocessing.code()}
+
+images = np.stack([read(file) for file in ["image.jpg"]])
+{_USE[card["format"]].format(file=file, run=card["run"])}
+print(logits.argmax(axis=1))
+```"""
+
+
+def _numbered(steps: Sequence[str], first: int = 1) -> str:
+    return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, first))
 
 
 _USE = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from raynas.data.decoding import UNREADABLE, describe_unreadable
+from raynas.data.decoding import UNREADABLE, describe_unreadable, to_rgb
 from raynas.data.labelled_files import walk
 from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import find_network
@@ -27,12 +27,15 @@ class Predictor:
     """A network with all that turns an image file into a class.
 
     Attributes:
-        logits: from inputs of shape (N, 3, S, S) to logits of shape (N, classes).
+        run: from images of `preprocessing`, shape (N, 3, S, S), to logits of shape (N, classes). With `inside`, from
+            pixels of shape (1, height, width, 3) to probabilities of shape (1, classes).
+        inside: whether preprocessing is a part of the file.
     """
 
     classes: Sequence[str]
     preprocessing: Preprocessing
-    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    run: Callable[[NDArray[Any]], NDArray[np.float32]]
+    inside: bool = False
 
     @classmethod
     def read(cls, source: str) -> Predictor:
@@ -75,15 +78,16 @@ class Predictor:
                 f"{source} cannot be read as ONNX: {' '.join(str(error).split())}. Export it again."
             ) from error
         facts = session.get_modelmeta().custom_metadata_map
-        if not {"classes", "preprocessing"} <= facts.keys():
+        if not {"classes", "preprocessing", "input"} <= facts.keys():
             raise UserError(f"{source} has no classes and no preprocessing in its metadata: raynas export writes both.")
+        name = json.loads(facts["input"])["name"]
 
-        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-            (logits,) = session.run(["logits"], {"images": images})
-            return np.asarray(logits)
+        def run(values: NDArray[Any]) -> NDArray[np.float32]:
+            (output,) = session.run(None, {name: values})
+            return np.asarray(output)
 
         preprocessing = Preprocessing.model_validate_json(facts["preprocessing"])
-        return cls(json.loads(facts["classes"]), preprocessing, run)
+        return cls(json.loads(facts["classes"]), preprocessing, run, inside=name == "pixels")
 
     @classmethod
     def _read_torch_export(cls, source: str) -> Predictor:
@@ -108,14 +112,21 @@ class Predictor:
             inputs = {}
             for file in files[start : start + _BATCH]:
                 try:
-                    inputs[file] = self.preprocessing.array(Image.open(file))
+                    inputs[file] = self._input(Image.open(file))
                 except UNREADABLE as error:
                     faults.append(f"{file} ({error})")
-            if inputs:
-                logits = self.logits(np.stack(list(inputs.values()))).astype(np.float64)
+            if self.inside:
+                yield from ((file, self.run(pixels[None])[0].astype(np.float64)) for file, pixels in inputs.items())
+            elif inputs:
+                logits = self.run(np.stack(list(inputs.values()))).astype(np.float64)
                 yield from zip(inputs, softmax(logits, axis=1), strict=True)
         if faults:
             raise UserError(f"{describe_unreadable(faults, len(files))}. Leave them out.")
+
+    def _input(self, image: Image.Image) -> NDArray[Any]:
+        if self.inside:
+            return np.asarray(to_rgb(image, self.preprocessing.background))
+        return self.preprocessing.array(image)
 
 
 def predict(source: str, paths: Sequence[str], top: int = 1) -> list[dict[str, Any]]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from raynas.data import decoding
-from raynas.data.decoding import to_rgb
+from raynas.data.decoding import middle_square, to_rgb
 from raynas.data.images import stored_side
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Preprocessing(BaseModel):
         Raises:
             one of `decoding.UNREADABLE`: if the image cannot be decoded.
         """
-        square = ImageOps.fit(to_rgb(image, self.background), (self.resize, self.resize), Image.Resampling.BILINEAR)
+        square = middle_square(to_rgb(image, self.background), self.resize)
         edge = (self.resize - self.crop) // 2
         pixels = np.asarray(square, dtype=np.float32)[edge : edge + self.crop, edge : edge + self.crop]
         mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
@@ -74,26 +74,45 @@ class Preprocessing(BaseModel):
             f"Divide by 255, subtract the mean of each channel ({mean}), and divide by its standard deviation ({std}).",
         ]
 
-    def code(self) -> str:
-        """Return Python code with a function `read(file)` that gives what `array` gives, by NumPy and Pillow."""
-        parts = [inspect.getsource(function) for function in (decoding.grey_range, decoding.to_rgb)]
-        return f"""import io
+    def code(self, inside: bool = False) -> str:
+        """Return Python code with a function `read(file)`, by NumPy and Pillow.
+
+        `read` gives what `array` gives; `inside`, pixels of shape (height, width, 3) for a graph that does the rest.
+        """
+        imports = f"""import io
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-MEAN, STD = {list(self.mean)}, {list(self.std)}
-RESIZE, CROP, BACKGROUND = {self.resize}, {self.crop}, {self.background!r}
+BACKGROUND = {self.background!r}
+"""
+        grey_range, to_rgb, middle_square = (inspect.getsource(function) for function in _DECODING)
+        if inside:
+            return f"""{imports}
 
+{grey_range}
 
-{parts[0]}
-
-{parts[1]}
+{to_rgb}
 
 def read(file):
-    image = to_rgb(Image.open(file), BACKGROUND)
-    square = ImageOps.fit(image, (RESIZE, RESIZE), Image.Resampling.BILINEAR)
+    return np.asarray(to_rgb(Image.open(file), BACKGROUND))
+"""
+        return f"""{imports}MEAN, STD = {list(self.mean)}, {list(self.std)}
+RESIZE, CROP = {self.resize}, {self.crop}
+
+
+{grey_range}
+
+{to_rgb}
+
+{middle_square}
+
+def read(file):
+    square = middle_square(to_rgb(Image.open(file), BACKGROUND), RESIZE)
     edge = (RESIZE - CROP) // 2
     pixels = np.asarray(square, dtype=np.float32)[edge : edge + CROP, edge : edge + CROP]
     mean, std = (np.array(values, dtype=np.float32) * 255 for values in (MEAN, STD))
     return ((pixels - mean) / std).transpose(2, 0, 1)
 """
+
+
+_DECODING = (decoding.grey_range, decoding.to_rgb, decoding.middle_square)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from raynas.recipe.recipe import read_run_recipe
+from raynas.recipe.recipe import read_run_data, read_run_recipe
 from raynas.reporting.compare import compare
 from raynas.reporting.figures import Figure, draw_front, draw_run_figures, import_plotly
 from raynas.reporting.lead import lead
 from raynas.reporting.units import format_costs
 from raynas.results.fit_result import read_networks
+from raynas.results.guessing import has_top5
 from raynas.results.outcome import Outcome, load
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
@@ -149,10 +150,12 @@ def _method_tables(outcome: Outcome) -> list[str]:
 
 
 def _standalone(outcome: Outcome) -> str:
-    networks = read_networks(RunFolder(outcome.run))
+    folder = RunFolder(outcome.run)
+    networks = read_networks(folder)
     if not networks:
         return ""
-    columns = ["architecture", "top1", "top5", "loss", "macs", "params", "weights"]
+    accuracy = ["top1", "top5"] if has_top5(len(read_run_data(folder).classes)) else ["top1"]
+    columns = ["architecture", *accuracy, "loss", "macs", "params", "weights"]
     return f"<h2>Stand-alone training</h2>{_table(pd.DataFrame(networks)[columns])}"
 
 

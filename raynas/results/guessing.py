@@ -35,3 +35,8 @@ def describe_guess(top1: float, test_images: int, largest: LargestClass) -> str 
         f"this network is no better than a guess: {share} of the {test_images:,} test images are of the class {name}, "
         f"and always to answer {name} is as good; raise fit.epochs or fit.learning_rate"
     )
+
+
+def has_top5(classes: int) -> bool:
+    """Return whether top-5 accuracy says anything: with five classes or fewer every answer is among the best five."""
+    return classes > 5

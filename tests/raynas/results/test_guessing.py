@@ -2,7 +2,7 @@
 
 import pytest
 
-from raynas.results.guessing import LargestClass, describe_guess
+from raynas.results.guessing import LargestClass, describe_guess, has_top5
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_a_guess_is_within_two_standard_errors_of_the_largest_class(
     if sentence:
         assert "no better than a guess" in sentence
         assert "class good" in sentence
+
+
+@pytest.mark.parametrize(("classes", "says_something"), [(2, False), (5, False), (6, True)])
+def test_top5_of_five_classes_says_nothing(classes: int, says_something: bool) -> None:
+    assert has_top5(classes) == says_something
