@@ -104,33 +104,39 @@ def inspect_machine() -> Machine:
     return Machine(os.cpu_count() or 1, gpus, torch.cuda.get_device_name(0) if gpus else cpu_model())
 
 
-def choose_resolution(side: int) -> int:
-    """Return the largest resolution that is no larger than the images; 32 for smaller images."""
-    return max(size for size in _RESOLUTIONS if size <= max(side, _RESOLUTIONS[0]))
+def choose_resolution(side: int, num_classes: int, limits: Mapping[str, float]) -> int:
+    """Return the largest resolution that is no larger than the images and leaves the search room; else the smallest."""
+    resolutions = [size for size in _RESOLUTIONS if size <= max(side, _RESOLUTIONS[0])]
+    for resolution in reversed(resolutions):
+        if any(_leaves_room(resolution, num_classes, limits, layout) for layout in _layouts(resolution)):
+            return resolution
+    return resolutions[0]
 
 
 def choose_strides(resolution: int, num_classes: int, limits: Mapping[str, float]) -> dict[str, Any]:
-    """Return the first layout of strides that leaves the search room, or else the last layout.
+    """Return the first layout of strides that leaves the search room, or else the last layout."""
+    layouts = _layouts(resolution)
+    return next((one for one in layouts if _leaves_room(resolution, num_classes, limits, one)), layouts[-1])
 
-    A layout leaves room if the cheapest architecture of the narrowest space costs at most half of every limit. The
-    first layout of each resolution leaves the last layers 7 or 8 pixels, as published for 224 pixels. The others leave
-    fewer.
+
+def _layouts(resolution: int) -> list[dict[str, Any]]:
+    """Return the layouts of strides for a resolution.
+
+    The first leaves the last layers 7 or 8 pixels, as published for 224 pixels. The others leave fewer.
     """
     if resolution >= 160:
-        layouts = [{}, {"stem_stride": 2, "stage_strides": [2, 2, 2, 2, 1, 2, 1]}]
-    elif resolution >= 96:
-        layouts = [{"stem_stride": 2, "stage_strides": [1, 2, 2, 1, 1, 2, 1]}, {}]
-    elif resolution >= 64:
-        layouts = [{"stem_stride": 2, "stage_strides": [1, 1, 2, 1, 1, 2, 1]}]
-        layouts += [{"stem_stride": 2, "stage_strides": [1, 2, 2, 1, 1, 2, 1]}]
-    else:
-        layouts = [{"stem_stride": stem, "stage_strides": [1, 1, 2, 1, 1, 2, 1]} for stem in (1, 2)]
-    analytic = _analytic_limits(limits)
-    for layout in layouts:
-        bounds = _load_space(WIDTHS[0], resolution, num_classes, layout).costs().bounds()
-        if all(bounds[key][0] <= limit / 2 for key, limit in analytic.items()):
-            return layout
-    return layouts[-1]
+        return [{}, {"stem_stride": 2, "stage_strides": [2, 2, 2, 2, 1, 2, 1]}]
+    if resolution >= 96:
+        return [{"stem_stride": 2, "stage_strides": [1, 2, 2, 1, 1, 2, 1]}, {}]
+    if resolution >= 64:
+        return [{"stem_stride": 2, "stage_strides": [1, middle, 2, 1, 1, 2, 1]} for middle in (1, 2)]
+    return [{"stem_stride": stem, "stage_strides": [1, 1, 2, 1, 1, 2, 1]} for stem in (1, 2)]
+
+
+def _leaves_room(resolution: int, num_classes: int, limits: Mapping[str, float], layout: Mapping[str, Any]) -> bool:
+    """Return whether the cheapest architecture of the narrowest space costs at most half of every limit."""
+    bounds = _load_space(WIDTHS[0], resolution, num_classes, layout).costs().bounds()
+    return all(bounds[key][0] <= limit / 2 for key, limit in _analytic_limits(limits).items())
 
 
 def choose_width(resolution: int, num_classes: int, limits: Mapping[str, float], strides: Mapping[str, Any]) -> float:
@@ -191,7 +197,7 @@ def choose_workers(machine: Machine) -> int:
 
 def choose_space(images: ImageFolderSummary, limits: Mapping[str, float]) -> dict[str, Any]:
     """Return the name and the settings of the space."""
-    resolution = choose_resolution(images.side)
+    resolution = choose_resolution(images.side, images.classes, limits)
     strides = choose_strides(resolution, images.classes, limits)
     width = choose_width(resolution, images.classes, limits, strides)
     return {"name": SPACE, "width": width, "resolution": resolution, **strides}
@@ -242,6 +248,7 @@ def choose_recipe(
     batch = choose_batch_size(images.train, workers)
     is_short = minutes < _SHORT_MINUTES
     durable_steps = 4 if is_short else 8
+    space = choose_space(images, limits)
     workers = workers if machine.gpus else max(1, min(workers, batch // IMAGES_PER_WORKER))
     steps, seconds = max(images.train // batch, 1), step_seconds / workers
     epochs = choose_epochs(minutes, seconds, steps, durable_steps, "supernet")
@@ -250,8 +257,8 @@ def choose_recipe(
     search_seconds = _phase_seconds(minutes, durable_steps, "search") / (1 if is_short else 3)
     recipe: dict[str, Any] = {
         "method": {"name": "spos"} if is_short else _pad_nas(epochs, rate),
-        "space": choose_space(images, limits),
-        "data": {**_choose_data(folder, images), "test": test},
+        "space": space,
+        "data": {**_choose_data(folder, images, space["resolution"]), "test": test},
         "budget": {key: dict(limit) for key, limit in budget.items()},
         "training": {"batch_size": batch, **({"epochs": epochs, "learning_rate": rate} if is_short else {})},
         "search": {
@@ -291,13 +298,13 @@ def _pad_nas(epochs: int, rate: float) -> dict[str, Any]:
     return {"name": "pad-nas", "stages": 4, "epochs": epochs_of_stages, "learning_rates": [rate, rate / 2, rate / 2]}
 
 
-def _choose_data(folder: Path, images: ImageFolderSummary) -> dict[str, Any]:
+def _choose_data(folder: Path, images: ImageFolderSummary, resolution: int) -> dict[str, Any]:
     images_per_class = images.train // images.classes
     return {
         "name": "folder",
         "path": str(folder),
         "validation": 0.2 if images_per_class >= 10 else 1,
-        "augment": "crop-flip" if choose_resolution(images.side) < 160 else "random-resized-crop",
+        "augment": "crop-flip" if resolution < 160 else "random-resized-crop",
     }
 
 

@@ -49,8 +49,8 @@ def with_smaller_run(command: str) -> str:
     return " ".join([command, *(f"--set '{change}'" for change in changes)])
 
 
-def write_images(folder: Path) -> None:
-    """Write the digits as JPEG files of 40x36 pixels, in folders as the pages show them."""
+def write_images(folder: Path, size: tuple[int, int]) -> None:
+    """Write the digits as JPEG files of a width and a height, in folders as the pages show them."""
     images, labels = load_digits(return_X_y=True)
     generator = np.random.default_rng(0)
     drawn = generator.permutation(len(images))[:600]
@@ -59,7 +59,7 @@ def write_images(folder: Path) -> None:
         part = folder / ("val" if number % 5 == 0 else "train") / name
         part.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray((pixels.reshape(8, 8) * (255 / 16)).astype(np.uint8))
-        picture.resize((40, 36), Image.Resampling.BILINEAR).save(part / f"{number:03d}.jpg", quality=95)
+        picture.resize(size, Image.Resampling.BILINEAR).save(part / f"{number:03d}.jpg", quality=95)
     (folder / "val" / "daisy" / "101.jpg").write_bytes(next((folder / "val" / "daisy").glob("*.jpg")).read_bytes())
 
 
@@ -71,21 +71,32 @@ def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, finished_r
     for folder, name in FINISHED.get(page, {}).items():
         shutil.copytree(finished_run(name), tmp_path / folder)
     if "flowers" in text:
-        write_images(tmp_path / "flowers")
+        write_images(tmp_path / "flowers", (500, 375))
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
-    bin_folder = Path(sys.executable).parent
-    shared_ray = ray.get_runtime_context().gcs_address
-    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "RAY_ADDRESS": shared_ray}
     for language, block in BLOCK.findall(text):
         if file_name := FILE_NAME.match(block):
             (tmp_path / file_name[1]).write_text(block)
             continue
         assert language != "yaml", f"{page} shows a YAML file whose first line is not its name:\n{block}"
-        command = [str(bin_folder / "python"), "-c", block]
+        command = [sys.executable, "-c", block]
         if language == "sh":
             command = ["bash", "-euc", "\n".join(with_smaller_run(line) for line in block.splitlines())]
-        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{block}\n{result.stdout}\n{result.stderr}"
+        run_in_shared_ray(command, tmp_path)
+
+
+def run_in_shared_ray(command: list[str], folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_first_command_of_the_tutorial_runs_on_small_photos(tmp_path: Path, cluster: None) -> None:
+    write_images(tmp_path / "flowers", (40, 36))
+    _, block = BLOCK.findall((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"))[0]
+    run_in_shared_ray(["bash", "-euc", block], tmp_path)
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])

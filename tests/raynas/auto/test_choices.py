@@ -68,7 +68,23 @@ def test_images_that_cannot_be_read_are_left_to_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("side", "chosen"), [(8, 32), (32, 32), (47, 32), (50, 48), (100, 96), (223, 192), (900, 224)])
 def test_images_are_not_enlarged(side: int, chosen: int) -> None:
-    assert choose_resolution(side) == chosen
+    assert choose_resolution(side, 10, {"macs": 1e12}) == chosen
+
+
+@pytest.mark.parametrize(("limits", "largest"), [({"macs": 3e6}, 160), ({"macs": 100e6}, 224), ({"params": 1e6}, 224)])
+@pytest.mark.parametrize("side", [36, 375])
+def test_the_resolution_leaves_room_within_the_limits(limits: dict[str, float], largest: int, side: int) -> None:
+    images = ImageFolderSummary(classes=10, train=1000, test=300, side=side)
+    settings = choose_space(images, limits)
+    assert settings["resolution"] <= largest
+    space = load(**settings, num_classes=10)
+    budget = Budget.model_validate(choose_budget(space, space.costs(), limits))
+    assert budget.root[next(iter(limits))].min
+
+
+def test_limits_below_the_smallest_space_are_left_to_the_budget() -> None:
+    images = ImageFolderSummary(classes=10, train=1000, test=300, side=375)
+    assert choose_space(images, {"macs": 1000})["resolution"] == 32
 
 
 @pytest.mark.parametrize("side", [32, 64, 96, 128, 160, 224])
