@@ -164,7 +164,7 @@ def explain_choices(
     return [
         f"images: {images.train:,} for training, {images.test:,} for testing, {images.classes} classes, "
         f"shorter side {images.side} pixels",
-        f"resolution: {space['resolution']} pixels, the largest that enlarges no image and leaves room below the limits",
+        f"resolution: {space['resolution']} pixels, the largest that enlarges no image and leaves the search room",
         f"machine: {machine.name}; training on {processors}, {scale.evaluate.actors} evaluators",
         f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
         f"budget: {limits}",
