@@ -66,9 +66,11 @@ def export(
     if as_json:
         print_json(card)
         return
+    balanced = card["balanced_test_top1"]
+    balanced_text = "" if balanced is None else f", balanced accuracy {balanced:.2f} %"
     print(
-        f"test top-1 {card['test_top1']:.2f} %; the logits of the file and of the network differ by at most "
-        f"{card['largest_difference']:.1g}"
+        f"test top-1 {card['test_top1']:.2f} %{balanced_text}; the logits of the file and of the network differ by at "
+        f"most {card['largest_difference']:.1g}"
     )
     if card["warning"]:
         print(f"warning: {card['warning']}")

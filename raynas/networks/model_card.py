@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import raynas
+from raynas.networks.class_table import format_classes
 from raynas.networks.preprocessing import Preprocessing
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
+from raynas.results.class_accuracy import ClassAccuracy
 from raynas.results.guessing import LargestClass, describe_guess
 
 if TYPE_CHECKING:
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 def facts_of(trained: TrainedNetwork) -> dict[str, Any]:
     """Return what a user of the file needs; ONNX files hold it as metadata."""
     figures, data = trained.figures, trained.data
+    by_class = trained.by_class()
     return {
         "architecture": trained.text,
         "classes": list(data.classes),
         "preprocessing": Preprocessing.of(data).model_dump(mode="json"),
         "test_top1": float(figures["top1"]),
+        "balanced_test_top1": None if by_class is None else by_class.balanced_top1,
         "test_images": data.counts["test"],
         "warning": describe_guess(float(figures["top1"]), data.counts["test"], LargestClass(*data.largest_test_class)),
         "macs": int(figures["macs"]),
@@ -36,6 +40,7 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
     recipe = read_run_recipe(trained.run)
     versions = trained.run.read_json("versions.json")
     figures, data = trained.figures, trained.data
+    by_class = trained.by_class()
     return {
         **facts_of(trained),
         "space": trained.space.name,
@@ -49,6 +54,8 @@ def make_card(trained: TrainedNetwork, file: Path, form: str) -> dict[str, Any]:
         },
         "test_top5": float(figures["top5"]),
         "test_loss": float(figures["loss"]),
+        "class_test_top1": None if by_class is None else by_class.figures()["class_top1"],
+        "confusion": None if by_class is None else figures["confusion"],
         "latency_ms": figures["latency_ms"],
         "budget": recipe["budget"],
         "data": {"name": data.settings.name, "fingerprint": data.fingerprint, "counts": dict(data.counts)},
@@ -65,6 +72,8 @@ def format_markdown(card: dict[str, Any], file: str) -> str:
     preprocessing = Preprocessing.model_validate(card["preprocessing"])
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(preprocessing.sentences(), 1))
     latency, warning = card["latency_ms"], card["warning"]
+    by_class = ClassAccuracy.of(card["classes"], card["confusion"])
+    balanced_row = "" if by_class is None else f"| balanced accuracy | {by_class.balanced_top1:.2f} % |\n"
     warning_row = "" if warning is None else f"| warning | {warning} |\n"
     latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
     budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
@@ -85,10 +94,10 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 | --- | --- |
 | test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
 | test top-5 | {card["test_top5"]:.2f} % |
-{warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
+{balanced_row}{warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}
 | budget of the search | {budget} |
-
+{"" if by_class is None else format_classes(by_class)}
 ## Use
 
 Input: `float32` of shape (batch, 3, {size}, {size}), channels red, green, blue.
