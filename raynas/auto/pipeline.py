@@ -172,6 +172,7 @@ def explain_choices(
         f"method: {method}: {reason}",
         f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "
         f"batches of {fit.batch_size}",
+        *([_explain_sampler(images)] if fit.sampler == "balanced" else []),
         f"network: {network['architecture']}",
         f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
         *([network["by_class"]] if network["by_class"] else []),
@@ -179,3 +180,10 @@ def explain_choices(
         f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
         "start it with raynas run",
     ]
+
+
+def _explain_sampler(images: ImageFolderSummary) -> str:
+    return (
+        f"classes: the largest has {images.imbalance:.3g} times the training images of the smallest, so stand-alone "
+        "training draws each class equally often"
+    )
