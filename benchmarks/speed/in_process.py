@@ -142,6 +142,7 @@ class InProcessStudy(Study):
             top5=measured.top5,
             loss=measured.loss,
             weights=weights.file,
+            confusion=measured.confusion,
             **figures,
         )
 

@@ -15,7 +15,8 @@ from torch import nn
 from raynas.data import Images, open_images, training_batch
 from raynas.evaluation.evaluator import Evaluator
 from raynas.interfaces.objective import WEIGHTS, Learner, MicroBatch, TrainingStep
-from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
+from raynas.training.class_balance import draw_batches, label_loss
+from raynas.training.epoch_schedule import EpochSchedule
 from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
 from raynas.training.optimizers import make_optimizer
@@ -75,7 +76,7 @@ class TrainingLoop:
             **self.learner.groups(),
         }
         self._average = None if settings.ema is None else moving_average(self._supernet, settings.ema)
-        self._loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self._loss = label_loss(settings, self._images, set(streams.values()), torch.device("cpu"))
         evaluation = study.recipe.evaluation
         chooses = objective.chooses
         self._evaluator = Evaluator(space, self._images, evaluation, torch.device("cpu")) if chooses else None
@@ -87,9 +88,7 @@ class TrainingLoop:
     def train_epoch(self, epoch: int) -> dict[str, Any]:
         """Train for an epoch, then measure the most probable architecture if there is one. Returns the metrics."""
         batches = {
-            stream: epoch_batches(
-                self._images.rows(part), self._settings.batch_size, [self._seed, epoch, number, _SHUFFLE]
-            )
+            stream: draw_batches(self._settings, self._images, part, [self._seed, epoch, number, _SHUFFLE])
             for number, (stream, part) in enumerate(self._streams.items())
         }
         schedule = EpochSchedule(self.learner.passes(epoch), batches, self._settings.steps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raynas.data import DataSettings
+from raynas.data.remarks import UNEQUAL
 from raynas.data.sources import UnreadableImage, read_source
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
@@ -52,12 +53,19 @@ class ImageFolderSummary:
     Attributes:
         train, test: numbers of images.
         side: the median shorter side of a sample of the training images, in pixels.
+        imbalance: the training images of the largest class over those of the smallest.
     """
 
     classes: int
     train: int
     test: int
     side: int
+    imbalance: float = 1.0
+
+    @property
+    def is_unequal(self) -> bool:
+        """Whether training draws each class equally often (`benchmarks/results/own_images_class_balance.md`)."""
+        return self.imbalance > UNEQUAL
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,9 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
     if not sides:
         raise UserError(f"No image of a sample of {len(rows)} can be read, for example {fault}. Repair the images.")
     test = len(source.labels) - source.train_count
-    return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)))
+    counts = np.bincount(source.labels[: source.train_count], minlength=len(source.classes))
+    imbalance = float(counts.max() / max(counts.min(), 1))
+    return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)), imbalance)
 
 
 def inspect_machine() -> Machine:
@@ -274,6 +284,7 @@ def choose_recipe(
             "warmup_epochs": 1,
             "label_smoothing": 0.1,
             "ema": 0.99,
+            **({"sampler": "balanced"} if images.is_unequal else {}),
         },
         "scale": {
             "train": {"workers": workers},

@@ -56,7 +56,7 @@ def run_auto(
         out: the run folder; the recipe and the latency table, if latency is limited, lie beside it.
 
     Returns:
-        The paths `recipe`, `run`, `file`, `card` and `report`; `why`, ten lines for people; the network's figures.
+        The paths `recipe`, `run`, `file`, `card` and `report`; `why`, lines for people; the network's figures.
 
     Raises:
         UserError: if the images, the limits or the machine are wrong; before anything is trained.
@@ -79,7 +79,8 @@ def run_auto(
     card = export(outcome.run, None, "onnx", None)
     files = {"recipe": str(recipe_file), "run": outcome.run, "file": card["file"], "card": card["card"]}
     files |= {"report": str(write_report([outcome.run]))}
-    figures = {key: network[key] for key in ("architecture", "top1", "top5", "macs", "params", "latency_ms", "warning")}
+    keys = ("architecture", "top1", "top5", "balanced_top1", "macs", "params", "latency_ms", "by_class", "warning")
+    figures = {key: network[key] for key in keys}
     return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
 
 
@@ -152,7 +153,7 @@ def explain_choices(
     network: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> list[str]:
-    """Return ten lines for people: the choices with their reasons, the network and the files."""
+    """Return lines for people: the choices with their reasons, the network and the files."""
     space, scale, fit = recipe.space, recipe.scale, recipe.fit
     windows = {key: limit.interval() for key, limit in recipe.budget.root.items()}
     limits = ", ".join(window_text(key, window) for key, window in windows.items())
@@ -171,9 +172,18 @@ def explain_choices(
         f"method: {method}: {reason}",
         f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "
         f"batches of {fit.batch_size}",
+        *([_explain_sampler(images)] if fit.sampler == "balanced" else []),
         f"network: {network['architecture']}",
         f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
+        *([network["by_class"]] if network["by_class"] else []),
         *([f"warning: {network['warning']}"] if network["warning"] else []),
         f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
         "start it with raynas run",
     ]
+
+
+def _explain_sampler(images: ImageFolderSummary) -> str:
+    return (
+        f"classes: the largest has {images.imbalance:.3g} times the training images of the smallest, so stand-alone "
+        "training draws each class equally often"
+    )

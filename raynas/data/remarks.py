@@ -11,6 +11,8 @@ from raynas.data.decoded_images import DecodedImages
 from search_spaces.errors import name_some
 
 FEW_IMAGES = 20
+UNEQUAL = 3
+"""Classes are unequal if the largest has more than this many times the training images of the smallest."""
 _LARGE_SHARE = 1.5
 """A class is called large from this multiple of an equal share on, if it also has half of the images."""
 
@@ -36,6 +38,7 @@ def warn(table: pd.DataFrame, names: Sequence[str], decoded: DecodedImages) -> l
     - the same image in two parts, or with two classes;
     - classes without test images, or with fewer than 20 training images;
     - a class with most of the images;
+    - classes of unequal size;
     - warnings of the decoder.
     """
     warnings = _describe_copies(table, decoded)
@@ -52,6 +55,11 @@ def warn(table: pd.DataFrame, names: Sequence[str], decoded: DecodedImages) -> l
         warnings.append(
             f"{100 * share:.0f} % of the training images are of the class {names[int(counts.argmax())]}: compare the "
             "accuracy with that share"
+        )
+    if counts.max() > UNEQUAL * counts.min():
+        warnings.append(
+            f"the classes have {counts.min():,} to {counts.max():,} training images: look at the balanced accuracy, "
+            "and see training.sampler and fit.sampler"
         )
     for text, count in sorted(decoded.warnings.items()):
         warnings.append(f"{_images(count)} decoded with the warning: {text}")

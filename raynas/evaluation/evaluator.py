@@ -61,7 +61,12 @@ class ImageBatches:
 
 @dataclass
 class AccuracySums:
-    """Sums over images from which the figures of an architecture follow, and the seconds of the measurement."""
+    """Sums over images from which the figures of an architecture follow, and the seconds of the measurement.
+
+    Attributes:
+        confusion: the images of each class (rows) by the class that the network answers (columns), shape (classes,
+            classes); None if answers are not counted.
+    """
 
     top1: int = 0
     top5: int = 0
@@ -69,19 +74,40 @@ class AccuracySums:
     images: int = 0
     batch_size: int = 0
     seconds: float = 0.0
+    confusion: NDArray[np.int64] | None = None
 
-    def add(self, logits: Tensor, labels: Tensor) -> None:
+    def add(self, logits: Tensor, labels: Tensor, counts_answers: bool = False) -> None:
         logits = logits.float()
-        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        answers = logits.topk(min(5, logits.shape[1])).indices
+        best = answers == labels[:, None]
         self.top1 += int(best[:, 0].sum())
         self.top5 += int(best.sum())
         self.loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         self.images += len(labels)
+        if counts_answers:
+            counts = _count_answers(labels, answers[:, 0], logits.shape[1])
+            self.confusion = counts if self.confusion is None else self.confusion + counts
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of `LoadedOracle.evaluate`."""
         accuracy = {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
-        return {**asdict(self), **accuracy, "loss": self.loss / self.images}
+        answers = None if self.confusion is None else _list_counts(self.confusion)
+        return {**asdict(self), **accuracy, "loss": self.loss / self.images, "confusion": answers}
+
+
+def _count_answers(labels: Tensor, answers: Tensor, classes: int) -> NDArray[np.int64]:
+    from sklearn.metrics import confusion_matrix  # takes a second, and searches do not need it
+
+    pair = labels.cpu().numpy(), answers.cpu().numpy()
+    matrix: NDArray[np.int64] = confusion_matrix(*pair, labels=np.arange(classes))
+    return matrix
+
+
+def _list_counts(confusion: NDArray[np.int64]) -> list[list[int]]:
+    """Return the entries that are not zero, as `[class, answer, images]`."""
+    places = np.argwhere(confusion)
+    counts: list[list[int]] = np.column_stack([places, confusion[tuple(places.T)]]).tolist()
+    return counts
 
 
 class Evaluator:
@@ -91,6 +117,8 @@ class Evaluator:
     are the statistics of no sub-network (SPOS; PAD-NAS, reference 6.8). Blocks that several architectures share are
     computed once (`raynas.evaluation.prefix_tree`). The boundaries of all batches come from the settings, so an
     architecture has the same figures on every evaluator and in every group.
+
+    On the test images, which no search uses, the answers of each class are counted as well.
     """
 
     def __init__(
@@ -102,6 +130,7 @@ class Evaluator:
         part: DataPart = "validation",
     ) -> None:
         self.space = space
+        self._counts_answers = part == "test"
         rows = images.rows(part)
         if settings.racing is not None:  # the first images must be a fair sample
             rows = np.random.default_rng(images.prepared.seed).permutation(rows)
@@ -154,7 +183,11 @@ class Evaluator:
         def measure() -> list[AccuracySums]:
             added = [replace(earlier, batch_size=self._batches.batch_size) for earlier in begun]
             batches = self._batches.between(begun[0].images, end)
-            prefix_tree.measure(root, batches, lambda number, logits, labels: added[number].add(logits, labels))
+
+            def add(number: int, logits: Tensor, labels: Tensor) -> None:
+                added[number].add(logits, labels, self._counts_answers)
+
+            prefix_tree.measure(root, batches, add)
             return added
 
         measured = self._halving_batches(measure)
@@ -170,7 +203,7 @@ class Evaluator:
         def measure() -> AccuracySums:
             sums = AccuracySums(batch_size=self._batches.batch_size)
             for inputs, labels in self._batches:
-                sums.add(supernet.mixed(inputs, mixture), labels)
+                sums.add(supernet.mixed(inputs, mixture), labels, self._counts_answers)
             return sums
 
         sums = self._halving_batches(measure)

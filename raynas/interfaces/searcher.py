@@ -34,6 +34,7 @@ class Evaluation:
         feasible: whether the architecture meets the run's budget.
         batch_size: images in one forward pass; below `evaluation.batch_size` if memory ran out.
         failure: why the architecture could not be measured; its accuracy counts as 0 then.
+        confusion: on the test images `[class, answer, images]`, for each answer that a class gets; otherwise None.
     """
 
     architecture: Architecture
@@ -46,6 +47,7 @@ class Evaluation:
     feasible: bool = True
     batch_size: int | None = None
     failure: str | None = None
+    confusion: list[list[int]] | None = None
 
 
 class Search(ABC):

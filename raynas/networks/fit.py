@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.recipe.recipe import Recipe, read_run_recipe
 from raynas.recipe.settings import FitSettings
+from raynas.results.class_accuracy import ClassAccuracy
 from raynas.results.fit_result import write_network
 from raynas.results.guessing import LargestClass, describe_guess
 from raynas.results.outcome import Outcome, load
@@ -144,10 +145,13 @@ def _train(study: Study, architecture: Architecture, outcome: Outcome | None) ->
     figures = asdict(study.fit(name, architecture, settings, start))
     data = study.context.plan.data
     guess = describe_guess(figures["top1"], data.counts["test"], LargestClass(*data.largest_test_class))
+    by_class = ClassAccuracy.of(data.classes, figures["confusion"])
+    figures |= {"balanced_top1": None} if by_class is None else by_class.figures()
+    summary = None if by_class is None else by_class.describe()
     origin = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
     isomorphic = [] if outcome is None else _isomorphic_texts(study.space, architecture, figures, outcome.table)
     write_network(study.folder, name, {**figures, **origin, "isomorphic": isomorphic})
-    return {"run": study.folder.uri, **figures, "warning": guess}
+    return {"run": study.folder.uri, **figures, "by_class": summary, "warning": guess}
 
 
 def _inherited_weights(architecture: Architecture, outcome: Outcome | None) -> Weights:

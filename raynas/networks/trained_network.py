@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.data.settings import PreparedData
 from raynas.recipe.recipe import read_run_data, read_run_recipe
+from raynas.results.class_accuracy import ClassAccuracy, tested_answers
 from raynas.results.fit_result import read_networks
 from raynas.results.outcome import is_finished, json_rows, load
 from raynas.storage.run_folder import RunFolder
@@ -35,7 +36,8 @@ class TrainedNetwork:
         run: the run folder.
         space: the space that builds it.
         text: the text of its architecture, or of its genotype if its operations have weights.
-        figures: `top1`, `top5` and `loss` on the test images; `macs`, `params` and `latency_ms`; `architecture`.
+        figures: `top1`, `top5` and `loss` on the test images; `macs`, `params` and `latency_ms`; `architecture`;
+            `confusion`, if answers were counted.
         settings: the `fit` settings of its training.
         data: the images.
         seed: of the run.
@@ -62,6 +64,10 @@ class TrainedNetwork:
         except UserError:
             return False
         return self.space.canonical(architecture) == self.space.canonical(self.space.parse(own_text))
+
+    def by_class(self) -> ClassAccuracy | None:
+        """Return the accuracy by class; None if answers were not counted."""
+        return ClassAccuracy.of(self.data.classes, self.figures.get("confusion"))
 
     def network(self) -> nn.Module:
         """Return the measured network with its weights, in evaluation mode. It turns normalised images into logits."""
@@ -181,7 +187,7 @@ def _trained_by_method(folder: RunFolder) -> list[TrainedNetwork]:
             run=folder,
             space=space,
             text=row["architecture"] if genotype is None else str(genotype),
-            figures=row,
+            figures={**row, "confusion": tested_answers(folder, trained_by)},
             settings=recipe["fit"],
             data=read_run_data(folder),
             seed=recipe["seed"],

@@ -75,6 +75,10 @@ class TrainingSettings(Settings):
         rate_decay: of the schedule `exponential`: the factor of the rate at each epoch.
         warmup_epochs: epochs in which the rate rises to `learning_rate`.
         label_smoothing: the share of the label that is spread evenly over all classes.
+        class_weights: `balanced` multiplies the loss of an image of a class by (images / classes / images of the
+            class), so that all classes weigh equally. The mean of the factors over the images is 1.
+        sampler: `uniform` takes each image once an epoch. `balanced` draws each class equally often, its images with
+            replacement.
         initial_gamma: the scale with which the last batch norm of each residual branch begins. With 0 every block
             begins as the identity (Goyal et al., 2017), with 1 like any other batch norm.
         ema: the share of the moving average of the weights that a training step keeps; less in the first steps. With
@@ -105,6 +109,8 @@ class TrainingSettings(Settings):
     rate_decay: float | None = Field(default=None, gt=0, lt=1)
     warmup_epochs: float = Field(default=0, ge=0)
     label_smoothing: float = Field(default=0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = Field(default="none", exclude_if=lambda value: value == "none")
+    sampler: Literal["uniform", "balanced"] = Field(default="uniform", exclude_if=lambda value: value == "uniform")
     initial_gamma: float = Field(default=0, ge=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
     policy: Literal["none", "randaugment", "autoaugment", "autoaugment-cifar10"] = "none"
@@ -122,6 +128,14 @@ class TrainingSettings(Settings):
             raise ValueError("the schedule steps and its milestones go together: set both, or neither")
         if (self.schedule == "exponential") != (self.rate_decay is not None):
             raise ValueError("the schedule exponential and its rate_decay go together: set both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        if self.class_weights == "balanced" and self.sampler == "balanced":
+            raise ValueError(
+                "class_weights and sampler would both balance the classes: set only one of them to balanced"
+            )
         return self
 
 

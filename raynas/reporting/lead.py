@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from raynas.recipe.recipe import read_run_data, read_run_recipe
 from raynas.reporting.units import format_costs
+from raynas.results.class_accuracy import accuracy_of_best
 from raynas.results.fit_result import read_networks
 from raynas.results.guessing import LargestClass, describe_guess
 from raynas.results.outcome import Outcome
@@ -25,6 +26,9 @@ def lead(outcome: Outcome) -> Iterator[str]:
         guess = describe_guess(best["top1"], data.counts["test"], LargestClass(*data.largest_test_class))
         if guess is not None:
             yield f"warning: {guess}"
+    by_class = accuracy_of_best(outcome)
+    if by_class is not None:
+        yield by_class.describe()
     budget = Budget.model_validate(read_run_recipe(folder)["budget"])
     if budget.root:
         yield "budget: " + ", ".join(window_text(key, limit.interval()) for key, limit in budget.root.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ import pandas as pd
 import yaml
 
 from raynas.recipe.recipe import read_run_data, read_run_recipe
+from raynas.reporting.class_figures import draw_classes
 from raynas.reporting.compare import compare
 from raynas.reporting.figures import Figure, draw_front, draw_run_figures, import_plotly
 from raynas.reporting.lead import lead
 from raynas.reporting.units import format_costs
+from raynas.results.class_accuracy import accuracy_of_best
 from raynas.results.fit_result import read_networks
 from raynas.results.guessing import has_top5
 from raynas.results.outcome import Outcome, load
@@ -52,7 +54,7 @@ def write_report(runs: Sequence[str], out: str | Path | None = None, figure_fold
     if out is None and not RunFolder(outcomes[0].run).is_local:
         raise UserError(f"{outcomes[0].run} is not on this machine: give the file of the page with --out.")
     front = draw_front(outcomes)
-    run_figures = [(outcome, list(draw_run_figures(outcome))) for outcome in outcomes]
+    run_figures = [(outcome, list(_draw_figures(outcome))) for outcome in outcomes]
     page = _page(outcomes, front, run_figures)
     file = Path(outcomes[0].run) / "report.html" if out is None else Path(out)
     try:
@@ -63,6 +65,12 @@ def write_report(runs: Sequence[str], out: str | Path | None = None, figure_fold
     except OSError as error:
         raise UserError(f"{error.filename or file} cannot be written: {error.strerror or error}.") from error
     return file
+
+
+def _draw_figures(outcome: Outcome) -> Iterator[Figure]:
+    yield from draw_run_figures(outcome)
+    if (accuracy := accuracy_of_best(outcome)) is not None:
+        yield from draw_classes(accuracy)
 
 
 def _page(outcomes: Sequence[Outcome], front: Figure, run_figures: Sequence[RunFigures]) -> str:
@@ -154,9 +162,9 @@ def _standalone(outcome: Outcome) -> str:
     networks = read_networks(folder)
     if not networks:
         return ""
-    accuracy = ["top1", "top5"] if has_top5(len(read_run_data(folder).classes)) else ["top1"]
-    columns = ["architecture", *accuracy, "loss", "macs", "params", "weights"]
-    return f"<h2>Stand-alone training</h2>{_table(pd.DataFrame(networks)[columns])}"
+    more = ["top5"] if has_top5(len(read_run_data(folder).classes)) else []
+    columns = ["architecture", "top1", "balanced_top1", *more, "loss", "macs", "params", "weights"]
+    return f"<h2>Stand-alone training</h2>{_table(pd.DataFrame(networks, columns=columns))}"
 
 
 def _details(outcome: Outcome) -> str:

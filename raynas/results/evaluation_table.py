@@ -42,8 +42,8 @@ class EvaluationTable:
         seed: of the trial.
         reproducible: false if GPUs ran without `scale.deterministic`.
         seconds: the time of the measurement, the only column that differs between equal runs.
-        standalone_top1, standalone_top5: accuracy on the test images in per cent, if networks of the run were trained
-            stand-alone.
+        standalone_top1, standalone_top5, standalone_balanced_top1: accuracy on the test images in per cent, if networks
+            of the run were trained stand-alone. The last is the mean over the classes.
 
     Methods add columns of their own.
     """

@@ -11,7 +11,11 @@ import pandas as pd
 from raynas.storage.run_folder import RunFolder
 
 _FOLDER, _SUFFIX = "standalone", ".json"
-STANDALONE_COLUMNS = {"standalone_top1": "top1", "standalone_top5": "top5"}
+STANDALONE_COLUMNS = {
+    "standalone_top1": "top1",
+    "standalone_top5": "top5",
+    "standalone_balanced_top1": "balanced_top1",
+}
 """The columns of the evaluation table for stand-alone accuracy, and the figures that they hold."""
 _LEAST_NETWORKS = 3
 """A correlation of fewer networks says nothing."""
@@ -26,6 +30,8 @@ class StandaloneResult:
         loss: on the test images, in nats.
         latency_ms: by the run's latency table; None without a table.
         weights: the file of its weights, under their names in a supernet.
+        confusion: `[class, answer, images]` for each answer that the test images of a class get
+            (`class_accuracy.ClassAccuracy`); None if it was not counted.
     """
 
     architecture: str
@@ -36,6 +42,7 @@ class StandaloneResult:
     params: int
     latency_ms: float | None
     weights: str
+    confusion: list[list[int]] | None
 
 
 def write_network(folder: RunFolder, step: str, network: Mapping[str, Any]) -> None:
@@ -47,7 +54,8 @@ def read_networks(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the networks of a run folder, the most accurate first.
 
     Each has the fields of `StandaloneResult`, and: `name`, the step that trained it; `space`, `settings` and `seed`;
-    `isomorphic`, the other architectures of the run that are the same network.
+    `isomorphic`, the other architectures of the run that are the same network; `class_top1`, the accuracy of each
+    class in per cent, and `balanced_top1`, their mean. Networks of an earlier version lack these two and `confusion`.
     """
     files = [name for name in folder.names(_FOLDER) if name.endswith(_SUFFIX)]
     networks = [{"name": name.removesuffix(_SUFFIX), **folder.read_json(f"{_FOLDER}/{name}")} for name in files]
@@ -55,7 +63,7 @@ def read_networks(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def with_standalone(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.DataFrame:
-    """Add `standalone_top1` and `standalone_top5` to a table, for every architecture whose network was trained.
+    """Add the columns of stand-alone accuracy to a table, for every architecture whose network was trained.
 
     Isomorphic architectures are one network. If a network was trained several times, the best accuracy counts.
 
@@ -67,7 +75,7 @@ def with_standalone(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.D
     best = _by_architecture(networks)
     columns = {}
     for column, figure in STANDALONE_COLUMNS.items():
-        measured = table["architecture"].map({text: network[figure] for text, network in best.items()})
+        measured = table["architecture"].map({text: network.get(figure) for text, network in best.items()})
         columns[column] = measured.combine_first(table[column]) if column in table else measured
     return table.assign(**columns)
 

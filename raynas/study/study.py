@@ -151,7 +151,8 @@ class Study:
             evaluations = self.context.measure(name, request, space, architectures)
             shared = {**self.context.shared_columns(part, weights.version), "seed": self.recipe.seed, **columns}
             EvaluationTable(self.folder).write(name, 0, 0, evaluations, shared)
-            return {"evaluations": len(evaluations)}
+            answers = evaluations[0].confusion if len(evaluations) == 1 else None
+            return {"evaluations": len(evaluations), "confusion": answers}
 
         description = f"evaluating {len(architectures)} architecture{'s' * (len(architectures) > 1)}"
         identity = {"architectures": [str(architecture) for architecture in architectures]}
@@ -188,14 +189,15 @@ class Study:
                 shared = {**self.context.shared_columns("test", weights.version), "seed": self.recipe.seed, **columns}
                 EvaluationTable(self.folder).write(test, 0, 0, [measured], shared)
             accuracy = {"top1": measured.top1, "top5": measured.top5, "loss": measured.loss}
-            return {**accuracy, "latency_ms": None, **measured.costs}
+            return {**accuracy, "confusion": measured.confusion, "latency_ms": None, **measured.costs}
 
         identity = {"architectures": [str(architecture)]}
         figures = self._do_evaluation(
             test, "standalone-test", "measuring it on the test images", identity, request, work
         )
         measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params", "latency_ms")}
-        return StandaloneResult(architecture=str(architecture), **measured, weights=weights.file)
+        confusion = figures.get("confusion")  # None in a run of an earlier version
+        return StandaloneResult(str(architecture), **measured, weights=weights.file, confusion=confusion)
 
     def derive_weights(
         self,

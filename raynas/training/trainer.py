@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ray import train
-from torch import nn
 
 import search_spaces
 from raynas.data import Images, open_images, training_batch
@@ -28,8 +27,9 @@ from raynas.storage.step_records import write_history
 from raynas.storage.weights import LEARNER_FILE, WEIGHTS_FILE
 from raynas.training import checkpoints
 from raynas.training.all_reduce import from_first_worker, sum_over_workers
+from raynas.training.class_balance import draw_batches, label_loss
 from raynas.training.divergence import LossMonitor, check_weights_finite
-from raynas.training.epoch_schedule import EpochSchedule, epoch_batches
+from raynas.training.epoch_schedule import EpochSchedule
 from raynas.training.job import PROBABILITIES_FILE, PROGRESS_FILE, UNREADABLE_FILE, TrainingJob
 from raynas.training.learning_rate import learning_rate
 from raynas.training.metric_means import MetricMeans
@@ -82,7 +82,7 @@ class Trainer:
             **self.learner.groups(),
         }
         self.average = None if job.training.ema is None else moving_average(self.supernet, job.training.ema)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=job.training.label_smoothing)
+        self.loss = label_loss(job.training, self.images, set(job.parts.values()), self.device)
         self.losses = LossMonitor(self.space.num_classes)
         self.history: list[dict[str, Any]] = []
         self.most_probable_top1: float | None = None
@@ -160,9 +160,7 @@ class Trainer:
 
     def _batches(self, epoch: int) -> dict[str, NDArray[np.int64]]:
         return {
-            stream: epoch_batches(
-                self.images.rows(part), self.job.training.batch_size, [self.job.seed, epoch, number, _SHUFFLE_STREAM]
-            )
+            stream: draw_batches(self.job.training, self.images, part, [self.job.seed, epoch, number, _SHUFFLE_STREAM])
             for number, (stream, part) in enumerate(self.job.parts.items())
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from raynas.auto.choices import (
     choose_width,
     inspect_images,
 )
-from raynas.auto.pipeline import median_step_seconds, run_auto
+from raynas.auto.pipeline import explain_choices, median_step_seconds, run_auto
 from raynas.recipe.recipe import Recipe
+from raynas.results.class_accuracy import ClassAccuracy
 from raynas.storage.progress import Quiet
 from raynas.study.method import method_of_recipe
 from search_spaces import Budget, UserError, load
@@ -144,6 +146,39 @@ def test_raynas_accepts_the_recipe(machine: Machine, minutes: float) -> None:
     assert recipe.data.augment == "random-resized-crop"
     assert recipe.scale.train.workers == (8 if machine is SERVER else 2)
     assert recipe.scale.train.gpus == (1 if machine is SERVER else 0)
+
+
+@pytest.mark.parametrize(("imbalance", "sampler"), [(3, "uniform"), (3.1, "balanced"), (100, "balanced")])
+def test_unequal_classes_are_drawn_equally_often(imbalance: float, sampler: str) -> None:
+    images = replace(FLOWERS, imbalance=imbalance)
+    recipe = Recipe.read(choose_recipe(Path("/f"), images, LAPTOP, {"macs": {"max": 50e6}}, 30, 0.5))
+    assert recipe.fit.sampler == sampler
+    assert recipe.training.sampler == "uniform"
+
+
+def test_unequal_classes_are_counted_and_explained(tmp_path: Path) -> None:
+    """12 images of a cat and 3 of a dog are for training: after a test share of a quarter."""
+    for name, count in {"cat": 16, "dog": 4}.items():
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            pixels = np.full((40, 40, 3), 10 * number, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    images = inspect_images(tmp_path, test=0.25)
+    assert images.imbalance == 4
+    recipe = Recipe.read(choose_recipe(tmp_path, images, LAPTOP, {"macs": {"max": 5e6}}, 30, 0.5))
+    by_class = ClassAccuracy.of(["cat", "dog"], [[0, 0, 4], [1, 0, 1]])
+    assert by_class is not None
+    figures = {"architecture": "net", "top1": 80.0, "macs": 1e6, "params": 1e5, "latency_ms": None, "warning": None}
+    files = dict.fromkeys(("file", "card", "report", "recipe"), "x")
+    lines = explain_choices(recipe, images, LAPTOP, 30, {**figures, "by_class": by_class.describe()}, files)
+    assert (
+        "classes: the largest has 4 times the training images of the smallest, so stand-alone training draws each "
+        "class equally often"
+    ) in lines
+    result = next(number for number, line in enumerate(lines) if line.startswith("result: test top-1 80.00 %"))
+    assert lines[result + 1] == (
+        "balanced accuracy 50.00 %, the mean over 2 classes; the weakest class is dog: 0.00 % of 1 test image"
+    )
 
 
 def test_more_minutes_give_more_epochs() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from raynas.data import DataSettings, Images, batch, open_images, prepare
@@ -122,6 +123,23 @@ def test_a_sub_network_is_equal_to_the_separate_network(images: Images, supernet
     assert figures["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert figures["top1"] == pytest.approx(100 * float((logits.argmax(1) == labels).float().mean()), abs=1e-4)
     assert figures["top5"] == 100, "there are three classes"
+
+
+def test_on_the_test_images_the_answers_of_each_class_are_counted(images: Images, supernet: Supernet) -> None:
+    """Searches count no answers. The counts do not depend on the batches, and their diagonal is the accuracy."""
+    (architecture,) = architectures(1)
+    (searched,) = Evaluator(SPACE, images, SETTINGS, torch.device("cpu")).one_shot(supernet, [architecture])
+    assert searched["confusion"] is None
+    evaluator = Evaluator(SPACE, images, SETTINGS, torch.device("cpu"), part="test")
+    (figures,) = evaluator.one_shot(supernet, [architecture], recalibrate=False)
+    pixels, labels = batch(images, images.rows("test"))
+    assert len(labels) > SETTINGS.batch_size
+    with torch.no_grad():
+        answers = supernet.eval()(pixels, architecture).argmax(1)
+    expected = confusion_matrix(labels, answers, labels=[0, 1, 2])
+    counts = [[*place, expected[tuple(place)]] for place in np.argwhere(expected).tolist()]
+    assert figures["confusion"] == counts
+    assert 100 * expected.trace() / len(labels) == figures["top1"]
 
 
 def test_an_oracle_with_weights_of_a_run_folder_has_the_figures_of_the_evaluator(

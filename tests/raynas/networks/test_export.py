@@ -14,12 +14,14 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 from torch import nn
 
 import raynas
 from raynas.data import batch, open_images
 from raynas.networks.export import export
 from raynas.networks.trained_network import find_network
+from raynas.results.class_accuracy import ClassAccuracy
 from raynas.results.outcome import load
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from search_spaces import UserError
@@ -40,16 +42,25 @@ def test_the_exported_network_has_the_accuracy_of_the_table(standalone_run: Path
     trained = find_network(standalone_run)
     images = open_images(trained.data)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
-    correct = 0
+    correct, answers = 0, []
     for rows in np.array_split(images.rows("test"), 3):
         pixels, labels = batch(images, rows)
         (logits,) = session.run(["logits"], {"images": pixels.contiguous().numpy()})
         correct += int((np.asarray(logits).argmax(1) == labels.numpy()).sum())
+        answers += np.asarray(logits).argmax(1).tolist()
     top1 = 100 * correct / len(images.rows("test"))
     table = load(standalone_run).table.set_index("architecture")
     assert top1 == pytest.approx(card["test_top1"])
     assert top1 == pytest.approx(table["standalone_top1"][card["architecture"]].max())
     assert card["largest_difference"] <= 1e-4
+    tested = images.labels[images.rows("test")]
+    balanced = 100 * balanced_accuracy_score(tested, answers)
+    assert card["balanced_test_top1"] == pytest.approx(balanced)
+    assert table["standalone_balanced_top1"][card["architecture"]].max() == pytest.approx(balanced)
+    by_class = ClassAccuracy.of(card["classes"], card["confusion"])
+    assert by_class is not None
+    assert by_class.confusion.tolist() == confusion_matrix(tested, answers).tolist()
+    assert card["class_test_top1"] == pytest.approx(100 * recall_score(tested, answers, average=None))
 
 
 def test_the_built_network_is_the_measured_network(standalone_run: Path) -> None:
@@ -95,7 +106,16 @@ def test_the_card_describes_the_network(standalone_run: Path, tmp_path: Path) ->
     assert written["input"]["shape"] == ["batch", 3, 16, 16]
     assert written["versions"]["torch"] == torch.__version__.partition("+")[0]
     text = (tmp_path / "net.safetensors.md").read_text()
-    for words in (trained.text, f"{card['test_top1']:.2f} %", "macs max 300,000", "digits", "`float32`"):
+    balanced = f"| balanced accuracy | {card['balanced_test_top1']:.2f} % |"
+    for words in (
+        balanced,
+        "## Accuracy by class",
+        trained.text,
+        f"{card['test_top1']:.2f} %",
+        "macs max 300,000",
+        "digits",
+        "`float32`",
+    ):
         assert words in text
 
 

@@ -72,7 +72,15 @@ def test_the_page_draws_the_front_and_shows_architectures(page: Page, standalone
     assert costliest["architecture"].split(" | ")[0] in text
     page.mouse.click(*center)
     assert page.locator("#chosen").inner_text().startswith(costliest["architecture"])
-    for title in ("Accuracy against cost", "The search", "Training", "Operations of final", "Stand-alone training"):
+    for title in (
+        "Accuracy by class",
+        "Confusion matrix",
+        "Accuracy against cost",
+        "The search",
+        "Training",
+        "Operations of final",
+        "Stand-alone training",
+    ):
         assert page.get_by_text(title, exact=True).count() == 1, title
     assert page.get_by_text("One-shot against stand-alone accuracy").count() == 1
 
@@ -84,6 +92,7 @@ def test_the_page_leads_with_the_network_its_budget_and_the_images(
     facts = page.locator("ul ul li").all_inner_texts()
     best = max(network["top1"] for network in read_networks(RunFolder(standalone_run)))
     assert facts[0].startswith(f"test top-1 {best:.2f} % of ")
+    assert facts[1].startswith("balanced accuracy ")
     assert any(fact.startswith("budget: macs at most 300,000") for fact in facts)
     assert any("images of 10 classes" in fact for fact in facts)
 
@@ -126,7 +135,7 @@ def test_texts_from_outside_are_escaped(page: Page, standalone_run: Path, tmp_pa
 def test_figures_are_written_as_numbers_and_pictures(standalone_run: Path, tmp_path: Path) -> None:
     write_report([str(standalone_run)], tmp_path / "page.html", tmp_path / "figures")
     names = {file.stem for file in (tmp_path / "figures").glob("*.csv")}
-    assert {"pareto-front", "search", "training", "operations-of-final", "layers"} <= names
+    assert {"pareto-front", "search", "training", "operations-of-final", "layers", "classes", "confusion"} <= names
     assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == names
     assert (tmp_path / "figures" / "pareto-front.png").read_bytes().startswith(b"\x89PNG")
     front = pd.read_csv(tmp_path / "figures" / "pareto-front.csv")
