@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from raynas.recipe.settings import TrainingSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+_CLASSES = 1
+"""Last word of the seed of the drawn images: it separates them from the order of the epoch."""
 
 
 def label_loss(
@@ -63,10 +65,6 @@ def draw_batches(settings: TrainingSettings, images: Images, part: DataPart, see
     if settings.sampler == "balanced":
         rows = draw_classes_equally(rows, images.labels[rows], [*seed, _CLASSES])
     return epoch_batches(rows, settings.batch_size, seed)
-
-
-_CLASSES = 1
-"""Last word of the seed of the drawn images: it separates them from the order of the epoch."""
 
 
 def draw_classes_equally(rows: NDArray[np.int64], labels: NDArray[np.int64], seed: Sequence[int]) -> NDArray[np.int64]:

@@ -73,3 +73,21 @@ def test_a_balanced_training_learns_the_small_class(
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("balanced accuracy ")
     assert "broken" not in lines[2], f"the small class is not the weakest: {lines[2]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("cluster")
+def test_auto_says_what_it_does_for_the_small_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path / "photos", draw_bright_or_dark)
+    command = ["auto", str(tmp_path / "photos"), "--max-macs", "2M", "--minutes", "1", "--quiet"]
+    main([*command, "--out", str(tmp_path / "run")])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("classes: the largest has 100 times the training images") for line in lines)
+    assert any(line.startswith("balanced accuracy ") for line in lines)
+    assert "sampler: balanced" in (tmp_path / "run.yaml").read_text()
+    card = json.loads((tmp_path / "run" / "export" / "run.onnx.json").read_text())
+    assert len(card["class_test_top1"]) == 2
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Accuracy by class" in page
+    assert "Confusion matrix" in page

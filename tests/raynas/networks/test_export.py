@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import raynas
 from raynas.data import batch, open_images
 from raynas.networks.export import export
 from raynas.networks.trained_network import find_network
-from raynas.results.class_accuracy import ClassAccuracy
+from raynas.results.class_accuracy import ClassAccuracy, accuracy_of_best
 from raynas.results.outcome import load
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from search_spaces import UserError
@@ -73,6 +74,21 @@ def test_the_built_network_is_the_measured_network(standalone_run: Path) -> None
     assert 100 * (logits.argmax(1) == labels).double().mean().item() == pytest.approx(trained.figures["top1"])
     assert nn.functional.cross_entropy(logits, labels).item() == pytest.approx(trained.figures["loss"], abs=1e-4)
     assert sum(weight.numel() for weight in network.parameters()) == trained.figures["params"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["ftso", "hm-nas"])
+def test_a_network_that_its_method_trained_has_an_accuracy_of_each_class(
+    name: str, finished_run: Callable[[str], Path]
+) -> None:
+    run = finished_run(name)
+    trained = find_network(run)
+    by_class, of_report = trained.by_class(), accuracy_of_best(load(run))
+    assert by_class is not None
+    assert of_report is not None
+    assert by_class.confusion.tolist() == of_report.confusion.tolist()
+    assert 100 * by_class.confusion.trace() / by_class.confusion.sum() == trained.figures["top1"]
 
 
 def test_a_torch_export_file_runs_without_raynas(standalone_run: Path, tmp_path: Path) -> None:
