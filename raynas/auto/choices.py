@@ -16,6 +16,7 @@ import numpy as np
 
 from raynas.data import DataSettings
 from raynas.data.sources import UnreadableImage, read_source
+from raynas.data.splits import choose_classes, choose_images
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.budget.budget import Budget
@@ -82,7 +83,16 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
     Raises:
         UserError: if the folder is no folder of images for the `data` of a recipe.
     """
-    source = read_source(DataSettings(name="folder", path=folder, test=test), seed=0)
+    return inspect_source(DataSettings(name="folder", path=folder, test=test), seed=0)
+
+
+def inspect_source(settings: DataSettings, seed: int) -> ImageFolderSummary:
+    """Count the images of a recipe's `data`, and measure a sample of the training images.
+
+    Raises:
+        UserError: if there is no such data set, or if no image can be read.
+    """
+    source = read_source(settings, seed)
     generator = np.random.default_rng(0)
     rows = generator.choice(source.train_count, min(_SAMPLED_IMAGES, source.train_count), replace=False)
     sides, fault = [], None
@@ -93,8 +103,10 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
             fault = error
     if not sides:
         raise UserError(f"No image of a sample of {len(rows)} can be read, for example {fault}. Repair the images.")
-    test = len(source.labels) - source.train_count
-    return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)))
+    classes = choose_classes(source.classes, settings.classes, seed)
+    chosen = choose_images(source.labels, source.train_count, source.classes, classes, settings.fraction, seed)
+    test = len(chosen.indices) - chosen.train_count
+    return ImageFolderSummary(len(classes), chosen.train_count, test, int(np.median(sides)))
 
 
 def inspect_machine() -> Machine:
@@ -107,6 +119,10 @@ def inspect_machine() -> Machine:
 def choose_resolution(side: int) -> int:
     """Return the largest resolution that is no larger than the images; 32 for smaller images."""
     return max(size for size in _RESOLUTIONS if size <= max(side, _RESOLUTIONS[0]))
+
+
+def choose_augmentation(resolution: int) -> str:
+    return "crop-flip" if resolution < 160 else "random-resized-crop"
 
 
 def choose_strides(resolution: int, num_classes: int, limits: Mapping[str, float]) -> dict[str, Any]:
@@ -297,7 +313,7 @@ def _choose_data(folder: Path, images: ImageFolderSummary) -> dict[str, Any]:
         "name": "folder",
         "path": str(folder),
         "validation": 0.2 if images_per_class >= 10 else 1,
-        "augment": "crop-flip" if choose_resolution(images.side) < 160 else "random-resized-crop",
+        "augment": choose_augmentation(choose_resolution(images.side)),
     }
 
 
