@@ -21,6 +21,7 @@ from raynas.auto.choices import (
 from raynas.networks.fit import fit_recipe
 from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import FitSettings
+from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.loading import load
 
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ def choose_fit_recipe(text: str, data: Mapping[str, Any], changes: Sequence[str]
     content = own.model_dump(mode="json", exclude_unset=True)
     for group in ("space", "data", "fit"):
         content[group] = {**getattr(choices, group), **content.get(group, {})}
-    gpus = inspect_machine().gpus
-    if gpus and "scale" not in content:
-        content["scale"] = {"train": {"workers": gpus, "gpus": 1}, "evaluate": {"actors": gpus, "gpus": 1}}
+    if "scale" not in content and (gpus := inspect_machine().gpus):
+        content["scale"] = choose_gpu_scale(gpus, content["fit"].get("batch_size", 1))
     return Recipe.read({**content, "notes": [*own.notes, choices.note]})
 
 
@@ -88,6 +88,12 @@ def _choose(own: Recipe, space: SearchSpace, images: ImageFolderSummary) -> _Cho
     )
     note = f"{resolution} pixels, {images.classes} classes; {training}, for {images.train:,} images: {shown}"
     return _Choices(chosen, {"augment": choose_augmentation(resolution)}, fit, note)
+
+
+def choose_gpu_scale(gpus: int, batch: int) -> dict[str, dict[str, int]]:
+    """Return a worker on each GPU, as far as each worker has enough images of a batch for its batch norm."""
+    workers = max(1, min(gpus, batch // IMAGES_PER_WORKER))
+    return {"train": {"workers": workers, "gpus": 1}, "evaluate": {"actors": workers, "gpus": 1}}
 
 
 def choose_strides(space: SearchSpace, resolution: int) -> dict[str, Any]:

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raynas.auto.fit_choices import PUBLISHED_TRAININGS, choose_fit_recipe, choose_strides, scale_training
+from raynas.auto.fit_choices import (
+    PUBLISHED_TRAININGS,
+    choose_fit_recipe,
+    choose_gpu_scale,
+    choose_strides,
+    scale_training,
+)
 from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import FitSettings
 from raynas.study.run_plan import check_fit, plan
@@ -119,6 +125,12 @@ def test_the_rate_follows_the_batch(published: FitSettings, images: int) -> None
     kept = ("epochs", "optimizer", "schedule", "milestones", "rate_decay", "warmup_epochs", "ema", "weight_decay")
     assert [getattr(scaled, key) for key in kept] == [getattr(published, key) for key in kept]
     assert scaled.accumulate * 256 <= max(256, scaled.batch_size)
+
+
+@pytest.mark.parametrize(("gpus", "batch", "workers"), [(8, 256, 8), (8, 32, 2), (1, 256, 1), (4, 8, 1)])
+def test_each_gpu_has_enough_images_for_batch_norm(gpus: int, batch: int, workers: int) -> None:
+    scale = choose_gpu_scale(gpus, batch)
+    assert scale == {"train": {"workers": workers, "gpus": 1}, "evaluate": {"actors": workers, "gpus": 1}}
 
 
 def test_a_shorter_training_ends_at_the_published_rate() -> None:
