@@ -121,10 +121,6 @@ def choose_resolution(side: int) -> int:
     return max(size for size in _RESOLUTIONS if size <= max(side, _RESOLUTIONS[0]))
 
 
-def choose_augmentation(resolution: int) -> str:
-    return "crop-flip" if resolution < 160 else "random-resized-crop"
-
-
 def choose_strides(resolution: int, num_classes: int, limits: Mapping[str, float]) -> dict[str, Any]:
     """Return the first layout of strides that leaves the search room, or else the last layout.
 
@@ -308,12 +304,15 @@ def _pad_nas(epochs: int, rate: float) -> dict[str, Any]:
 
 
 def _choose_data(folder: Path, images: ImageFolderSummary) -> dict[str, Any]:
+    return {"name": "folder", "path": str(folder), **choose_data_parts(images, choose_resolution(images.side))}
+
+
+def choose_data_parts(images: ImageFolderSummary, resolution: int) -> dict[str, Any]:
+    """Return the share or the number of validation images, and the augmentation."""
     images_per_class = images.train // images.classes
     return {
-        "name": "folder",
-        "path": str(folder),
         "validation": 0.2 if images_per_class >= 10 else 1,
-        "augment": choose_augmentation(choose_resolution(images.side)),
+        "augment": "crop-flip" if resolution < 160 else "random-resized-crop",
     }
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.auto.choices import (
     ImageFolderSummary,
-    choose_augmentation,
     choose_batch_size,
+    choose_data_parts,
     choose_resolution,
     inspect_machine,
     inspect_source,
@@ -87,7 +87,7 @@ def _choose(own: Recipe, space: SearchSpace, images: ImageFolderSummary) -> _Cho
         f"{key} {final[key]:.4g}" for key in ("epochs", "batch_size", "learning_rate") if final.get(key) is not None
     )
     note = f"{resolution} pixels, {images.classes} classes; {training}, for {images.train:,} images: {shown}"
-    return _Choices(chosen, {"augment": choose_augmentation(resolution)}, fit, note)
+    return _Choices(chosen, choose_data_parts(images, resolution), fit, note)
 
 
 def choose_gpu_scale(gpus: int, batch: int) -> dict[str, dict[str, int]]:

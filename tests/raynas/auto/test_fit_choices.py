@@ -85,6 +85,13 @@ def test_values_of_the_user_come_first(tmp_path: Path) -> None:
     assert recipe.space == {"name": "fbnet", "resolution": 32, "stem_stride": 1}
 
 
+def test_a_few_photos_of_each_class_are_enough(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", each=3, side=32)
+    recipe = choose_fit_recipe(text_of("hournas-a"), {"name": "folder", "path": str(folder)}, [])
+    check_fit(plan(recipe))
+    assert recipe.fit.batch_size == 6
+
+
 def test_a_data_set_without_a_path_is_measured_too() -> None:
     recipe = choose_fit_recipe(text_of("mobilenetv2"), {"name": "digits"}, ["data.classes=4", "epochs=2"])
     assert (recipe.space["resolution"], recipe.data.name) == (32, "digits")
