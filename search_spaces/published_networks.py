@@ -48,6 +48,11 @@ def published(name: str) -> PublishedNetwork:
     return PublishedNetwork(name, title, table, space, space.parse(text), params_m, macs_m)
 
 
+def published_text(name: str) -> str | None:
+    """Return the text of the architecture that a paper prints under this name; None if no paper prints it."""
+    return _PRINTED[name][-1] if name in _PRINTED else None
+
+
 def published_names() -> list[str]:
     """Return all names that `published` accepts."""
     return list(_PRINTED)

@@ -27,7 +27,7 @@ import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from raynas.cluster import ray_session
-from raynas.networks.fit import fit_architecture
+from raynas.networks.fit import fit_architecture, fit_recipe
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from search_spaces import load
@@ -78,7 +78,8 @@ def train_with_uniform_splits(sweep: Recipe, table: pd.DataFrame, out: Path) -> 
         for splits in SPLITS:
             _, architecture = with_uniform_splits(space, space.parse(row["architecture"]), splits)
             folder = out / f"{splits}-splits-seed-{row['seed']}"
-            network = fit_architecture(str(architecture), folder, [*fit, *of_space, *of_data], Live())
+            recipe = fit_recipe(str(architecture), None, [*fit, *of_space, *of_data])
+            network = fit_architecture(str(architecture), folder, recipe, Live())
             figures = {"standalone_top1": network["top1"], "macs": network["macs"], "params": network["params"]}
             variants.append({"setting": f"uniform {splits} splits", "seed": row["seed"], **figures})
     return variants

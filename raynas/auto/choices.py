@@ -17,6 +17,7 @@ import numpy as np
 from raynas.data import DataSettings
 from raynas.data.remarks import UNEQUAL
 from raynas.data.sources import UnreadableImage, read_source
+from raynas.data.splits import choose_classes, choose_images
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.budget.budget import Budget
@@ -90,7 +91,16 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
     Raises:
         UserError: if the folder is no folder of images for the `data` of a recipe.
     """
-    source = read_source(DataSettings(name="folder", path=folder, test=test), seed=0)
+    return inspect_source(DataSettings(name="folder", path=folder, test=test), seed=0)
+
+
+def inspect_source(settings: DataSettings, seed: int) -> ImageFolderSummary:
+    """Count the images of a recipe's `data`, and measure a sample of the training images.
+
+    Raises:
+        UserError: if there is no such data set, or if no image can be read.
+    """
+    source = read_source(settings, seed)
     generator = np.random.default_rng(0)
     rows = generator.choice(source.train_count, min(_SAMPLED_IMAGES, source.train_count), replace=False)
     sides, fault = [], None
@@ -101,10 +111,12 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
             fault = error
     if not sides:
         raise UserError(f"No image of a sample of {len(rows)} can be read, for example {fault}. Repair the images.")
-    test = len(source.labels) - source.train_count
-    counts = np.bincount(source.labels[: source.train_count], minlength=len(source.classes))
+    classes = choose_classes(source.classes, settings.classes, seed)
+    chosen = choose_images(source.labels, source.train_count, source.classes, classes, settings.fraction, seed)
+    test = len(chosen.indices) - chosen.train_count
+    counts = np.bincount(chosen.labels[: chosen.train_count], minlength=len(classes))
     imbalance = float(counts.max() / max(counts.min(), 1))
-    return ImageFolderSummary(len(source.classes), source.train_count, test, int(np.median(sides)), imbalance)
+    return ImageFolderSummary(len(classes), chosen.train_count, test, int(np.median(sides)), imbalance)
 
 
 def inspect_machine() -> Machine:
@@ -310,10 +322,13 @@ def _pad_nas(epochs: int, rate: float) -> dict[str, Any]:
 
 
 def _choose_data(folder: Path, images: ImageFolderSummary, resolution: int) -> dict[str, Any]:
+    return {"name": "folder", "path": str(folder), **choose_data_parts(images, resolution)}
+
+
+def choose_data_parts(images: ImageFolderSummary, resolution: int) -> dict[str, Any]:
+    """Return the share or the number of validation images, and the augmentation."""
     images_per_class = images.train // images.classes
     return {
-        "name": "folder",
-        "path": str(folder),
         "validation": 0.2 if images_per_class >= 10 else 1,
         "augment": "crop-flip" if resolution < 160 else "random-resized-crop",
     }

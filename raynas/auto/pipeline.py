@@ -22,6 +22,7 @@ from raynas.auto.choices import (
     inspect_images,
     inspect_machine,
 )
+from raynas.auto.options import AutoOptions
 from raynas.networks.fit import run_and_fit
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.compare import parse_limits
@@ -48,18 +49,20 @@ def run_auto(
 ) -> dict[str, Any]:
     """Write a recipe, carry it out, train the best network stand-alone, export it and write the report.
 
-    The same call continues a run that was stopped.
+    The same call continues a run that was stopped, or returns the result of a finished one. A call with other options
+    needs another run folder.
 
     Args:
         limits: the most that the network may cost, by resource, in amounts as budgets write them; at least one.
         test: the share of each class to test on, if the folder has no test images.
-        out: the run folder; the recipe and the latency table, if latency is limited, lie beside it.
+        out: the run folder. Beside it lie the recipe, these options and, if latency is limited, the latency table.
 
     Returns:
         The paths `recipe`, `run`, `file`, `card` and `report`; `why`, lines for people; the network's figures.
 
     Raises:
-        UserError: if the images, the limits or the machine are wrong; before anything is trained.
+        UserError: if the images, the limits or the machine are wrong, or if the run began with other options; before
+            anything is trained.
     """
     amounts = parse_limits(**limits)
     if not amounts:
@@ -67,11 +70,13 @@ def run_auto(
     path = Path(folder).expanduser().absolute()
     run = out or str(Path("runs") / f"auto-{path.name}")
     recipe_file = Path(f"{run}.yaml")
+    options = AutoOptions(str(path), amounts, minutes, test)
+    if recipe_file.exists():
+        options.check_unchanged(run, Recipe.read(str(recipe_file)), recipe_file)
     images = inspect_images(path, test)
     if not recipe_file.exists():
-        _write_recipe(recipe_file, path, images, amounts, minutes, reporter, test)
+        _write_recipe(recipe_file, run, options, images, reporter)
     recipe = Recipe.read(str(recipe_file))
-    _check_recipe_matches(recipe, path, amounts, recipe_file)
     from raynas.networks.export import export  # imports torch
     from raynas.reporting.page import write_report
 
@@ -84,15 +89,9 @@ def run_auto(
     return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
 
 
-def _write_recipe(
-    file: Path,
-    folder: Path,
-    images: ImageFolderSummary,
-    limits: Mapping[str, float],
-    minutes: float,
-    reporter: Reporter,
-    test: float,
-) -> None:
+def _write_recipe(file: Path, run: str, options: AutoOptions, images: ImageFolderSummary, reporter: Reporter) -> None:
+    """Write the options beside a run, then the recipe that follows from them."""
+    limits = options.limits
     space = load(**choose_space(images, limits), num_classes=images.classes)
     latency, table = None, None
     try:
@@ -109,17 +108,13 @@ def _write_recipe(
             table.write(latency)
         budget = choose_budget(space, space.costs(latency=table), limits)
         seconds = median_step_seconds(space, choose_batch_size(images.train, choose_workers(machine)))
-        content = choose_recipe(folder, images, machine, budget, minutes, seconds, latency, test)
+        folder, minutes = Path(options.images), options.minutes
+        content = choose_recipe(folder, images, machine, budget, minutes, seconds, latency, options.test)
         Recipe.read(content)
+        options.write(run)
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
-
-
-def _check_recipe_matches(recipe: Recipe, folder: Path, limits: Mapping[str, float], file: Path) -> None:
-    """Raises UserError if an existing recipe is for other images or limits."""
-    if recipe.data.path != folder or {key: limit.max for key, limit in recipe.budget.root.items()} != dict(limits):
-        raise UserError(f"{file} is a recipe for other images or limits: remove it, or give another folder with --out.")
 
 
 def median_step_seconds(space: SearchSpace, batch: int) -> float:

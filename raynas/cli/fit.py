@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raynas.cli.options import Json, LogFormat, Out, Quiet, Verbose, open_reporter
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from raynas.recipe.recipe import Recipe
 
 app = typer.Typer()
 
@@ -16,15 +20,25 @@ app = typer.Typer()
 @app.command()
 def fit(
     source: Annotated[
-        str, typer.Argument(metavar="RUN-OR-ARCHITECTURE", help="A run folder, or the text of an architecture.")
+        str,
+        typer.Argument(
+            metavar="RUN-OR-ARCHITECTURE",
+            help="A run folder; the text of an architecture; or the name of a published one (`raynas spaces`).",
+        ),
     ],
     architecture: Annotated[
         list[str] | None,
-        typer.Option(help="An architecture of the run; without this option, its best. May be repeated."),
+        typer.Option(help="An architecture of the run, or a published one; by default its best. Repeatable."),
     ] = None,
     best: Annotated[int, typer.Option(min=1, help="The number of the run's best networks to train.")] = 1,
     recipe: Annotated[
         str | None, typer.Option(help="For the text of an architecture: the recipe with the images and `fit`.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="For an architecture: the images. A folder, .zip, .tar, .csv or .npz, or a data set such as CIFAR10."
+        ),
     ] = None,
     out: Out = None,
     changes: Annotated[
@@ -38,21 +52,23 @@ def fit(
 ) -> None:
     """Train networks stand-alone, and measure them on the test images.
 
-    For example: raynas fit runs/demo --best 3 --set epochs=30
+    For example: raynas fit runs/demo --best 3 --set epochs=30, or raynas fit hournas-a --data flowers
     """
     from raynas.networks.fit import fit_architecture, fit_run
     from raynas.reporting.terminal import print_json
     from raynas.results.outcome import load
-    from search_spaces.cell.public_genotype import is_public_genotype
 
     reporter = open_reporter(quiet or as_json, log_format)
     correlations = None
-    if ": " in source or is_public_genotype(source):
+    text = _architecture_text(source)
+    if text is not None:
         if architecture or best > 1:
             raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
-        networks = [fit_architecture(source, out, changes or [], reporter, verbose, recipe)]
-    elif recipe is not None:
-        raise UserError("--recipe is for the text of an architecture: leave it out, as a run has its own recipe.")
+        own_recipe = _recipe_of_text(text, None if text == source else source, recipe, data, changes or [])
+        networks = [fit_architecture(text, out, own_recipe, reporter, verbose)]
+    elif recipe is not None or data is not None:
+        option = "--data" if recipe is None else "--recipe"
+        raise UserError(f"{option} is for the text of an architecture: leave it out, as a run has its own recipe.")
     else:
         networks = fit_run(source, architecture or [], changes or [], reporter, verbose, best)
         correlations = load(source).correlations
@@ -82,3 +98,64 @@ def print_standalone(network: Mapping[str, Any]) -> None:
         print(network["by_class"])
     if network["warning"]:
         print(f"warning: {network['warning']}")
+
+
+def _architecture_text(source: str) -> str | None:
+    """Return the text of an architecture, or of the published architecture with this name; None for a run folder.
+
+    Raises:
+        UserError: if there is no such folder, and no such name.
+    """
+    from search_spaces.cell.public_genotype import is_public_genotype
+    from search_spaces.published_networks import published_names, published_text
+
+    if ": " in source or is_public_genotype(source):
+        return source
+    if os.path.exists(source) or "/" in source:
+        return None
+    text = published_text(source)
+    if text is None:
+        raise UserError(
+            f"{source} is not the folder of a run, and no published architecture has this name; "
+            f"{nearest(source, published_names())}"
+        )
+    return text
+
+
+def _recipe_of_text(
+    text: str, published: str | None, recipe: str | None, data: str | None, changes: Sequence[str]
+) -> Recipe:
+    """Return the recipe that trains the architecture of a text.
+
+    Args:
+        published: the name of the architecture, if it is a published one.
+
+    Raises:
+        UserError: if no images are named for a published architecture.
+    """
+    from raynas.networks.fit import fit_recipe
+
+    images = {} if data is None else _data_settings(data)
+    if recipe is not None or (data is None and published is None):
+        return fit_recipe(text, recipe, changes, images)
+    if data is None and not any(change.startswith("data.name=") for change in changes):
+        raise UserError(f"Name the images for {published}: --data FOLDER, or the name of a data set such as CIFAR10.")
+    from raynas.auto.fit_choices import choose_fit_recipe
+
+    return choose_fit_recipe(text, images, changes)
+
+
+def _data_settings(data: str) -> dict[str, str]:
+    """Return the settings of images: files of the user, or a data set by its name.
+
+    Raises:
+        UserError: if there is neither.
+    """
+    from raynas.data.torchvision_sets import torchvision_names
+
+    if os.path.exists(data):
+        return {"name": "npz" if data.endswith(".npz") else "folder", "path": data}
+    known = ["digits", *torchvision_names()]
+    if data not in known:
+        raise UserError(f"--data: there is nothing at {data}, and no data set is called so; {nearest(data, known)}")
+    return {"name": data}

@@ -14,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def spaces(as_json: Json = False) -> None:
-    """List the search spaces with their sizes and their ranges of costs.
+    """List the search spaces with their sizes and their ranges of costs, and the names of published architectures.
 
     For example: raynas spaces --json
     """
@@ -67,7 +67,7 @@ def describe(
         typer.Argument(
             metavar="SPACE-OR-ARCHITECTURE",
             help="The name of a space, or its file; the text of an architecture; or the name of a published one, "
-            "such as hournas-a.",
+            "such as hournas-a (`raynas spaces` lists all).",
         ),
     ],
     architecture: Annotated[str | None, typer.Option(help="The text of an architecture of the space.")] = None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from raynas.data.cache import checksum, ensure_cached
+from raynas.data.disk_room import is_full
 from raynas.data.labelled_files import is_hidden
 from search_spaces.errors import UserError
 
@@ -31,7 +33,8 @@ def unpack(archive: Path) -> Path:
     Raises:
         UserError: if the archive is damaged, holds links or names outside of it, or is far larger than its file.
     """
-    content = ensure_cached(f"archives/{checksum(archive)[:20]}", lambda aside: _unpack_into(archive, aside))
+    key = f"archives/{checksum(archive)[:20]}"
+    content = ensure_cached(key, lambda aside: _unpack_into(archive, aside), lambda: _checked_size(archive))
     content /= "content"
     while True:
         entries = [entry for entry in content.iterdir() if not is_hidden(entry.name)]
@@ -43,23 +46,43 @@ def unpack(archive: Path) -> Path:
 def _unpack_into(archive: Path, aside: Path) -> None:
     root = aside / "content"
     root.mkdir()
-    try:
-        if archive.name.lower().endswith(".zip"):
+    with _refused_if_damaged(archive):
+        if _is_zip(archive):
             with zipfile.ZipFile(archive) as zipped:
-                files = zipped.infolist()
-                _check(archive, ((f.filename, f.file_size, (f.external_attr >> 16) & _KIND == _LINK) for f in files))
                 zipped.extractall(root)
         else:
             with tarfile.open(archive) as tarred:
-                _check(archive, ((f.name, f.size, not (f.isfile() or f.isdir())) for f in tarred))
                 tarred.extractall(root, filter="data")
+
+
+def _checked_size(archive: Path) -> int:
+    """Check all names and sizes before anything is written. Return the size of the content in bytes."""
+    with _refused_if_damaged(archive):
+        if _is_zip(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                files = zipped.infolist()
+            return _check(archive, ((f.filename, f.file_size, (f.external_attr >> 16) & _KIND == _LINK) for f in files))
+        with tarfile.open(archive) as tarred:
+            return _check(archive, ((f.name, f.size, not (f.isfile() or f.isdir())) for f in tarred))
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.name.lower().endswith(".zip")
+
+
+@contextmanager
+def _refused_if_damaged(archive: Path) -> Iterator[None]:
+    try:
+        yield
     # zipfile raises NotImplementedError for an unknown compression, and RuntimeError for an encrypted file.
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise
         raise UserError(f"{archive} cannot be unpacked: {error}. Pack it again, or unpack it yourself.") from error
 
 
-def _check(archive: Path, files: Iterable[tuple[str, int, bool]]) -> None:
-    """Check all names and sizes before anything is written.
+def _check(archive: Path, files: Iterable[tuple[str, int, bool]]) -> int:
+    """Check all names and sizes, and return the sum of the sizes in bytes.
 
     Args:
         files: name, size in bytes, and whether it is neither a file nor a folder.
@@ -81,3 +104,4 @@ def _check(archive: Path, files: Iterable[tuple[str, int, bool]]) -> None:
                 f"{archive} would unpack to over {MOST_FILES:,} files or {most_bytes / 2**30:,.1f} GiB. If that is "
                 "right, unpack it yourself and give the folder."
             )
+    return size

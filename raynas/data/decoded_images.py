@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raynas.data.decoding import UNREADABLE, middle_square, to_rgb
+from raynas.data.disk_room import allocate
 from raynas.data.sources import Source, UnreadableImage
 from raynas.data.splits import Selection
 
@@ -51,6 +52,11 @@ class DecodedImages:
         return cls(selection, digests, sides, notes["warnings"], tuple(notes["unreadable"]), tuple(notes["faults"]))
 
 
+def count_bytes(count: int, side: int) -> int:
+    """Return about how many bytes `decode_images` writes: the pixels of `count` images, and 64 bytes of notes each."""
+    return count * (3 * side * side + 64)
+
+
 def decode_images(source: Source, selection: Selection, side: int, background: str, folder: Path) -> None:
     """Decode the images and write them into a folder: `pixels.npy`, `selection.npz` and `decoding.json`.
 
@@ -59,6 +65,7 @@ def decode_images(source: Source, selection: Selection, side: int, background: s
     count = len(selection.indices)
     numbers = [source.number(selection, row) for row in range(count)]
     pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (count, side, side, 3))
+    allocate(folder / "pixels.npy")
     digests, sides = np.zeros(count, dtype=np.uint64), np.zeros((count, 2), dtype=np.int64)
     faults: dict[int, str] = {}
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from raynas.data.cache import ensure_cached
-from raynas.data.decoded_images import DecodedImages, decode_images
+from raynas.data.decoded_images import DecodedImages, count_bytes, decode_images
 from raynas.data.decoding import describe_unreadable
 from raynas.data.remarks import describe_images, warn
 from raynas.data.settings import DataSettings, PreparedData
@@ -141,7 +141,7 @@ def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
         decode_images(source, selection, side, prepared.settings.background, aside)
 
     key = _cache_key(prepared.fingerprint, prepared.selection, side, prepared.settings)
-    folder = ensure_cached(key, decode_here)
+    folder = ensure_cached(key, decode_here, lambda: count_bytes(sum(prepared.counts.values()), side))
     selection = DecodedImages.read(folder).selection
     table = assign_parts(selection, prepared.classes, prepared.settings.validation, prepared.seed)
     if hash_parts(table) != prepared.split:
@@ -183,7 +183,11 @@ def _largest_class(table: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, fl
 def _cached(source: Source, selection: Selection, side: int, settings: DataSettings) -> Path:
     """Return the folder of the decoded images in this node's cache."""
     key = _cache_key(source.fingerprint, selection.sha256(), side, settings)
-    return ensure_cached(key, lambda aside: decode_images(source, selection, side, settings.background, aside))
+
+    def decode(aside: Path) -> None:
+        decode_images(source, selection, side, settings.background, aside)
+
+    return ensure_cached(key, decode, lambda: count_bytes(len(selection.indices), side))
 
 
 def _cache_key(fingerprint: str, selection: str, side: int, settings: DataSettings) -> str:

@@ -51,6 +51,11 @@ class TorchvisionSet:
     image: Callable[[int], Image.Image]
 
 
+def torchvision_names() -> list[str]:
+    """Return the names of all data sets that `read_torchvision` reads."""
+    return sorted(_ARGUMENTS)
+
+
 def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
     """Read the training or the test images of a data set, and download it to `root` if it is not there.
 
@@ -58,7 +63,7 @@ def read_torchvision(name: str, root: Path, is_train: bool) -> TorchvisionSet:
         UserError: if there is no such data set, or if it is absent and cannot be downloaded.
     """
     if name not in _ARGUMENTS:
-        known = ["digits", "folder", "npz", *sorted(_ARGUMENTS)]
+        known = ["digits", "folder", "npz", *torchvision_names()]
         raise UserError(f"There is no image classification data set {name!r}; {nearest(name, known)}")
     from torchvision import datasets
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from raynas.recipe.recipe import Recipe, read_run_recipe
@@ -24,6 +25,7 @@ from raynas.study.study import Study
 from search_spaces import from_specification
 from search_spaces.errors import UserError
 from search_spaces.families.darts import settings_of_text
+from search_spaces.published_networks import published_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,8 @@ def fit_run(
     networks, because a supernet has different weights for each.
 
     Args:
-        texts: the architectures; if there are none, the `best` networks by one-shot accuracy in the final step.
+        texts: the architectures, or names of published ones; if there are none, the `best` networks by one-shot
+            accuracy in the final step.
         changes: `KEY=VALUE` each, for the `fit` settings of the recipe (`epochs=10`).
 
     Raises:
@@ -50,7 +53,7 @@ def fit_run(
     folder = RunFolder(run)
     recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
     planned = plan(recipe, run)
-    architectures = [planned.space.parse(text) for text in texts or outcome.most_accurate(best)]
+    architectures = [planned.space.parse(published_text(text) or text) for text in texts or outcome.most_accurate(best)]
     check_fit(planned)
     with open_study(planned, folder, reporter, verbose) as study:
         return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
@@ -74,35 +77,48 @@ def run_and_fit(
 def fit_architecture(
     text: str,
     out: str | Path | None,
-    changes: Sequence[str],
+    recipe: Recipe,
     reporter: Reporter,
     verbose: bool = False,
-    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Train the architecture of a text stand-alone, in a run folder of its own, and return its figures.
 
     Args:
-        recipe: the recipe with the settings of the space, the images and the `fit` settings; by default the defaults.
-        changes: `KEY=VALUE` each, for the `fit` settings of the recipe, or for another group of the recipe if the key
-            begins with its name (`data.name=CIFAR10`, `space.width=0.5`).
+        recipe: the space, the images and the `fit` settings (`fit_recipe`).
 
     Raises:
-        UserError: if the text is no architecture of a known space, or a change names no key of a recipe.
+        UserError: if the text is no architecture of the space, or if the recipe does not fit the images.
     """
-    planned = plan(fit_recipe(text, recipe, changes), out)
+    planned = plan(recipe, out)
     architecture = planned.space.parse(text)
     check_fit(planned)
     folder = RunFolder(out or _default_folder(text, planned))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
+        for note in recipe.notes:
+            study.say(note)
         return _train(study, architecture, None)
 
 
-def fit_recipe(text: str, recipe: str | None, changes: Sequence[str]) -> Recipe:
-    """Return the recipe of `fit_architecture`: space, images and `fit` settings of a recipe or of the defaults."""
+def fit_recipe(
+    text: str, recipe: str | None, changes: Sequence[str], data: Mapping[str, Any] = MappingProxyType({})
+) -> Recipe:
+    """Return the recipe of `fit_architecture`: space, images and `fit` settings of a recipe or of the defaults.
+
+    Args:
+        recipe: a file, or the name of a recipe that ships with raynas.
+        changes: `KEY=VALUE` each, for the `fit` settings of the recipe, or for another group of the recipe if the key
+            begins with its name (`data.name=CIFAR10`, `space.width=0.5`).
+        data: `name` and `path` of other images than the recipe's.
+
+    Raises:
+        UserError: if the text names no space, or a change no key of a recipe.
+    """
     content: dict[str, Any] = {"space": _space_of_text(text, recipe)}
     if recipe is not None:
         base = Recipe.read(recipe).json_value()
         content = {key: base[key] for key in ("space", "data", "evaluation", "fit", "scale", "seed")}
+    if data:
+        content["data"] = {**content.get("data", {}), "path": None, **data}
     recipe_changes = [change if _names_group(change) else f"fit.{change}" for change in changes]
     return Recipe.read({**content, "method": "fit"}, recipe_changes)
 

@@ -45,7 +45,7 @@ def _space_row(space: SearchSpace) -> dict[str, Any]:
 
 
 def print_spaces(rows: list[dict[str, Any]]) -> None:
-    """Print the rows of `space_rows` as a table."""
+    """Print the rows of `space_rows` as a table, and the names of the published architectures."""
     columns = ["space", "choices", "size", *(COST_UNITS[key].name for key in _COSTS), "pixels", "paper"]
     cells = [
         [
@@ -59,6 +59,7 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     print_table(columns, cells)
+    print(f"Published architectures, for describe and fit: {', '.join(published_names())}")
 
 
 def describe(

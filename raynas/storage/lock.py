@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from raynas.storage.leftovers import delete_leftovers
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import records
 from search_spaces.errors import UserError
@@ -29,12 +30,16 @@ _WAIT_SECONDS = 120
 def hold(folder: RunFolder) -> Iterator[int]:
     """Hold the lock of a run folder. Yields the attempt's number, one more than the attempt before.
 
+    Unfinished files that killed processes have left are deleted.
+
     Raises:
         UserError: if a living process holds the lock.
     """
     with _exclusive(folder):
         attempt = 1 + _attempts(folder)
         _wait_for_earlier_processes(folder)
+        if folder.is_local:
+            delete_leftovers(folder.uri)
         holder = {"attempt": attempt, **_this_process()}
         folder.write_json(_LOCK, {**holder, "state": "held"})
         try:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from raynas.storage.leftovers import aside_path, is_aside
 from raynas.storage.tensor_file import safetensors_content
 from search_spaces.errors import UserError
 
@@ -66,9 +67,7 @@ class RunFolder:
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of the files and folders in `folder`; none if there is no such folder."""
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-        return sorted(
-            info.base_name for info in self._files.get_file_info(selector) if not info.base_name.endswith(".aside")
-        )
+        return sorted(info.base_name for info in self._files.get_file_info(selector) if not is_aside(info.base_name))
 
     def write(self, name: str, content: bytes) -> None:
         path = self._path(name)
@@ -77,7 +76,7 @@ class RunFolder:
                 stream.write(content)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        aside = f"{path}.{os.getpid()}.aside"
+        aside = aside_path(path)
         try:
             with open(aside, "wb") as file:
                 file.write(content)

@@ -73,7 +73,8 @@ def check_fit(plan: Plan) -> None:
     images = plan.data.count("all-training")
     if settings.batch_size > images:
         raise UserError(
-            f"fit.batch_size is {settings.batch_size}, but there are only {images} training images: lower it."
+            f"fit.batch_size is {settings.batch_size}, but there are only {images} training images: lower it in the "
+            "recipe, or for raynas fit with --set batch_size=N."
         )
     if settings.batch_size < workers * settings.accumulate:
         raise UserError(

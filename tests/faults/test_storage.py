@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.runs import Result
 from tests.faults.test_kills import Commands, training
-from tests.support.absent import absent
 from tests.support.damage import empty, flip_bit, truncate, write_as_other_version
+from tests.support.full_disk import small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -43,19 +43,13 @@ def test_damaged_files_are_skipped_or_written_again(command: Commands, undisturb
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "raynas", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        absent("the superuser, who alone can mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 def test_a_full_disk_ends_the_run_with_one_sentence_and_loses_no_finished_step(
-    command: Commands, undisturbed: Result, small_disk: Path
+    command: Commands, undisturbed: Result, disk: Path
 ) -> None:
     run = command("disk/run", "scale.evaluate.actors=1")
     process = run.start()
@@ -64,6 +58,6 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_loses_no_finished_step(
     assert len(err.splitlines()) == 1, err
     assert "No space left on device" in err
     assert not list(run.out.rglob("*.aside"))
-    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
     run.finish()
     Result.read(run.out).assert_equal(undisturbed)

@@ -1,10 +1,14 @@
-"""A full disk, for a part of a test."""
+"""A full disk for a part of a test, and a small disk."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.absent import absent
 
 
 @contextmanager
@@ -16,3 +20,16 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard_limit))
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a file system of a size such as `1m` at a new folder. Without the superuser the test is skipped."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "raynas", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        absent("the superuser, who alone can mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

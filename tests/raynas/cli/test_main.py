@@ -59,6 +59,15 @@ def test_large_sizes_are_rounded_for_people(capsys: pytest.CaptureFixture[str]) 
     assert (sizes["nas-bench-macro"], sizes["fbnet"], sizes["resnet20"]) == ("6561", "9.85e+20", "1")
 
 
+def test_published_architectures_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
+    last = run_command(["spaces"], capsys).splitlines()[-1]
+    assert last == f"Published architectures, for describe and fit: {', '.join(search_spaces.published_names())}"
+    text = run_command(["describe", "hournas-a"], capsys)
+    assert text.startswith("fbnet, 224 pixels: ")
+    assert "HourNAS-A (HourNAS table 9): 298" in text
+    assert ["stage2.1", "vital", "k5e6"] in [line.split() for line in text.splitlines()]
+
+
 @pytest.mark.parametrize("arguments", [["spaces"], ["methods"], ["describe", "nas-bench-macro"]])
 def test_people_get_tables(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert len(run_command(arguments, capsys).splitlines()) > 3

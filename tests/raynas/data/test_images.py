@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from raynas.data import DataSettings, Images, batch, open_images, prepare, training_batch
-from raynas.data.cache import checksum, ensure_cached
 from raynas.data.splits import Selection, assign_parts, choose_classes, choose_images
 from search_spaces.errors import UserError
 
@@ -188,48 +187,6 @@ def test_cutout_blanks_a_square_of_each_image() -> None:
     assert sizes.min() >= 25, "a square on a corner keeps at least 5x5 of its 9x9"
     for mask in blank[:50]:
         assert int(mask.any(0).sum() * mask.any(1).sum()) == int(mask.sum()), "not a rectangle"
-
-
-def test_a_damaged_cache_is_filled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path))
-    prepared = prepare(DataSettings(classes=3), 8, 0)
-    expected = np.array(open_images(prepared).pixels)
-    (folder,) = (path for path in (tmp_path / "decoded").iterdir() if path.is_dir())
-    pixels = folder / "pixels.npy"
-    whole = pixels.read_bytes()
-    for damage in (whole[:-100], whole[:500] + b"\xff" * 9 + whole[509:]):
-        pixels.write_bytes(damage)
-        assert np.array_equal(open_images(prepared).pixels, expected)
-        assert pixels.read_bytes() == whole
-    (folder / "checksums.json").write_text("{")
-    assert np.array_equal(open_images(prepared).pixels, expected)
-    (folder / "selection.npz").unlink()
-    assert np.array_equal(open_images(prepared).pixels, expected)
-
-
-def test_a_checksum_samples_large_files_at_both_ends(tmp_path: Path) -> None:
-    file = tmp_path / "large"
-    with file.open("wb") as large:
-        large.truncate(200 << 20)
-    before = checksum(file)
-    for place in (0, (200 << 20) - 1):
-        with file.open("r+b") as large:
-            large.seek(place)
-            large.write(b"\x01")
-        assert checksum(file) != before
-        before = checksum(file)
-
-
-def test_a_failed_fill_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path))
-
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("half")
-        raise UserError("no")
-
-    with pytest.raises(UserError, match="no"):
-        ensure_cached("folder", fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.lock"]
 
 
 _OPEN = """

@@ -11,7 +11,7 @@ import pytest
 
 from raynas.interfaces.searcher import Evaluation
 from raynas.networks.export import export
-from raynas.networks.fit import fit_architecture, fit_run
+from raynas.networks.fit import fit_architecture, fit_recipe, fit_run
 from raynas.networks.trained_network import find_network
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.fit_result import correlations, read_networks, standalone_rows, with_standalone
@@ -116,7 +116,7 @@ def test_isomorphic_architectures_share_a_run_folder(
     monkeypatch.chdir(tmp_path)
     small = ["space.width=0.25", "space.resolution=16", "data.name=digits", "data.fraction=0.2", "epochs=1"]
     small += ["batch_size=32", "learning_rate=0.1"]
-    first = fit_architecture(MOVED, None, small, Quiet())
-    assert fit_architecture(FIRST, None, small, Quiet()) == first
+    first, second = (fit_architecture(text, None, fit_recipe(text, None, small), Quiet()) for text in (MOVED, FIRST))
+    assert first == second
     assert first["architecture"] == MOVED
     assert len(list((tmp_path / "runs").iterdir())) == 1

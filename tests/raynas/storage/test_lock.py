@@ -1,6 +1,7 @@
 """One process holds a run folder, and a new attempt waits for the processes of a killed attempt."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -120,3 +121,31 @@ def test_a_process_of_an_older_attempt_may_not_write(tmp_path: Path) -> None:
     assert folder.names("processes") == []
     lock.note_process(folder, 2)
     assert len(folder.names("processes")) == 1
+
+
+def test_unfinished_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
+    """The next holder of the lock deletes them. Files of living processes, and new files of other hosts, stay."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host, folder = socket.gethostname(), tmp_path / "steps" / "01-supernet"
+    folder.mkdir(parents=True)
+    stay = {f"a.json.{host}.{os.getpid()}.aside", f"a.json.another.{gone.pid}.aside", "whole.json"}
+    leave = {f"a.json.{host}.{gone.pid}.aside", "old.json.another.1.aside", "old.json.1.aside"}
+    for name in stay | leave:
+        (folder / name).write_text("half")
+        if name.startswith("old"):
+            os.utime(folder / name, (time.time() - 90_000,) * 2)
+    with lock.hold(RunFolder(tmp_path)):
+        assert {file.name for file in folder.iterdir()} == stay
+
+
+def test_a_killed_writer_leaves_a_file_that_the_next_run_deletes(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\nfrom raynas.storage.run_folder import RunFolder\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "RunFolder(sys.argv[1]).write('weights', b'half')"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert len(list(tmp_path.glob("weights.*.aside"))) == 1
+    with lock.hold(RunFolder(tmp_path)):
+        assert not list(tmp_path.glob("weights*"))
