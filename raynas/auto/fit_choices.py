@@ -74,7 +74,8 @@ def choose_fit_recipe(text: str, data: Mapping[str, Any], changes: Sequence[str]
 
 
 def _choose(own: Recipe, space: SearchSpace, images: ImageFolderSummary) -> _Choices:
-    resolution = own.space.get("resolution") or min(choose_resolution(images.side), space.resolution)
+    largest = choose_resolution(images.side, images.classes, limits={})
+    resolution = own.space.get("resolution") or min(largest, space.resolution)
     chosen: dict[str, Any] = {"resolution": resolution}
     if not {"stem_stride", "stage_strides"} & own.space.keys():
         chosen |= choose_strides(space, resolution)
