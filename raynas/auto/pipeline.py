@@ -170,7 +170,7 @@ def explain_choices(
         *([_explain_sampler(images)] if fit.sampler == "balanced" else []),
         f"network: {network['architecture']}",
         f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
-        *([network["by_class"]] if network["by_class"] else []),
+        network["by_class"],
         *([f"warning: {network['warning']}"] if network["warning"] else []),
         f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
         "start it with raynas run",

@@ -94,8 +94,7 @@ def print_standalone(network: Mapping[str, Any]) -> None:
 
     print(network["architecture"])
     print(f"stand-alone: test top-1 {network['top1']:.2f} %, {format_costs(network)}")
-    if network["by_class"]:
-        print(network["by_class"])
+    print(network["by_class"])
     if network["warning"]:
         print(f"warning: {network['warning']}")
 

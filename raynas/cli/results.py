@@ -70,11 +70,9 @@ def export(
         print_json(card)
         return
     outputs = "probabilities" if preprocessing == "inside" else "logits"
-    balanced = card["balanced_test_top1"]
-    balanced_text = "" if balanced is None else f", balanced accuracy {balanced:.2f} %"
     print(
-        f"test top-1 {card['test_top1']:.2f} %{balanced_text}; the {outputs} of the file and of the network differ by "
-        f"at most {card['largest_difference']:.1g}"
+        f"test top-1 {card['test_top1']:.2f} %, balanced accuracy {card['balanced_test_top1']:.2f} %; the {outputs} of "
+        f"the file and of the network differ by at most {card['largest_difference']:.1g}"
     )
     if card["warning"]:
         print(f"warning: {card['warning']}")

@@ -162,12 +162,11 @@ def _train(study: Study, architecture: Architecture, outcome: Outcome | None) ->
     data = study.context.plan.data
     guess = describe_guess(figures["top1"], data.counts["test"], LargestClass(*data.largest_test_class))
     by_class = ClassAccuracy.of(data.classes, figures["confusion"])
-    figures |= {"balanced_top1": None} if by_class is None else by_class.figures()
-    summary = None if by_class is None else by_class.describe()
+    figures |= by_class.figures()
     origin = {"space": study.space.specification(), "settings": settings.json_value(), "seed": study.recipe.seed}
     isomorphic = [] if outcome is None else _isomorphic_texts(study.space, architecture, figures, outcome.table)
     write_network(study.folder, name, {**figures, **origin, "isomorphic": isomorphic})
-    return {"run": study.folder.uri, **figures, "by_class": summary, "warning": guess}
+    return {"run": study.folder.uri, **figures, "by_class": by_class.describe(), "warning": guess}
 
 
 def _inherited_weights(architecture: Architecture, outcome: Outcome | None) -> Weights:

@@ -38,7 +38,7 @@ def facts_of(trained: TrainedNetwork, inside: bool = False) -> dict[str, Any]:
         "input": _PIXELS if inside else {**_IMAGES, "shape": ["batch", 3, data.resolution, data.resolution]},
         "output": {"name": "probabilities" if inside else "logits", "shape": ["batch", len(data.classes)]},
         "test_top1": float(figures["top1"]),
-        "balanced_test_top1": None if by_class is None else by_class.balanced_top1,
+        "balanced_test_top1": by_class.balanced_top1,
         "test_images": data.counts["test"],
         "warning": describe_guess(float(figures["top1"]), data.counts["test"], LargestClass(*data.largest_test_class)),
         "macs": int(figures["macs"]),
@@ -61,8 +61,8 @@ def make_card(trained: TrainedNetwork, file: Path, form: str, inside: bool) -> d
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "test_top5": float(figures["top5"]),
         "test_loss": float(figures["loss"]),
-        "class_test_top1": None if by_class is None else by_class.figures()["class_top1"],
-        "confusion": None if by_class is None else figures["confusion"],
+        "class_test_top1": by_class.figures()["class_top1"],
+        "confusion": figures["confusion"],
         "latency_ms": figures["latency_ms"],
         "budget": recipe["budget"],
         "data": {"name": data.settings.name, "fingerprint": data.fingerprint, "counts": dict(data.counts)},
@@ -79,11 +79,10 @@ def format_markdown(card: dict[str, Any], file: str) -> str:
     size = preprocessing.crop
     latency, warning = card["latency_ms"], card["warning"]
     by_class = ClassAccuracy.of(card["classes"], card["confusion"])
-    balanced_row = "" if by_class is None else f"| balanced accuracy | {by_class.balanced_top1:.2f} % |\n"
     warning_row = "" if warning is None else f"| warning | {warning} |\n"
     latency_row = "" if latency is None else f"\n| latency by the run's table | {format_cost('latency_ms', latency)} |"
     top5_row = f"| test top-5 | {card['test_top5']:.2f} % |\n" if has_top5(len(card["classes"])) else ""
-    rows = balanced_row + top5_row + warning_row
+    rows = top5_row + warning_row
     budget = ", ".join(f"{key} {_format_limits(limits)}" for key, limits in card["budget"].items()) or "none"
     counts, classes = card["data"]["counts"], card["classes"]
     first_classes = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
@@ -101,10 +100,11 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 | | |
 | --- | --- |
 | test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
+| balanced accuracy | {by_class.balanced_top1:.2f} % |
 {rows}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}
 | budget of the search | {budget} |
-{"" if by_class is None else format_classes(by_class)}
+{format_classes(by_class)}
 ## Use
 
 {_describe_use(card, preprocessing, file)}

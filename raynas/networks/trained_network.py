@@ -37,7 +37,7 @@ class TrainedNetwork:
         space: the space that builds it.
         text: the text of its architecture, or of its genotype if its operations have weights.
         figures: `top1`, `top5` and `loss` on the test images; `macs`, `params` and `latency_ms`; `architecture`;
-            `confusion`, if answers were counted.
+            `confusion`.
         settings: the `fit` settings of its training.
         data: the images.
         seed: of the run.
@@ -65,9 +65,8 @@ class TrainedNetwork:
             return False
         return self.space.canonical(architecture) == self.space.canonical(self.space.parse(own_text))
 
-    def by_class(self) -> ClassAccuracy | None:
-        """Return the accuracy by class; None if answers were not counted."""
-        return ClassAccuracy.of(self.data.classes, self.figures.get("confusion"))
+    def by_class(self) -> ClassAccuracy:
+        return ClassAccuracy.of(self.data.classes, self.figures["confusion"])
 
     def network(self) -> nn.Module:
         """Return the measured network with its weights, in evaluation mode. It turns normalised images into logits."""

@@ -37,10 +37,8 @@ class ClassAccuracy:
     confusion: NDArray[np.int64]
 
     @classmethod
-    def of(cls, classes: Sequence[str], counts: Sequence[Sequence[int]] | None) -> ClassAccuracy | None:
-        """Return the accuracy of counts `[class, answer, images]`; None if answers were not counted."""
-        if counts is None:
-            return None
+    def of(cls, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> ClassAccuracy:
+        """Return the accuracy of counts `[class, answer, images]`."""
         confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
         labels, answers, images = np.array(counts).T
         confusion[labels, answers] = images
@@ -94,23 +92,24 @@ class ClassAccuracy:
         return f"{text}; the weakest {classes} {names}: {least:.2f} % of {images:,} test image{'s' * (images != 1)}"
 
 
-def tested_answers(folder: RunFolder, step: str) -> list[list[int]] | None:
-    """Return the answers `[class, answer, images]` of the network that a step trained; None if none were counted."""
-    results = {record["name"]: record["result"] or {} for record in records(folder)}
-    answers: list[list[int]] | None = results.get(f"{step}-test", {}).get("confusion")
+def tested_answers(folder: RunFolder, step: str) -> list[list[int]]:
+    """Return the answers `[class, answer, images]` of the network that a step trained."""
+    results = {record["name"]: record["result"] for record in records(folder)}
+    answers: list[list[int]] = results[f"{step}-test"]["confusion"]
     return answers
 
 
 def accuracy_of_best(outcome: Outcome) -> ClassAccuracy | None:
     """Return the accuracy by class of the most accurate network of `raynas fit`, or of the network that the method
-    itself trained; None if there is neither, or if answers were not counted.
+    itself trained; None if there is neither.
     """
     folder = RunFolder(outcome.run)
-    networks = read_networks(folder)
-    answers = networks[0].get("confusion") if networks else None
-    if not networks and outcome.network_weights is not None:
-        trained = next(
-            step for step in records(folder) if (step["result"] or {}).get("file") == outcome.network_weights
-        )
+    if networks := read_networks(folder):
+        answers = networks[0]["confusion"]
+    elif outcome.network_weights is not None:
+        steps = records(folder)
+        trained = next(step for step in steps if (step["result"] or {}).get("file") == outcome.network_weights)
         answers = tested_answers(folder, trained["name"])
+    else:
+        return None
     return ClassAccuracy.of(read_run_data(folder).classes, answers)

@@ -31,7 +31,7 @@ class StandaloneResult:
         latency_ms: by the run's latency table; None without a table.
         weights: the file of its weights, under their names in a supernet.
         confusion: `[class, answer, images]` for each answer that the test images of a class get
-            (`class_accuracy.ClassAccuracy`); None if it was not counted.
+            (`class_accuracy.ClassAccuracy`).
     """
 
     architecture: str
@@ -42,7 +42,7 @@ class StandaloneResult:
     params: int
     latency_ms: float | None
     weights: str
-    confusion: list[list[int]] | None
+    confusion: list[list[int]]
 
 
 def write_network(folder: RunFolder, step: str, network: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ def read_networks(folder: RunFolder) -> list[dict[str, Any]]:
 
     Each has the fields of `StandaloneResult`, and: `name`, the step that trained it; `space`, `settings` and `seed`;
     `isomorphic`, the other architectures of the run that are the same network; `class_top1`, the accuracy of each
-    class in per cent, and `balanced_top1`, their mean. Networks of an earlier version lack these two and `confusion`.
+    class in per cent, and `balanced_top1`, their mean.
     """
     files = [name for name in folder.names(_FOLDER) if name.endswith(_SUFFIX)]
     networks = [{"name": name.removesuffix(_SUFFIX), **folder.read_json(f"{_FOLDER}/{name}")} for name in files]
@@ -75,7 +75,7 @@ def with_standalone(table: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.D
     best = _by_architecture(networks)
     columns = {}
     for column, figure in STANDALONE_COLUMNS.items():
-        measured = table["architecture"].map({text: network.get(figure) for text, network in best.items()})
+        measured = table["architecture"].map({text: network[figure] for text, network in best.items()})
         columns[column] = measured.combine_first(table[column]) if column in table else measured
     return table.assign(**columns)
 

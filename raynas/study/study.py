@@ -195,9 +195,8 @@ class Study:
         figures = self._do_evaluation(
             test, "standalone-test", "measuring it on the test images", identity, request, work
         )
-        measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params", "latency_ms")}
-        confusion = figures.get("confusion")  # None in a run of an earlier version
-        return StandaloneResult(str(architecture), **measured, weights=weights.file, confusion=confusion)
+        measured = {key: figures[key] for key in ("top1", "top5", "loss", "macs", "params", "latency_ms", "confusion")}
+        return StandaloneResult(architecture=str(architecture), **measured, weights=weights.file)
 
     def derive_weights(
         self,

@@ -19,7 +19,7 @@ from PIL import Image
 from raynas.data import DataSettings, Images, batch, open_images, prepare
 from raynas.data.images import read_originals
 from raynas.networks.export import export
-from raynas.networks.fit import fit_architecture
+from raynas.networks.fit import fit_architecture, fit_recipe
 from raynas.networks.predict import predict
 from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import find_network
@@ -108,7 +108,7 @@ def fit_network(write: Callable[[Path, np.random.Generator], None], augment: str
     changes = [f"data.{key}={value}" for key, value in data.items()]
     architecture = "nas-bench-macro: skip k3e3 | k3e3 skip k3e3 | k3e3 skip skip"
     changes += ["space.width=0.25", f"space.resolution={RESOLUTION}", "epochs=12", "batch_size=8", "learning_rate=0.05"]
-    fit_architecture(architecture, str(folder / "run"), changes, Quiet())
+    fit_architecture(architecture, str(folder / "run"), fit_recipe(architecture, None, changes), Quiet())
 
 
 def test_all_files_have_the_accuracy_of_the_card(run_and_images: tuple[Path, Path], tmp_path: Path) -> None:

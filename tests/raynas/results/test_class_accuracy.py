@@ -61,7 +61,3 @@ def test_the_most_frequent_wrong_answers_come_first() -> None:
     by_class = accuracy(["a", "b", "c"], [[0, 0, 90], [0, 1, 2], [1, 1, 3], [1, 2, 7], [2, 0, 2]])
     assert by_class.most_confused(2) == [(1, 2, 7), (0, 1, 2)]
     assert by_class.most_confused(9) == [(1, 2, 7), (0, 1, 2), (2, 0, 2)]
-
-
-def test_a_network_of_an_earlier_version_has_no_accuracy_by_class() -> None:
-    assert ClassAccuracy.of(["a", "b"], None) is None
