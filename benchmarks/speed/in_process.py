@@ -135,14 +135,13 @@ class InProcessStudy(Study):
             return {}
 
         self.do(f"{name}-test", "standalone-test", "measuring", {}, work)
-        figures: dict[str, Any] = {"latency_ms": None, **measured.costs}
+        figures: dict[str, Any] = {"latency_ms": None, "confusion": measured.confusion, **measured.costs}
         return StandaloneResult(
             architecture=str(architecture),
             top1=measured.top1,
             top5=measured.top5,
             loss=measured.loss,
             weights=weights.file,
-            confusion=measured.confusion,
             **figures,
         )
 
