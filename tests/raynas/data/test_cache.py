@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from raynas.data import DataSettings, open_images, prepare
+from raynas.data.archives import unpack
 from raynas.data.cache import checksum, ensure_cached
 from raynas.data.disk_room import allocate
 from search_spaces.errors import UserError
@@ -88,6 +90,23 @@ def test_a_run_on_a_small_disk_is_refused_with_one_sentence(tmp_path: Path) -> N
         assert sentence.endswith("free room there, or set RAYNAS_CACHE to a folder on another disk.")
         assert not [path for path in disk.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_without_room_is_refused_before_it_is_unpacked(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "1.jpg").write_bytes(os.urandom(2 << 20))
+    archive = Path(shutil.make_archive(str(tmp_path / "photos"), kind, tmp_path / "photos"))
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        monkeypatch.setenv("RAYNAS_CACHE", str(disk))
+        with pytest.raises(UserError, match=r"The images need 2\.0 MiB in the cache .* free room there"):
+            unpack(archive)
+        assert [path.suffix for path in (disk / "archives").iterdir()] == [".lock"]
+    monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path / "cache"))
+    with full_disk(), pytest.raises(UserError, match=r"The images need 2\.0 MiB .* \(File too large\)"):
+        unpack(archive)
 
 
 def test_a_file_is_allocated_before_it_is_mapped(tmp_path: Path) -> None:
