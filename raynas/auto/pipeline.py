@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
+from raynas.auto.announce import announce, describe_result, explain_choices
 from raynas.auto.choices import (
     DEFAULT_TEST,
     ImageFolderSummary,
-    Machine,
     choose_batch_size,
     choose_budget,
     choose_recipe,
@@ -22,16 +23,17 @@ from raynas.auto.choices import (
     inspect_images,
     inspect_machine,
 )
+from raynas.networks.export import check_packages
 from raynas.networks.fit import run_and_fit
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.compare import parse_limits
-from raynas.reporting.units import format_costs
+from raynas.reporting.figures import check_plotly
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget
-from search_spaces.budget.feasibility import window_text
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError
 from search_spaces.loading import load
+from search_spaces.validation import absolute
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -41,7 +43,7 @@ def run_auto(
     folder: str,
     limits: Mapping[str, str | None],
     minutes: float,
-    out: str | None,
+    run: str,
     reporter: Reporter,
     verbose: bool,
     test: float = DEFAULT_TEST,
@@ -53,7 +55,7 @@ def run_auto(
     Args:
         limits: the most that the network may cost, by resource, in amounts as budgets write them; at least one.
         test: the share of each class to test on, if the folder has no test images.
-        out: the run folder; the recipe and the latency table, if latency is limited, lie beside it.
+        run: the run folder; the recipe and the latency table, if latency is limited, lie beside it.
 
     Returns:
         The paths `recipe`, `run`, `file`, `card` and `report`; `why`, ten lines for people; the network's figures.
@@ -61,17 +63,16 @@ def run_auto(
     Raises:
         UserError: if the images, the limits or the machine are wrong; before anything is trained.
     """
-    amounts = parse_limits(**limits)
-    if not amounts:
-        raise UserError("Give at least one limit: --max-macs 50M, --max-params 1M or --max-latency-ms 20.")
-    path = Path(folder).expanduser().absolute()
-    run = out or str(Path("runs") / f"auto-{path.name}")
+    path, amounts, images = _check_input(folder, limits, test)
     recipe_file = Path(f"{run}.yaml")
-    images = inspect_images(path, test)
+    step_seconds = None
     if not recipe_file.exists():
-        _write_recipe(recipe_file, path, images, amounts, minutes, reporter, test)
+        step_seconds = _write_recipe(recipe_file, path, images, amounts, minutes, reporter, test)
     recipe = Recipe.read(str(recipe_file))
     _check_recipe_matches(recipe, path, amounts, recipe_file)
+    machine = inspect_machine()
+    for line in announce(recipe, images, machine, minutes, step_seconds):
+        reporter.say(line)
     from raynas.networks.export import export  # imports torch
     from raynas.reporting.page import write_report
 
@@ -80,7 +81,36 @@ def run_auto(
     files = {"recipe": str(recipe_file), "run": outcome.run, "file": card["file"], "card": card["card"]}
     files |= {"report": str(write_report([outcome.run]))}
     figures = {key: network[key] for key in ("architecture", "top1", "top5", "macs", "params", "latency_ms", "warning")}
-    return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
+    why = [*explain_choices(recipe, images, machine, minutes), *describe_result(network, files)]
+    return {**files, **figures, "why": why}
+
+
+def run_folder(folder: str, out: str | None) -> str:
+    """Return the run folder of a call: `out`, or a folder with the name of the images under runs/."""
+    return out or str(Path("runs") / f"auto-{absolute(folder).name}")
+
+
+def _check_input(
+    folder: str, limits: Mapping[str, str | None], test: float
+) -> tuple[Path, dict[str, float], ImageFolderSummary]:
+    """Return the folder, the limits and the images.
+
+    Raises:
+        UserError: with a sentence for each problem of them, and for each package that is missing at the end.
+    """
+    problems = Problems()
+    with problems.collect():
+        amounts = parse_limits(**limits)
+        if not amounts:
+            raise UserError("Give at least one limit: --max-macs 50M, --max-params 1M or --max-latency-ms 20.")
+    with problems.collect():
+        path = absolute(folder)
+        images = inspect_images(path, test)
+    for check in (partial(check_packages, "onnx"), check_plotly):
+        with problems.collect():
+            check()
+    problems.check()
+    return path, amounts, images
 
 
 def _write_recipe(
@@ -91,7 +121,8 @@ def _write_recipe(
     minutes: float,
     reporter: Reporter,
     test: float,
-) -> None:
+) -> float:
+    """Write the recipe; return the seconds of a training step of the median network, on one worker."""
     space = load(**choose_space(images, limits), num_classes=images.classes)
     latency, table = None, None
     try:
@@ -113,6 +144,7 @@ def _write_recipe(
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
+    return seconds
 
 
 def _check_recipe_matches(recipe: Recipe, folder: Path, limits: Mapping[str, float], file: Path) -> None:
@@ -142,38 +174,3 @@ def median_step_seconds(space: SearchSpace, batch: int) -> float:
     finally:
         torch.set_num_threads(threads)
     return float(np.median(seconds[1:]))
-
-
-def explain_choices(
-    recipe: Recipe,
-    images: ImageFolderSummary,
-    machine: Machine,
-    minutes: float,
-    network: Mapping[str, Any],
-    files: Mapping[str, str],
-) -> list[str]:
-    """Return ten lines for people: the choices with their reasons, the network and the files."""
-    space, scale, fit = recipe.space, recipe.scale, recipe.fit
-    windows = {key: limit.interval() for key, limit in recipe.budget.root.items()}
-    limits = ", ".join(window_text(key, window) for key, window in windows.items())
-    processors = (
-        f"{scale.train.workers} GPUs" if scale.train.gpus else f"{scale.train.workers} of {machine.cores} cores"
-    )
-    method = recipe.method["name"]
-    reason = "it prunes the space between searches" if method == "pad-nas" else "one search, as the time is short"
-    return [
-        f"images: {images.train:,} for training, {images.test:,} for testing, {images.classes} classes, "
-        f"shorter side {images.side} pixels",
-        f"resolution: {space['resolution']} pixels, the largest that enlarges no image (at least 32)",
-        f"machine: {machine.name}; training on {processors}, {scale.evaluate.actors} evaluators",
-        f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
-        f"budget: {limits}",
-        f"method: {method}: {reason}",
-        f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "
-        f"batches of {fit.batch_size}",
-        f"network: {network['architecture']}",
-        f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
-        *([f"warning: {network['warning']}"] if network["warning"] else []),
-        f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
-        "start it with raynas run",
-    ]

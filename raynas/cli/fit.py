@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.options import Json, LogFormat, Out, Quiet, Verbose, open_reporter
+from raynas.cli.words import FIT, FIT_TEXT, WordedReporter
 from search_spaces.errors import UserError
 
 app = typer.Typer()
@@ -45,17 +46,20 @@ def fit(
     from raynas.results.outcome import load
     from search_spaces.cell.public_genotype import is_public_genotype
 
-    reporter = open_reporter(quiet or as_json, log_format)
+    is_text = ": " in source or is_public_genotype(source)
+    words = FIT_TEXT if is_text else FIT
+    reporter = WordedReporter(open_reporter(quiet or as_json, log_format), words)
     correlations = None
-    if ": " in source or is_public_genotype(source):
-        if architecture or best > 1:
-            raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
-        networks = [fit_architecture(source, out, changes or [], reporter, verbose, recipe)]
-    elif recipe is not None:
+    if is_text and (architecture or best > 1):
+        raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
+    if recipe is not None and not is_text:
         raise UserError("--recipe is for the text of an architecture: leave it out, as a run has its own recipe.")
-    else:
-        networks = fit_run(source, architecture or [], changes or [], reporter, verbose, best)
-        correlations = load(source).correlations
+    with words.errors():
+        if is_text:
+            networks = [fit_architecture(source, out, changes or [], reporter, verbose, recipe)]
+        else:
+            networks = fit_run(source, architecture or [], changes or [], reporter, verbose, best)
+            correlations = load(source).correlations
     if as_json:
         print_json(networks[0] if len(networks) == 1 else {"networks": networks, "correlations": correlations})
         return
@@ -79,4 +83,4 @@ def print_standalone(network: Mapping[str, Any]) -> None:
     print(network["architecture"])
     print(f"stand-alone: test top-1 {network['top1']:.2f} %, {format_costs(network)}")
     if network["warning"]:
-        print(f"warning: {network['warning']}")
+        print(f"warning: {FIT.say(network['warning'])}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from raynas.cli.options import Csv, FinishedRuns, Json, MaxLatencyMs, MaxMacs, MaxParams, Run
+from raynas.cli.words import LIMITS, TRAINED, CommandWords
 
 app = typer.Typer()
 
@@ -71,7 +72,7 @@ def export(
         f"{card['largest_difference']:.1g}"
     )
     if card["warning"]:
-        print(f"warning: {card['warning']}")
+        print(f"warning: {TRAINED.say(card['warning'])}")
     print(card["card"])
     print(card["file"])
 
@@ -113,7 +114,9 @@ def compare(
     from raynas.reporting.terminal import print_json, print_table
     from raynas.results.outcome import json_rows
 
-    table = compare_runs(runs, parse_limits(macs=max_macs, params=max_params, latency_ms=max_latency_ms))
+    with CommandWords(LIMITS).errors():
+        limits = parse_limits(macs=max_macs, params=max_params, latency_ms=max_latency_ms)
+    table = compare_runs(runs, limits)
     if as_json:
         print_json(json_rows(table))
     elif csv:

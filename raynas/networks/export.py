@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,8 @@ from search_spaces.errors import UserError
 
 Format = Literal["onnx", "torch-export", "safetensors"]
 _SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
+_PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript")}
+"""The packages of each format that an installation of raynas may lack."""
 _TOLERANCE = 1e-4
 """The largest difference of logits."""
 
@@ -40,6 +43,7 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     """
     if form not in _SUFFIXES:
         raise UserError(f"--format is {', '.join(get_args(Format))}, not {form!r}.")
+    check_packages(form)
     trained = find_network_in_runs(source) if ": " in source else find_network(source, architecture)
     is_best = architecture is None and ": " not in source
     file = _choose_file(trained, form, out, is_best)
@@ -59,6 +63,13 @@ def export(source: str, architecture: str | None, form: str, out: str | None) ->
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
     return {"file": str(file), "card": f"{file}.md", "largest_difference": difference, **card}
+
+
+def check_packages(form: str) -> None:
+    """Raises UserError if a package of the format is not installed. Nothing is imported."""
+    missing = [name for name in _PACKAGES.get(form, ()) if find_spec(name) is None]
+    if missing:
+        raise UserError(f"Exporting to {form.upper()} needs {' and '.join(missing)}: pip install 'raynas[export]'.")
 
 
 def _choose_file(trained: TrainedNetwork, form: str, out: str | None, is_best: bool) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +31,6 @@ def write_network(trained: TrainedNetwork, form: str, file: Path) -> float:
 
     Returns:
         The largest difference between the logits of the file and of the network.
-
-    Raises:
-        UserError: if a package is missing.
     """
     network, images = trained.network(), _test_images(trained)
     with torch.no_grad():
@@ -64,15 +60,9 @@ def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: T
 
 
 def _write_onnx(network: nn.Module, images: Tensor, file: Path, facts: Mapping[str, Any]) -> Logits:
-    try:
-        import onnx
-        import onnxruntime
+    import onnx
+    import onnxruntime
 
-        import_module("onnxscript")  # torch writes ONNX with it
-    except ImportError as error:
-        raise UserError(
-            "Exporting to ONNX needs onnx, onnxruntime and onnxscript: pip install 'raynas[export]'."
-        ) from error
     program = torch.onnx.export(
         network,
         (images,),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import COST_UNITS
@@ -89,8 +90,14 @@ def parse_limits(**amounts: str | None) -> dict[str, float]:
         UserError: if a text is no amount.
     """
     limits = {key: {"max": amount} for key, amount in amounts.items() if amount is not None}
-    budget = validate(Budget, limits, "the limits")
+    budget = validate(_Limits, {"budget": limits}, "the limits").budget
     return {key: limit.max for key, limit in budget.root.items() if limit.max is not None}
+
+
+class _Limits(BaseModel):
+    """The limits under the key that a recipe has for them, so that errors name it."""
+
+    budget: Budget
 
 
 def _final_rows(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:

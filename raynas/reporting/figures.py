@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -320,16 +321,21 @@ def _draw_layers(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
     yield Figure("layers", "The costs of the best network's layers", text, plot, table)
 
 
+def check_plotly() -> None:
+    """Raises UserError if plotly is not installed. Nothing is imported."""
+    if find_spec("plotly") is None:
+        raise UserError("A report needs plotly: pip install 'raynas[report]'.")
+
+
 def import_plotly() -> Any:
     """Return `plotly.graph_objects`.
 
     Raises:
         UserError: if plotly is missing.
     """
-    try:
-        import plotly.graph_objects as go
-    except ImportError as error:
-        raise UserError("A report needs plotly: pip install 'raynas[report]'.") from error
+    check_plotly()
+    import plotly.graph_objects as go
+
     return go
 
 

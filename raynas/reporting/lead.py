@@ -12,6 +12,7 @@ from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from search_spaces.budget.budget import Budget
 from search_spaces.budget.feasibility import window_text
+from search_spaces.errors import format_count
 
 
 def lead(outcome: Outcome) -> Iterator[str]:
@@ -21,7 +22,7 @@ def lead(outcome: Outcome) -> Iterator[str]:
     networks = read_networks(folder)
     if networks:
         best = networks[0]
-        yield f"test top-1 {best['top1']:.2f} % of {data.counts['test']:,} images, {format_costs(best)}"
+        yield f"test top-1 {best['top1']:.2f} % of {format_count(data.counts['test'], 'image')}, {format_costs(best)}"
         guess = describe_guess(best["top1"], data.counts["test"], LargestClass(*data.largest_test_class))
         if guess is not None:
             yield f"warning: {guess}"

@@ -22,7 +22,7 @@ from raynas.results.outcome import Outcome, load
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -91,7 +91,9 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
         accuracy = "test top-1" if outcome.is_tested else "one-shot top-1"
         network = f"best network {best['top1']:.2f} % {accuracy}, {format_costs(best)}" if best else _NO_NETWORK
         name, evaluations = outcome.run.rpartition("/")[2], len(outcome.table)
-        line = f"{outcome.method} in {name}: {network}; {evaluations:,} evaluations, {_format_time(seconds)}"
+        line = (
+            f"{outcome.method} in {name}: {network}; {format_count(evaluations, 'evaluation')}, {_format_time(seconds)}"
+        )
         facts = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in lead(outcome))
         code = f"<code>{html.escape(best.get('architecture', ''))}</code>"
         items.append(f"<li>{html.escape(line)}<br>{code}<ul>{facts}</ul></li>")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,10 @@ from rich.table import Table
 
 _WIDTH = 200
 """Characters a line in a file or a pipe: enough for an architecture."""
+
+
+_LINE_SECONDS = 30
+"""The least time between two lines about the progress of a step, where no line can move."""
 
 
 def print_json(value: Any) -> None:
@@ -43,15 +49,28 @@ def ended_after(seconds: float) -> str:
     return f"ended after {seconds:.{0 if seconds >= 10 else 1}f} s"
 
 
-class Live:
-    """A reporter for people: one line that moves while a step runs, and stays when the step has ended."""
+def _time_left(seconds: float, done: int, total: int) -> str:
+    """Return words about the time left after `seconds`, at the speed so far; none before anything is done."""
+    if not 0 < done < total:
+        return ""
+    left = seconds / done * (total - done)
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
 
-    def __init__(self) -> None:
-        self._console = wide_console(stderr=True)
+
+class Live:
+    """A reporter for people: one line that moves while a step runs, and stays when the step has ended.
+
+    In a file or a pipe no line can move: there, a line of its own says how far the step is, at most every 30 seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = wide_console(stderr=True), clock
         self._line: Progress | None = None
+        self._begun = self._printed = 0.0
 
     def begin(self, step: str, description: str) -> None:
         self._console.print(f"[bold]{step}[/bold]  {description}", soft_wrap=True)
+        self._begun = self._printed = self._clock()
         if not self._console.is_terminal:
             return
         self._line = Progress(
@@ -65,8 +84,12 @@ class Live:
         self._line.start()
 
     def update(self, done: int, total: int, detail: str = "") -> None:
+        progress = f"{done:,} of {total:,} {detail}"
         if self._line:
-            self._line.update(self._task, completed=done, total=total, detail=f"{done} of {total} {detail}")
+            self._line.update(self._task, completed=done, total=total, detail=progress)
+        elif not self._console.is_terminal and self._clock() - self._printed >= _LINE_SECONDS:
+            self._printed = self._clock()
+            self.say(f"{progress}{_time_left(self._printed - self._begun, done, total)}")
 
     def end(self, step: str, seconds: float) -> None:
         if self._line:
