@@ -48,18 +48,15 @@ class Problems:
             raise UserError(*dict.fromkeys(self._sentences))
 
 
-def format_count(number: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: `1 class`, `2 classes`, `1,437 images`.
-
-    Args:
-        plural: of a noun whose plural is not regular.
-    """
-    return f"{number:,} {noun if number == 1 else plural or pluralize(noun)}"
+def format_count(number: int | float, noun: str) -> str:
+    """Return a number with its noun: `1 class`, `2 classes`, `1,437 images`, `2.5 minutes`."""
+    digits = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
+    return f"{digits} {noun if number == 1 else pluralize(noun)}"
 
 
 def pluralize(noun: str) -> str:
-    """Return the regular plural of an English noun: `images`, `classes`, `batches`, `entries`."""
-    if noun.endswith(("s", "x", "ch", "sh")):
+    """Return the plural of an English noun: `images`, `classes`, `batches`, `entries`, `epochs`."""
+    if noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch"):
         return f"{noun}es"
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
 

@@ -20,14 +20,14 @@ def announce(
     Args:
         step_seconds: of a training step on one worker; None if it was not measured, for a recipe of an earlier call.
     """
-    yield from images.remarks
     yield from explain_choices(recipe, images, machine, minutes)
     if step_seconds is None:
         yield "estimate: none, as the recipe is there already; finished steps of its run are kept"
         return
     parts = estimate_minutes(recipe, images, machine, step_seconds)
     listed = ", ".join(f"{part} {part_minutes:.1f}" for part, part_minutes in parts.items())
-    yield f"estimate: about {sum(parts.values()):.0f} minutes ({listed})"
+    total = max(1, round(sum(parts.values())))
+    yield f"estimate: about {format_count(total, 'minute')} ({listed})"
 
 
 def explain_choices(recipe: Recipe, images: ImageFolderSummary, machine: Machine, minutes: float) -> list[str]:
@@ -48,7 +48,7 @@ def explain_choices(recipe: Recipe, images: ImageFolderSummary, machine: Machine
         f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
         f"budget: {limits}",
         f"method: {method}: {reason}",
-        f"schedule: for about {minutes:g} minutes: {format_count(epochs, 'epoch')} of supernet training, "
+        f"schedule: for about {format_count(minutes, 'minute')}: {format_count(epochs, 'epoch')} of supernet training, "
         f"{format_count(fit.epochs, 'epoch')} of stand-alone training, batches of {fit.batch_size}",
     ]
 

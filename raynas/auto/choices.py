@@ -56,7 +56,6 @@ class ImageFolderSummary:
         train, test: numbers of images.
         side: the median shorter side of a sample of the training images, in pixels.
         names: of the classes.
-        remarks: sentences for people, on the parts of the folder and on what was left out.
     """
 
     classes: int
@@ -64,7 +63,6 @@ class ImageFolderSummary:
     test: int
     side: int
     names: tuple[str, ...] = field(default=(), compare=False)
-    remarks: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ def inspect_images(folder: Path, test: float = DEFAULT_TEST) -> ImageFolderSumma
         raise UserError(f"No image of a sample of {len(rows)} can be read, for example {fault}. Repair the images.")
     test = len(source.labels) - source.train_count
     side = int(np.median(sides))
-    return ImageFolderSummary(
-        len(source.classes), source.train_count, test, side, tuple(source.classes), source.remarks
-    )
+    return ImageFolderSummary(len(source.classes), source.train_count, test, side, tuple(source.classes))
 
 
 def inspect_machine() -> Machine:

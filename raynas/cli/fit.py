@@ -9,7 +9,7 @@ import typer
 
 from raynas.cli.options import Json, LogFormat, Out, Quiet, Verbose, open_reporter
 from raynas.cli.words import FIT, FIT_TEXT, WordedReporter
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 app = typer.Typer()
 
@@ -70,7 +70,7 @@ def fit(
         print("one-shot against stand-alone accuracy: too few or equal accuracies for a correlation")
     if correlations is not None:
         print(
-            f"one-shot against stand-alone accuracy of {correlations['networks']} networks: "
+            f"one-shot against stand-alone accuracy of {format_count(correlations['networks'], 'network')}: "
             f"Kendall's tau {correlations['kendall_tau']:.3f}, Spearman's rho {correlations['spearman_rho']:.3f}, "
             f"Pearson's r {correlations['pearson_r']:.3f}"
         )

@@ -31,6 +31,8 @@ def table(run: Run, csv: Csv = False, as_json: Json = False) -> None:
         print_json(json_rows(rows))
     elif csv:
         print(rows.to_csv(index=False), end="")
+    elif rows.empty:
+        print("No architecture of this run has been evaluated yet.")
     else:
         own_columns = [column for column in rows.columns if column not in COLUMNS]
         columns = ["step", "trial", "iteration", "top1", "loss", "macs", "params", *own_columns, "architecture"]

@@ -186,8 +186,8 @@ def wait_for_resources(
             if not placement.wait(60 * wait_minutes):
                 shortage = missing_resources(processes, resources) or _occupied_resources(processes, resources)
                 raise UserError(
-                    f"The cluster stayed too small for {wait_minutes:g} minutes: {shortage}. Add nodes, lower scale "
-                    "or raise scale.wait_minutes."
+                    f"The cluster stayed too small for {format_count(wait_minutes, 'minute')}: {shortage}. Add "
+                    "nodes, lower scale or raise scale.wait_minutes."
                 )
     finally:
         remove_placement_group(placement)

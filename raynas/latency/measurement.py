@@ -166,7 +166,7 @@ def time_networks(
     summed_ms: list[float] = costs.cost(list(drawn))["latency_ms"].tolist()
     image = (3, space.resolution, space.resolution)
     networks = [TimedBlock(partial(space.network, architecture), image) for architecture in drawn]
-    reporter.begin("check", f"{count} networks of {space.name} on {timing.device_name}")
+    reporter.begin("check", f"{format_count(count, 'network')} of {space.name} on {timing.device_name}")
     measured_ms = np.median(_time_rounds(networks, _CALLS, timing, reporter), axis=0).tolist()
     return [
         {"architecture": str(architecture), "summed_ms": summed, "measured_ms": measured}

@@ -11,6 +11,7 @@ from raynas.networks.preprocessing import Preprocessing
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
 from raynas.results.guessing import LargestClass, describe_guess
+from search_spaces.errors import format_count
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
@@ -83,7 +84,7 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 
 | | |
 | --- | --- |
-| test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
+| test top-1 | {card["test_top1"]:.2f} % of {format_count(card["test_images"], "image")} |
 | test top-5 | {card["test_top5"]:.2f} % |
 {warning_row}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}

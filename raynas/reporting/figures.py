@@ -20,7 +20,7 @@ from raynas.results.pareto import non_domination_ranks
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import training_histories
 from search_spaces import from_specification
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -277,7 +277,8 @@ def _draw_standalone(outcome: Outcome) -> Iterator[Figure]:
     if correlations is not None:
         text += (
             f" Kendall's tau {correlations['kendall_tau']:.2f}, Spearman's rho {correlations['spearman_rho']:.2f}, "
-            f"Pearson's r {correlations['pearson_r']:.2f}, for {correlations['networks']:.0f} networks."
+            f"Pearson's r {correlations['pearson_r']:.2f}, for "
+            f"{format_count(int(correlations['networks']), 'network')}."
         )
     table = networks[["architecture", "top1", "standalone_top1", "macs", "params"]]
     yield Figure("one-shot-against-stand-alone", "One-shot against stand-alone accuracy", text, plot, table)

@@ -96,8 +96,8 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
         )
         facts = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in lead(outcome))
         code = f"<code>{html.escape(best.get('architecture', ''))}</code>"
-        items.append(f"<li>{html.escape(line)}<br>{code}<ul>{facts}</ul></li>")
-    return f"<ul>{''.join(items)}</ul>"
+        items.append(f'<ul class="facts">{facts}</ul><p>{html.escape(line)}<br>{code}</p>')
+    return "".join(items)
 
 
 def _figure(figure: Figure, identity: str) -> str:
@@ -145,7 +145,7 @@ def _method_tables(outcome: Outcome) -> list[str]:
     parts = []
     for name in names:
         table = pd.read_csv(io.BytesIO(folder.read(name)))
-        more = f"<p>The first {_MAX_ROWS} of {len(table)} rows.</p>" if len(table) > _MAX_ROWS else ""
+        more = f"<p>The first {_MAX_ROWS} of {format_count(len(table), 'row')}.</p>" if len(table) > _MAX_ROWS else ""
         parts.append(f"<details><summary>{html.escape(name)}</summary>{more}{_table(table[:_MAX_ROWS])}</details>")
     return parts
 

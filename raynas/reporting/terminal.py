@@ -49,11 +49,11 @@ def ended_after(seconds: float) -> str:
     return f"ended after {seconds:.{0 if seconds >= 10 else 1}f} s"
 
 
-def _time_left(seconds: float, done: int, total: int) -> str:
-    """Return words about the time left after `seconds`, at the speed so far; none before anything is done."""
-    if not 0 < done < total:
+def _time_left(seconds: float, done: int, rest: int) -> str:
+    """Return words about the time for the rest, at the speed of what was done in some seconds; none if that is 0."""
+    if done <= 0 or rest <= 0:
         return ""
-    left = seconds / done * (total - done)
+    left = seconds / done * rest
     return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
 
 
@@ -66,11 +66,12 @@ class Live:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = wide_console(stderr=True), clock
         self._line: Progress | None = None
-        self._begun = self._printed = 0.0
+        self._printed = 0.0
+        self._first: tuple[float, int] | None = None
 
     def begin(self, step: str, description: str) -> None:
         self._console.print(f"[bold]{step}[/bold]  {description}", soft_wrap=True)
-        self._begun = self._printed = self._clock()
+        self._printed, self._first = self._clock(), None
         if not self._console.is_terminal:
             return
         self._line = Progress(
@@ -87,9 +88,12 @@ class Live:
         progress = f"{done:,} of {total:,} {detail}"
         if self._line:
             self._line.update(self._task, completed=done, total=total, detail=progress)
-        elif not self._console.is_terminal and self._clock() - self._printed >= _LINE_SECONDS:
-            self._printed = self._clock()
-            self.say(f"{progress}{_time_left(self._printed - self._begun, done, total)}")
+            return
+        now = self._clock()
+        self._first = self._first or (now, done)  # the start of processes before it is no measure of the speed
+        if now - self._printed >= _LINE_SECONDS:
+            self._printed = now
+            self.say(f"{progress}{_time_left(now - self._first[0], done - self._first[1], total - done)}")
 
     def end(self, step: str, seconds: float) -> None:
         if self._line:

@@ -98,8 +98,8 @@ def _load(settings: TeacherSettings, num_classes: int) -> nn.Module:
         network.load_state_dict(_read_state(Path(settings.weights).expanduser()))
     except (RuntimeError, TypeError, AttributeError) as error:  # AttributeError: the file holds no mapping
         raise UserError(
-            f"fit.teacher.weights = {settings.weights} are not the weights of a {settings.model} with {num_classes} "
-            "classes: give the file of that network."
+            f"fit.teacher.weights = {settings.weights} are not the weights of a {settings.model} with "
+            f"{format_count(num_classes, 'class')}: give the file of that network."
         ) from error
     return network
 
