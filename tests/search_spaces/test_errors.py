@@ -65,8 +65,15 @@ def test_problems_are_collected_and_raised_together() -> None:
 
 
 _BARE_PLURAL = re.compile(
-    r"^ (images|classes|evaluators|workers|epochs|cores|GPUs|processes|nodes|evaluations|generations|minutes|edges)\b"
+    r"^ (images|classes|evaluators|workers|epochs|cores|GPUs|processes|nodes|evaluations|generations|minutes|edges|"
+    r"choices|networks|architectures|blocks|files|folders|stages|rows|trials|layers)\b"
 )
+
+
+def _is_many(value: ast.FormattedValue) -> bool:
+    """Return whether a value is a constant, rounded such as `6.7e+17`, or in a branch without the number one."""
+    spec, number = value.format_spec, ast.unparse(value.value)
+    return number.isupper() or number == "number" or (spec is not None and "." in ast.dump(spec))
 
 
 def test_no_text_sets_a_bare_number_before_a_plural() -> None:
@@ -77,7 +84,7 @@ def test_no_text_sets_a_bare_number_before_a_plural() -> None:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
                     for value, text in zip(node.values, node.values[1:], strict=False):
-                        is_count = isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant)
-                        if is_count and _BARE_PLURAL.match(str(text.value)):
+                        is_plural = isinstance(text, ast.Constant) and _BARE_PLURAL.match(str(text.value))
+                        if is_plural and isinstance(value, ast.FormattedValue) and not _is_many(value):
                             bare.append(f"{file.name}:{node.lineno}: {ast.unparse(node)[:90]}")
     assert bare == []

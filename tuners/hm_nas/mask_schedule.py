@@ -55,7 +55,7 @@ class MaskSchedule:
             if change < distance:
                 raise UserError(
                     f"method.{name}={rate:g} moves a mask by at most {change:.2g} in "
-                    f"{format_count(self.epochs, 'epoch')} of {format_count(self.steps, 'training step')}; the threshold "
-                    f"is {distance:.2g} away, so that no mask could remove anything. Raise it, or set "
+                    f"{format_count(self.epochs, 'epoch')} of {format_count(self.steps, 'training step')}; the "
+                    f"threshold is {distance:.2g} away, so that no mask could remove anything. Raise it, or set "
                     f"method.max_{name.removesuffix('_rate')}_change to several times the distance in its place."
                 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raynas.auto.announce import announce, explain_choices
 from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
@@ -19,6 +20,7 @@ from raynas.auto.choices import (
     choose_space,
     choose_strides,
     choose_width,
+    estimate_minutes,
     inspect_images,
 )
 from raynas.auto.pipeline import median_step_seconds, run_auto
@@ -200,3 +202,33 @@ def test_a_recipe_for_other_limits_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a recipe for other images or limits"):
         run_auto(str(tmp_path / "images"), {"macs": "6M"}, 1, str(tmp_path / "run"), Quiet(), False)
     assert (tmp_path / "run.yaml").read_text() == before
+
+
+def test_the_choices_and_an_estimate_are_said_before_the_run() -> None:
+    budget = {"macs": {"min": 42.5e6, "max": 50e6}}
+    images = ImageFolderSummary(classes=2, train=1000, test=300, side=300, names=("daisy", "rose"))
+    recipe = Recipe.read(choose_recipe(Path("/flowers"), images, Machine(2, 0, "a laptop"), budget, 60, 0.2))
+    lines = list(announce(recipe, images, Machine(2, 0, "a laptop"), 60, 0.2))
+    keys = ("images", "resolution", "machine", "space", "budget", "method", "schedule", "estimate")
+    assert tuple(line.partition(":")[0] for line in lines) == keys
+    assert "1,000 for training, 300 for testing, 2 classes (daisy, rose), shorter side 300 pixels" in lines[0]
+    assert lines[2] == "machine: a laptop; training on 2 of 2 cores, 2 evaluators"
+    assert lines[4] == "budget: macs from 42,500,000 to 50,000,000"
+    assert f"{sum(recipe.method['epochs'])} epochs of supernet training" in lines[6]
+    assert "for about 60 minutes" in lines[6]
+    assert "finished steps" in list(announce(recipe, images, LAPTOP, 60, None))[-1]
+
+
+@pytest.mark.parametrize("minutes", [30, 100, 300])
+def test_the_estimate_is_near_the_minutes_that_were_wished(minutes: float) -> None:
+    recipe = Recipe.read(choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"macs": {"max": 50e6}}, minutes, 0.5))
+    parts = estimate_minutes(recipe, FLOWERS, LAPTOP, 0.5)
+    assert tuple(parts) == ("start", "supernet training", "search", "stand-alone training")
+    assert 0.6 * minutes <= sum(parts.values()) <= 1.1 * minutes
+
+
+def test_one_is_singular() -> None:
+    recipe = Recipe.read(choose_recipe(Path("/f"), FLOWERS, Machine(1, 0, "x"), {"macs": {"max": 50e6}}, 1, 0.5))
+    text = "\n".join(explain_choices(recipe, FLOWERS, Machine(1, 0, "x"), 1))
+    assert "1 of 1 core, 1 evaluator\n" in text
+    assert "about 1 minute:" in text
