@@ -205,7 +205,7 @@ def missing_resources(processes: int, resources: Mapping[str, float]) -> str:
     total, needs = cluster_resources(), {key: processes * value for key, value in resources.items()}
     if all(total.get(key, 0) >= need for key, need in needs.items()):
         return ""
-    return f"{_need(processes)} {describe_resources(needs)}, and there are {_describe_nodes(needs)}"
+    return f"{_need(processes)} {describe_resources(needs)}, and Ray has {_describe_nodes(needs)}"
 
 
 def lacks_free_resources(cluster: Cluster, processes: int, resources: Mapping[str, float]) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import COST_UNITS
-from raynas.results.outcome import Outcome, load
+from raynas.results.outcome import Outcome, load_all
 from raynas.results.pareto import eligible, pareto_front
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
@@ -41,7 +41,7 @@ def compare(runs: Sequence[str], limits: Mapping[str, float] | None = None) -> p
     Raises:
         UserError: if a folder holds no finished run, or the runs have fronts of different costs.
     """
-    outcomes = [load(run) for run in runs]
+    outcomes = load_all(runs)
     costs = sorted({outcome.cost for outcome in outcomes})
     if len(costs) > 1:
         raise UserError(f"These runs have fronts of {' and '.join(costs)}: compare only runs with fronts of one cost.")

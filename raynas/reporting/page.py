@@ -18,7 +18,7 @@ from raynas.reporting.figures import Figure, draw_front, draw_run_figures, impor
 from raynas.reporting.lead import lead
 from raynas.reporting.units import format_costs
 from raynas.results.fit_result import read_networks
-from raynas.results.outcome import Outcome, load
+from raynas.results.outcome import Outcome, load_all
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from search_spaces.cell.space import CellSpace
@@ -45,7 +45,7 @@ def write_report(runs: Sequence[str], out: str | Path | None = None, figure_fold
         UserError: if a folder holds no finished run, plotly is missing, or a file cannot be written.
     """
     import_plotly()
-    outcomes = [load(run) for run in runs]
+    outcomes = load_all(runs)
     if len({outcome.cost for outcome in outcomes}) > 1:
         raise UserError("These runs have fronts of different costs: write one report for each of them.")
     if out is None and not RunFolder(outcomes[0].run).is_local:

@@ -95,8 +95,9 @@ def check_fit(plan: Plan) -> None:
         check_chosen(settings, "fit")
     with problems.collect():
         check_standalone_settings(plan.space, settings)
-    with problems.collect():
-        _check_fit_batch(settings.batch_size, plan.data.count("all-training"), workers, settings.accumulate)
+    if "batch_size" in settings.model_fields_set:
+        with problems.collect():
+            _check_fit_batch(settings.batch_size, plan.data.count("all-training"), workers, settings.accumulate)
     problems.check()
 
 

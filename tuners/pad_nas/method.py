@@ -54,7 +54,8 @@ class PadNas(Method):
     def _check_lengths(self) -> Self:
         if not len(self.epochs) == len(self.learning_rates) == self.stages - 1:
             raise ValueError(
-                f"{format_count(self.stages, 'stage')} need epochs and learning_rates of length {self.stages - 1}, "
+                f"{format_count(self.stages, 'stage')} need {format_count(self.stages - 1, 'value')} of epochs "
+                "and of learning_rates, "
                 f"not {len(self.epochs)} and {len(self.learning_rates)}"
             )
         return self

@@ -67,7 +67,7 @@ def answers(request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
     """One row for each case that has run; they are printed as a table at the end."""
     rows: list[list[str]] = []
     yield rows
-    title = f"{len(rows)} bad inputs, each with one sentence and exit status 2"
+    title = f"{len(rows)} bad inputs, each with a sentence for each problem and exit status 2"
     table = plain_table(["kind", "fault", "sentence"], rows, title)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         console = wide_console()

@@ -82,6 +82,16 @@ def test_all_problems_of_a_command_are_said_at_once(
     ]
 
 
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_all_folders_that_hold_no_run_are_named(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = refuse(capsys, command, "one", "two")
+    assert len(lines) == 2
+    assert all(name in line for name, line in zip(("one", "two"), lines, strict=True))
+
+
 def test_all_problems_of_a_recipe_are_said_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
