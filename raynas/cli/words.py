@@ -26,7 +26,8 @@ LIMITS = {
 """The options that limit costs, by the keys of a budget."""
 AUTO = {"data.path": "FOLDER", "data.test": "--test", **LIMITS}
 
-_KEY = re.compile(r"(?<![\w./\\-])[a-z]+(?:\.[a-z_]+)+(?![\w/\\])(?!\.\w)")
+_KEY = re.compile(r"(?<![\w./\\-])([a-z]+(?:\.[a-z_]+)+)(?![\w/\\])(?!\.\w)(=[\w.+-]*\w)?")
+"""A key, with the value that a sentence sets it to: `training.on_divergence=lower-lr`. Names of files are no keys."""
 
 
 def model_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -65,18 +66,18 @@ class CommandWords:
         said: set[str] = set()
 
         def word(match: re.Match[str]) -> str:
-            key = match[0]
+            key, value = match[1], match[2] or ""
             if key in self._options:
-                return self._options[key]
-            if key not in recipe_keys():
-                return key
+                return f"{self._options[key]}{value}"
             group, _, part = key.partition(".")
+            if key not in recipe_keys():
+                return match[0]
             if group in self._options:
-                return self._options[group].format(key=key, part=part)
+                return f"{self._options[group].format(key=key, part=part)}{value}"
             if not self._beside or key in said:
-                return key
+                return match[0]
             said.add(key)
-            return f"{key} ({self._beside.format(key=key, part=part)})"
+            return f"{match[0]} ({self._beside.format(key=key, part=part)})"
 
         return _KEY.sub(word, sentence)
 

@@ -131,6 +131,11 @@ def test_missing_packages_are_refused_before_anything_is_done(
             "Set data.unreadable to skip; data.unreadable=refuse refuses.",
             "Set data.unreadable (in runs/a.yaml) to skip; data.unreadable=refuse refuses.",
         ),
+        (
+            CommandWords(AUTO, "in a.yaml"),
+            "Start with training.on_divergence=lower-lr.",
+            "Start with training.on_divergence=lower-lr (in a.yaml).",
+        ),
         (CommandWords(AUTO, "in a.yaml"), "x/data.path, data.zip, data.path/y and data.csv", "the same"),
         (FIT, "fit.epochs has no default: set it.", "--set epochs has no default: set it."),
         (FIT, "Raise data.fraction.", "the same"),
