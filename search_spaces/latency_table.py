@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from search_spaces.errors import UserError, nearest
-from search_spaces.validation import read_yaml
+from search_spaces.validation import describe_fault, read_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +131,8 @@ class LatencyTable:
         try:
             rows = _rows(path)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"The latency table {path} cannot be read: {' '.join(str(error).split())}.") from error
+            fault = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+            raise UserError(f"The latency table {path} cannot be read: {fault}.") from error
         origin = f"The latency table {path}"
         if rows and "mean_ms" in rows[0]:
             tables = sorted({str(row.get("table")) for row in rows})
@@ -192,7 +193,7 @@ def _entries(rows: Iterable[Mapping[Any, Any]], origin: str) -> dict[LatencyKey,
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{origin}, row {number}: {where}: {first['msg']}.") from error
+            raise UserError(f"{origin}, row {number}: {where}: {describe_fault(first)}.") from error
         key = LatencyKey(**entry.model_dump(exclude={"latency_ms"}))
         if key in entries:
             raise UserError(f"{origin}, row {number}: there already is a row for {key}; keep one of them.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
-from search_spaces.errors import UserError, nearest
+from search_spaces.errors import UserError, format_count, nearest
 from search_spaces.vital_blocks import Link, vital
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ class SearchSpace(ABC):
                 option.
         """
         if len(indices) != len(self.choices):
-            raise UserError(f"An architecture of {self.name} has {len(self.choices)} choices, not {len(indices)}.")
+            raise UserError(
+                f"An architecture of {self.name} has {format_count(len(self.choices), 'choice')}, not {len(indices)}."
+            )
         for choice, index, surviving in zip(self.choices, indices, self.surviving, strict=True):
             if not choice.allows(index, surviving):
                 known = choice.allows(index, range(len(choice.options)))
@@ -105,7 +107,9 @@ class SearchSpace(ABC):
             )
         words = body.replace("|", " ").split()
         if len(words) != len(self.choices):
-            raise UserError(f"An architecture of {self.name} has {len(self.choices)} choices, not {len(words)}.")
+            raise UserError(
+                f"An architecture of {self.name} has {format_count(len(self.choices), 'choice')}, not {len(words)}."
+            )
         indices = []
         for choice, word in zip(self.choices, words, strict=True):
             value = choice.read(word)

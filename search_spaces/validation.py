@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.composer import ComposerError
 
-from search_spaces.errors import UserError, nearest
+from search_spaces.errors import UserError, format_count, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -21,11 +21,21 @@ Number = Annotated[int, Field(ge=1, le=10_000)]
 """A number of pixels, channels or layers. Within this limit and `Width`'s, the costs of a network fit into 64 bits."""
 Classes = Annotated[int, Field(ge=1, le=1_000_000)]
 
+_MOST_SENTENCES = 10
+"""The most problems of one text that are named."""
 _PLAIN = {
     "dict_type": "it has to be a mapping of keys to values",
     "model_type": "it has to be a mapping of keys to values",
     "tuple_type": "it has to be a list, such as [1, 2]",
     "path_type": "it has to be a path",
+    "float_type": "it has to be a number",
+    "float_parsing": "it has to be a number",
+    "int_type": "it has to be a whole number",
+    "int_parsing": "it has to be a whole number",
+    "int_from_float": "it has to be a whole number",
+    "bool_type": "it has to be true or false",
+    "bool_parsing": "it has to be true or false",
+    "string_type": "it has to be a text",
 }
 """Plain words instead of pydantic's, by pydantic's type of error."""
 
@@ -83,44 +93,79 @@ def validate(model: type[M], content: Any, where: str) -> M:
         where: how error messages call the content.
 
     Raises:
-        UserError: if a key is unknown or missing, or a value is wrong. It names the first unknown key, else the first
-            wrong value.
+        UserError: if keys are unknown or missing, or values are wrong. It has a sentence for each, unknown keys first.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        errors = error.errors()
-        # An unknown key comes first: it may be the misspelt name of a missing key.
-        first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(model, first["loc"][:-1])
-            raise UserError(
-                f"{_sentence(where)} has no key {path!r}; {nearest(str(first['loc'][-1]), known)}"
-            ) from None
-        if first["type"] == "missing":
-            raise UserError(f"{_sentence(where)} lacks {path!r}.") from None
-        message = _message(first)
-        message = message[:1].lower() + message[1:]
-        raise UserError(f"In {where}{f', {path} = ' + repr(first['input']) if path else ''}: {message}.") from None
+        raise UserError(*_describe(model, content, where, error.errors())) from None
+
+
+def _describe(model: type[BaseModel], content: Any, where: str, errors: Sequence[ErrorDetails]) -> list[str]:
+    """Return a sentence for each error; for the alternatives of one value, only the first alternative's."""
+    unknown = {entry["loc"][:-1] for entry in errors if entry["type"] == "extra_forbidden"}
+    sentences: dict[tuple[int | str, ...], str] = {}
+    for entry in sorted(errors, key=lambda entry: entry["type"] != "extra_forbidden"):
+        place = entry["loc"]
+        if entry["type"] == "missing" and place[:-1] in unknown:  # the unknown key may be its misspelt name
+            continue
+        keys = _keys_of(content, place)
+        if any(keys[: len(other)] == other[: len(keys)] for other in sentences):
+            continue  # another alternative of this value, or a fault that follows from the fault of a part
+        path = ".".join(map(str, keys))
+        if entry["type"] == "extra_forbidden":
+            ending = nearest(str(place[-1]), _fields_at(model, place[:-1]))
+            sentences[keys] = f"{_sentence(where)} has no key {path!r}; {ending}"
+        elif entry["type"] == "missing":
+            sentences[keys] = f"{_sentence(where)} lacks {path!r}."
+        else:
+            message = describe_fault(entry)
+            value = f", {path} = {entry['input']!r}" if path else ""
+            sentences[keys] = f"In {where}{value}: {message[:1].lower()}{message[1:]}."
+    shown = list(sentences.values())
+    more = len(shown) - _MOST_SENTENCES
+    return shown if more <= 0 else [*shown[:_MOST_SENTENCES], f"There {_are(more)} in {where}."]
+
+
+def _are(more: int) -> str:
+    return f"{'is' if more == 1 else 'are'} {format_count(more, 'more problem')}"
+
+
+def _keys_of(content: Any, place: Sequence[int | str]) -> tuple[int | str, ...]:
+    """Return the place of an error without pydantic's names of alternatives, which are no keys of the content."""
+    keys: list[int | str] = []
+    for part in place:
+        if isinstance(content, Mapping):
+            content = content.get(part)
+        elif isinstance(content, list | tuple) and isinstance(part, int):
+            content = content[part] if part < len(content) else None
+        elif content is not None:
+            continue
+        keys.append(part)
+    return tuple(keys)
 
 
 def validate_settings(model: type[M], values: Mapping[str, Any], space: str) -> M:
     """Return the settings of a space, checked against their model.
 
     Raises:
-        UserError: if a value is wrong. It names the first such value.
+        UserError: if values are wrong. It has a sentence for each.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{space}: {where} cannot be {first['input']!r}: {_message(first)}.") from error
+        sentences = {
+            _keys_of(values, entry["loc"]): f"cannot be {entry['input']!r}: {describe_fault(entry)}."
+            for entry in reversed(error.errors())
+        }
+        ordered = reversed(sentences.items())
+        raise UserError(*(f"{space}: {'.'.join(map(str, keys))} {text}" for keys, text in ordered)) from error
 
 
-def _message(error: ErrorDetails) -> str:
-    return _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ").rstrip(".")
+def describe_fault(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, without a full stop."""
+    message = _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ").rstrip(".")
+    return message.replace("Input should be", "it has to be", 1)
 
 
 def _sentence(text: str) -> str:

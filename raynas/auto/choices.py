@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from raynas.data import DataSettings
 from raynas.data.remarks import UNEQUAL
 from raynas.data.sources import UnreadableImage, read_source
 from raynas.data.splits import choose_classes, choose_images
+from raynas.recipe.recipe import Recipe
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
 from search_spaces.budget.budget import Budget
@@ -42,6 +43,8 @@ _MAX_EPOCHS = {"supernet": 120, "fit": 240}
 _MIN_EPOCHS = {"supernet": 6, "fit": 10}
 _SHORT_MINUTES = 8
 """Below these minutes the space is not pruned between searches: starting the steps would take too much of the time."""
+_STEPS, _SHORT_STEPS, _SEARCHES = 8, 4, 3
+"""The durable steps of a run with and without pruning, and the searches of a run with pruning."""
 _POPULATION = 32
 _EVALUATION_COST = 1 / 3
 """The time to evaluate an image, as a share of the time to train on it."""
@@ -55,6 +58,7 @@ class ImageFolderSummary:
         train, test: numbers of images.
         side: the median shorter side of a sample of the training images, in pixels.
         imbalance: the training images of the largest class over those of the smallest.
+        names: of the classes.
     """
 
     classes: int
@@ -62,6 +66,7 @@ class ImageFolderSummary:
     test: int
     side: int
     imbalance: float = 1.0
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_unequal(self) -> bool:
@@ -116,7 +121,8 @@ def inspect_source(settings: DataSettings, seed: int) -> ImageFolderSummary:
     test = len(chosen.indices) - chosen.train_count
     counts = np.bincount(chosen.labels[: chosen.train_count], minlength=len(classes))
     imbalance = float(counts.max() / max(counts.min(), 1))
-    return ImageFolderSummary(len(classes), chosen.train_count, test, int(np.median(sides)), imbalance)
+    names = tuple(source.classes[label] for label in classes)
+    return ImageFolderSummary(len(classes), chosen.train_count, test, int(np.median(sides)), imbalance, names)
 
 
 def inspect_machine() -> Machine:
@@ -269,14 +275,14 @@ def choose_recipe(
     workers = choose_workers(machine)
     batch = choose_batch_size(images.train, workers)
     is_short = minutes < _SHORT_MINUTES
-    durable_steps = 4 if is_short else 8
+    durable_steps = _SHORT_STEPS if is_short else _STEPS
     space = choose_space(images, limits)
     workers = workers if machine.gpus else max(1, min(workers, batch // IMAGES_PER_WORKER))
     steps, seconds = max(images.train // batch, 1), step_seconds / workers
     epochs = choose_epochs(minutes, seconds, steps, durable_steps, "supernet")
     rate = 0.1 * min(1.0, batch / 64)
     evaluation_seconds = _evaluation_seconds(images, batch, step_seconds, machine)
-    search_seconds = _phase_seconds(minutes, durable_steps, "search") / (1 if is_short else 3)
+    search_seconds = _phase_seconds(minutes, durable_steps, "search") / (1 if is_short else _SEARCHES)
     recipe: dict[str, Any] = {
         "method": {"name": "spos"} if is_short else _pad_nas(epochs, rate),
         "space": space,
@@ -313,6 +319,28 @@ def choose_recipe(
     elif "macs" not in limits:
         recipe["search"]["cost"] = "params"
     return recipe
+
+
+def estimate_minutes(
+    recipe: Recipe, images: ImageFolderSummary, machine: Machine, step_seconds: float
+) -> dict[str, float]:
+    """Return the minutes of each part of a run: its start, supernet training, search, stand-alone training.
+
+    Args:
+        step_seconds: of a training step of the median network, on one worker.
+    """
+    is_short = recipe.method["name"] != "pad-nas"
+    batch = recipe.fit.batch_size
+    epoch_minutes = max(images.train // batch, 1) * step_seconds / recipe.scale.train.workers / 60
+    evaluations = recipe.search["population"] * recipe.search["generations"] * (1 if is_short else _SEARCHES)
+    epochs = recipe.training.epochs if is_short else sum(recipe.method["epochs"])
+    starts = _RUN_START_SECONDS + _STEP_START_SECONDS * (_SHORT_STEPS if is_short else _STEPS)
+    return {
+        "start": starts / 60,
+        "supernet training": epochs * epoch_minutes,
+        "search": evaluations * _evaluation_seconds(images, batch, step_seconds, machine) / 60,
+        "stand-alone training": recipe.fit.epochs * epoch_minutes,
+    }
 
 
 def _pad_nas(epochs: int, rate: float) -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
+from raynas.auto.announce import announce, describe_result, explain_choices
 from raynas.auto.choices import (
     DEFAULT_TEST,
     ImageFolderSummary,
-    Machine,
     choose_batch_size,
     choose_budget,
     choose_recipe,
@@ -23,16 +24,17 @@ from raynas.auto.choices import (
     inspect_machine,
 )
 from raynas.auto.options import AutoOptions
+from raynas.networks.export import check_packages
 from raynas.networks.fit import run_and_fit
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.compare import parse_limits
-from raynas.reporting.units import format_costs
+from raynas.reporting.figures import check_plotly
 from raynas.storage.progress import Reporter
 from raynas.storage.run_folder import RunFolder
 from search_spaces import Budget
-from search_spaces.budget.feasibility import window_text
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError
 from search_spaces.loading import load
+from search_spaces.validation import absolute
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -42,7 +44,7 @@ def run_auto(
     folder: str,
     limits: Mapping[str, str | None],
     minutes: float,
-    out: str | None,
+    run: str,
     reporter: Reporter,
     verbose: bool,
     test: float = DEFAULT_TEST,
@@ -55,7 +57,7 @@ def run_auto(
     Args:
         limits: the most that the network may cost, by resource, in amounts as budgets write them; at least one.
         test: the share of each class to test on, if the folder has no test images.
-        out: the run folder. Beside it lie the recipe, these options and, if latency is limited, the latency table.
+        run: the run folder. Beside it lie the recipe, these options and, if latency is limited, the latency table.
 
     Returns:
         The paths `recipe`, `run`, `file`, `card` and `report`; `why`, lines for people; the network's figures.
@@ -64,19 +66,16 @@ def run_auto(
         UserError: if the images, the limits or the machine are wrong, or if the run began with other options; before
             anything is trained.
     """
-    amounts = parse_limits(**limits)
-    if not amounts:
-        raise UserError("Give at least one limit: --max-macs 50M, --max-params 1M or --max-latency-ms 20.")
-    path = Path(folder).expanduser().absolute()
-    run = out or str(Path("runs") / f"auto-{path.name}")
+    path, amounts, images = _check_input(folder, limits, test)
     recipe_file = Path(f"{run}.yaml")
     options = AutoOptions(str(path), amounts, minutes, test)
     if recipe_file.exists():
         options.check_unchanged(run, Recipe.read(str(recipe_file)), recipe_file)
-    images = inspect_images(path, test)
-    if not recipe_file.exists():
-        _write_recipe(recipe_file, run, options, images, reporter)
+    step_seconds = None if recipe_file.exists() else _write_recipe(recipe_file, run, options, images, reporter)
     recipe = Recipe.read(str(recipe_file))
+    machine = inspect_machine()
+    for line in announce(recipe, images, machine, minutes, step_seconds):
+        reporter.say(line)
     from raynas.networks.export import export  # imports torch
     from raynas.reporting.page import write_report
 
@@ -86,11 +85,44 @@ def run_auto(
     files |= {"report": str(write_report([outcome.run]))}
     keys = ("architecture", "top1", "top5", "balanced_top1", "macs", "params", "latency_ms", "by_class", "warning")
     figures = {key: network[key] for key in keys}
-    return {**files, **figures, "why": explain_choices(recipe, images, inspect_machine(), minutes, network, files)}
+    why = [*explain_choices(recipe, images, machine, minutes), *describe_result(network, files)]
+    return {**files, **figures, "why": why}
 
 
-def _write_recipe(file: Path, run: str, options: AutoOptions, images: ImageFolderSummary, reporter: Reporter) -> None:
-    """Write the options beside a run, then the recipe that follows from them."""
+def run_folder(folder: str, out: str | None) -> str:
+    """Return the run folder of a call: `out`, or a folder with the name of the images under runs/."""
+    return out or str(Path("runs") / f"auto-{absolute(folder).name}")
+
+
+def _check_input(
+    folder: str, limits: Mapping[str, str | None], test: float
+) -> tuple[Path, dict[str, float], ImageFolderSummary]:
+    """Return the folder, the limits and the images.
+
+    Raises:
+        UserError: with a sentence for each problem of them, and for each package that is missing at the end.
+    """
+    problems = Problems()
+    with problems.collect():
+        amounts = parse_limits(**limits)
+        if not amounts:
+            raise UserError("Give at least one limit: --max-macs 50M, --max-params 1M or --max-latency-ms 20.")
+    with problems.collect():
+        path = absolute(folder)
+        images = inspect_images(path, test)
+    for check in (partial(check_packages, "onnx"), check_plotly):
+        with problems.collect():
+            check()
+    problems.check()
+    return path, amounts, images
+
+
+def _write_recipe(file: Path, run: str, options: AutoOptions, images: ImageFolderSummary, reporter: Reporter) -> float:
+    """Write the options beside a run, then the recipe that follows from them.
+
+    Returns:
+        The seconds of a training step of the median network, on one worker.
+    """
     limits = options.limits
     space = load(**choose_space(images, limits), num_classes=images.classes)
     latency, table = None, None
@@ -115,6 +147,7 @@ def _write_recipe(file: Path, run: str, options: AutoOptions, images: ImageFolde
         RunFolder(file.parent).write(file.name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
+    return seconds
 
 
 def median_step_seconds(space: SearchSpace, batch: int) -> float:
@@ -138,47 +171,3 @@ def median_step_seconds(space: SearchSpace, batch: int) -> float:
     finally:
         torch.set_num_threads(threads)
     return float(np.median(seconds[1:]))
-
-
-def explain_choices(
-    recipe: Recipe,
-    images: ImageFolderSummary,
-    machine: Machine,
-    minutes: float,
-    network: Mapping[str, Any],
-    files: Mapping[str, str],
-) -> list[str]:
-    """Return lines for people: the choices with their reasons, the network and the files."""
-    space, scale, fit = recipe.space, recipe.scale, recipe.fit
-    windows = {key: limit.interval() for key, limit in recipe.budget.root.items()}
-    limits = ", ".join(window_text(key, window) for key, window in windows.items())
-    processors = (
-        f"{scale.train.workers} GPUs" if scale.train.gpus else f"{scale.train.workers} of {machine.cores} cores"
-    )
-    method = recipe.method["name"]
-    reason = "it prunes the space between searches" if method == "pad-nas" else "one search, as the time is short"
-    return [
-        f"images: {images.train:,} for training, {images.test:,} for testing, {images.classes} classes, "
-        f"shorter side {images.side} pixels",
-        f"resolution: {space['resolution']} pixels, the largest that enlarges no image and leaves the search room",
-        f"machine: {machine.name}; training on {processors}, {scale.evaluate.actors} evaluators",
-        f"space: {space['name']} at width {space['width']:g}, at which the median network costs about the limits",
-        f"budget: {limits}",
-        f"method: {method}: {reason}",
-        f"schedule: about {minutes:g} minutes; stand-alone training for {fit.epochs} epochs, "
-        f"batches of {fit.batch_size}",
-        *([_explain_sampler(images)] if fit.sampler == "balanced" else []),
-        f"network: {network['architecture']}",
-        f"result: test top-1 {network['top1']:.2f} %, {format_costs(network)}",
-        network["by_class"],
-        *([f"warning: {network['warning']}"] if network["warning"] else []),
-        f"files: {files['file']}, {files['card']}, {files['report']}; to change a choice, edit {files['recipe']} and "
-        "start it with raynas run",
-    ]
-
-
-def _explain_sampler(images: ImageFolderSummary) -> str:
-    return (
-        f"classes: the largest has {images.imbalance:.3g} times the training images of the smallest, so stand-alone "
-        "training draws each class equally often"
-    )

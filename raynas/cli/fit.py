@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raynas.cli.options import Json, LogFormat, Out, Quiet, Verbose, open_reporter
-from search_spaces.errors import UserError, nearest
+from raynas.cli.words import FIT, FIT_TEXT, WordedReporter
+from search_spaces.errors import UserError, format_count, nearest
 
 if TYPE_CHECKING:
     from raynas.recipe.recipe import Recipe
@@ -58,20 +59,22 @@ def fit(
     from raynas.reporting.terminal import print_json
     from raynas.results.outcome import load
 
-    reporter = open_reporter(quiet or as_json, log_format)
-    correlations = None
     text = _architecture_text(source)
-    if text is not None:
-        if architecture or best > 1:
-            raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
-        own_recipe = _recipe_of_text(text, None if text == source else source, recipe, data, changes or [])
-        networks = [fit_architecture(text, out, own_recipe, reporter, verbose)]
-    elif recipe is not None or data is not None:
+    words = FIT if text is None else FIT_TEXT
+    reporter = WordedReporter(open_reporter(quiet or as_json, log_format), words)
+    correlations = None
+    if text is not None and (architecture or best > 1):
+        raise UserError("--architecture and --best need a run folder: leave them out for the text of a network.")
+    if text is None and (recipe is not None or data is not None):
         option = "--data" if recipe is None else "--recipe"
         raise UserError(f"{option} is for the text of an architecture: leave it out, as a run has its own recipe.")
-    else:
-        networks = fit_run(source, architecture or [], changes or [], reporter, verbose, best)
-        correlations = load(source).correlations
+    with words.errors():
+        if text is not None:
+            own_recipe = _recipe_of_text(text, None if text == source else source, recipe, data, changes or [])
+            networks = [fit_architecture(text, out, own_recipe, reporter, verbose)]
+        else:
+            networks = fit_run(source, architecture or [], changes or [], reporter, verbose, best)
+            correlations = load(source).correlations
     if as_json:
         print_json(networks[0] if len(networks) == 1 else {"networks": networks, "correlations": correlations})
         return
@@ -82,7 +85,7 @@ def fit(
         print("one-shot against stand-alone accuracy: too few or equal accuracies for a correlation")
     if correlations is not None:
         print(
-            f"one-shot against stand-alone accuracy of {correlations['networks']} networks: "
+            f"one-shot against stand-alone accuracy of {format_count(correlations['networks'], 'network')}: "
             f"Kendall's tau {correlations['kendall_tau']:.3f}, Spearman's rho {correlations['spearman_rho']:.3f}, "
             f"Pearson's r {correlations['pearson_r']:.3f}"
         )
@@ -96,7 +99,7 @@ def print_standalone(network: Mapping[str, Any]) -> None:
     print(f"stand-alone: test top-1 {network['top1']:.2f} %, {format_costs(network)}")
     print(network["by_class"])
     if network["warning"]:
-        print(f"warning: {network['warning']}")
+        print(f"warning: {FIT.say(network['warning'])}")
 
 
 def _architecture_text(source: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raynas.cli.options import Json, Quiet, Resolution, SpaceSettings, TableName, open_reporter
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     from raynas.latency.measurement import Agreement
@@ -65,7 +65,8 @@ def measure(
         result = {"table": str(file), "rows": blocks, "device": timing.device_name, "seconds": round(seconds, 3)}
         print_json(result)
         return
-    print(f"{blocks} blocks on {timing.device_name}; the times of one block differ by {spread:.1f} % between rounds")
+    spread_text = f"the times of one block differ by {spread:.1f} % between rounds"
+    print(f"{format_count(blocks, 'block')} on {timing.device_name}; {spread_text}")
     print(file)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from raynas.cli import fit, latency, predict, results, run, schema, spaces
 from raynas.runtime.signals import stop_on_signal
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; without `arguments`, the command line of the process.
 
-    An error that the user can correct becomes one sentence on stderr and exit status 2.
+    An error that the user can correct becomes a sentence on stderr for each problem, and exit status 2.
     """
     try:
         with stop_on_signal():
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(2, str(error))
     except Exception as error:
         if format_message := getattr(error, "format_message", None):  # typer cannot read the command line
-            _fail(2, format_message())
+            _fail(2, format_message().replace("Input should be", "it has to be"))
         from raynas.storage.errors import StepFailed
         from raynas.storage.run_folder import DamagedFile, WriteFailed
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(status: int, sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    print("\n".join(map(one_line, sentence.splitlines())), file=sys.stderr)
     sys.exit(status)
 
 

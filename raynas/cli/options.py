@@ -33,8 +33,11 @@ TableName = Annotated[
     str | None, typer.Option("--table", help="The name of the latency table, if its file holds several.")
 ]
 
-MaxMacs = Annotated[str | None, typer.Option(help="The most multiply-adds for one image, e.g. 50M.")]
-MaxParams = Annotated[str | None, typer.Option(help="The most parameters, e.g. 500k.")]
+MaxMacs = Annotated[
+    str | None,
+    typer.Option(help="The most multiply-adds for one image, e.g. 50M: 50 million, as are 50m and 50,000,000."),
+]
+MaxParams = Annotated[str | None, typer.Option(help="The most parameters, e.g. 500k or 1M.")]
 MaxLatencyMs = Annotated[str | None, typer.Option(help="The most milliseconds for one image, e.g. 20.")]
 
 

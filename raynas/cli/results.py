@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from raynas.cli.options import Csv, FinishedRuns, Json, MaxLatencyMs, MaxMacs, MaxParams, Run
+from raynas.cli.words import LIMITS, TRAINED, CommandWords
 
 app = typer.Typer()
 
@@ -30,6 +31,8 @@ def table(run: Run, csv: Csv = False, as_json: Json = False) -> None:
         print_json(json_rows(rows))
     elif csv:
         print(rows.to_csv(index=False), end="")
+    elif rows.empty:
+        print("No architecture of this run has been evaluated yet.")
     else:
         own_columns = [column for column in rows.columns if column not in COLUMNS]
         columns = ["step", "trial", "iteration", "top1", "loss", "macs", "params", *own_columns, "architecture"]
@@ -75,7 +78,7 @@ def export(
         f"the file and of the network differ by at most {card['largest_difference']:.1g}"
     )
     if card["warning"]:
-        print(f"warning: {card['warning']}")
+        print(f"warning: {TRAINED.say(card['warning'])}")
     print(card["card"])
     print(card["file"])
 
@@ -117,7 +120,9 @@ def compare(
     from raynas.reporting.terminal import print_json, print_table
     from raynas.results.outcome import json_rows
 
-    table = compare_runs(runs, parse_limits(macs=max_macs, params=max_params, latency_ms=max_latency_ms))
+    with CommandWords(LIMITS).errors():
+        limits = parse_limits(macs=max_macs, params=max_params, latency_ms=max_latency_ms)
+    table = compare_runs(runs, limits)
     if as_json:
         print_json(json_rows(table))
     elif csv:

@@ -19,6 +19,7 @@ from raynas.cli.options import (
     Verbose,
     open_reporter,
 )
+from raynas.cli.words import AUTO, CommandWords, WordedReporter
 
 if TYPE_CHECKING:
     from raynas.results.outcome import Outcome
@@ -102,15 +103,19 @@ def auto(
 
     For example: raynas auto flowers --max-macs 50M --minutes 60
     """
-    from raynas.auto.pipeline import run_auto
+    from raynas.auto.pipeline import run_auto, run_folder
     from raynas.reporting.terminal import print_json
 
+    run = run_folder(folder, out)
+    words = CommandWords(AUTO, beside=f"in {run}.yaml")
     limits = {"macs": max_macs, "params": max_params, "latency_ms": max_latency_ms}
-    result = run_auto(folder, limits, minutes, out, open_reporter(quiet or as_json, log_format), verbose, test)
+    reporter = WordedReporter(open_reporter(quiet or as_json, log_format), words)
+    with words.errors():
+        result = run_auto(folder, limits, minutes, run, reporter, verbose, test)
     if as_json:
         print_json(result)
         return
-    print("\n".join(result["why"]))
+    print("\n".join(words.say(line) for line in result["why"]))
     print(result["run"])
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from raynas.cluster.devices import describe_resources, resources_per_process
 from raynas.recipe.settings import ProcessScale
 from raynas.storage.run_folder import RunFolder
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -186,8 +186,8 @@ def wait_for_resources(
             if not placement.wait(60 * wait_minutes):
                 shortage = missing_resources(processes, resources) or _occupied_resources(processes, resources)
                 raise UserError(
-                    f"The cluster stayed too small for {wait_minutes:g} minutes: {shortage}. Add nodes, lower scale "
-                    "or raise scale.wait_minutes."
+                    f"The cluster stayed too small for {format_count(wait_minutes, 'minute')}: {shortage}. Add "
+                    "nodes, lower scale or raise scale.wait_minutes."
                 )
     finally:
         remove_placement_group(placement)
@@ -205,7 +205,7 @@ def missing_resources(processes: int, resources: Mapping[str, float]) -> str:
     total, needs = cluster_resources(), {key: processes * value for key, value in resources.items()}
     if all(total.get(key, 0) >= need for key, need in needs.items()):
         return ""
-    return f"{processes} processes need {describe_resources(needs)}, and there are {_describe_nodes(needs)}"
+    return f"{_need(processes)} {describe_resources(needs)}, and Ray has {_describe_nodes(needs)}"
 
 
 def lacks_free_resources(cluster: Cluster, processes: int, resources: Mapping[str, float]) -> bool:
@@ -225,7 +225,11 @@ def lacks_free_resources(cluster: Cluster, processes: int, resources: Mapping[st
 def _occupied_resources(processes: int, resources: Mapping[str, float]) -> str:
     """Return a clause for a cluster whose resources are occupied, or spread over nodes too small for one process."""
     each, nodes = describe_resources(resources), _describe_nodes(resources)
-    return f"{processes} processes need {each} each beside other users' processes, on {nodes}"
+    return f"{_need(processes)} {each} each beside other users' processes, on {nodes}"
+
+
+def _need(processes: int) -> str:
+    return f"{format_count(processes, 'process')} {'needs' if processes == 1 else 'need'}"
 
 
 def _describe_nodes(keys: Iterable[str]) -> str:
@@ -235,7 +239,7 @@ def _describe_nodes(keys: Iterable[str]) -> str:
     nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     alive = [node["Resources"] for node in nodes() if node["Alive"]]
     counted = Counter(describe_resources({key: node.get(key, 0.0) for key in keys}) for node in alive)
-    groups = [f"{count} node{'s' * (count > 1)} with {words}" for words, count in counted.items()]
+    groups = [f"{format_count(number, 'node')} with {words}" for words, number in counted.items()]
     return " and ".join(groups) or "no nodes"
 
 

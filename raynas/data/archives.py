@@ -95,13 +95,15 @@ def _check(archive: Path, files: Iterable[tuple[str, int, bool]]) -> int:
     for name, file_bytes, is_special in files:
         path = PurePosixPath(name.replace("\\", "/"))
         if is_special:
-            raise UserError(f"{archive} holds {name!r}, a link or device. Pack files and folders alone.")
+            raise UserError(f"{archive} holds {name!r}, a link or device. Pack only files and folders.")
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-            raise UserError(f"{archive} holds {name!r}, which points outside of the archive. Pack it again.")
+            raise UserError(
+                f"{archive} holds {name!r}, which points outside of the archive. Pack it again without such a path."
+            )
         count, size = count + 1, size + file_bytes
         if count > MOST_FILES or size > most_bytes:
             raise UserError(
-                f"{archive} would unpack to over {MOST_FILES:,} files or {most_bytes / 2**30:,.1f} GiB. If that is "
-                "right, unpack it yourself and give the folder."
+                f"{archive} would unpack to over {MOST_FILES:,} files or {most_bytes / 2**30:,.1f} GiB. Few data "
+                "sets are so large: if it is right, unpack it yourself and give the folder."
             )
     return size

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from search_spaces.errors import name_some
+from search_spaces.errors import format_count, name_some
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises if it cannot decode an image."""
@@ -16,7 +16,12 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 def describe_unreadable(faults: Sequence[str], images: int) -> str:
     """Return how many of the images cannot be read, and the first ten of them."""
-    return f"{len(faults):,} of {images:,} images cannot be read: {name_some(faults)}"
+    return f"{len(faults):,} of {format_count(images, 'image')} cannot be read: {name_some(faults)}"
+
+
+def describe_reason(error: Exception) -> str:
+    """Return why an image cannot be decoded, without the name of its file."""
+    return "no image, or damaged" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from raynas.data.labelled_files import PARTS, LabelledFiles, Part, describe_others, list_folder, walk
 from search_spaces.errors import UserError
 
-_SHAPE = "It needs one folder for each class, alone or in train/ and test/ (or val/)"
+_SHAPE = "Put the images of each class into a folder of its own, such as cat/ and dog/, or train/cat/ and test/cat/"
 
 
 def read_folder(path: Path) -> LabelledFiles:
@@ -29,15 +29,15 @@ def read_folder(path: Path) -> LabelledFiles:
         return _with_classes(path, {"train": path}, ())
     if "train" not in parts:
         named = ", ".join(f"{folder.name}/" for folder in parts.values())
-        raise UserError(f"{path} has {named} but no train/. Add training images: {_SHAPE[3:]}.")
+        raise UserError(f"{path} has {named} but no train/. Put the training images into train/.")
     remarks: list[str] = []
     test = parts.get("test")
     if test is not None and not _class_folders(test):
         del parts["test"]
-        remarks.append(f"{test.name}/ has no class folders, so its images are left out")
+        remarks.append(f"{test.name}/ has no class folders, so its images are not used")
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
-        remarks.append(f"{parts['test'].name}/ is the test set")
+        remarks.append(f"there is no test/ with classes: the images in {parts['test'].name}/ are the test images")
     return _with_classes(path, parts, remarks)
 
 
@@ -49,7 +49,8 @@ def _find_parts(path: Path, folders: Sequence[Path]) -> dict[Part, Path]:
             continue
         if part in parts:
             raise UserError(
-                f"{path} has {parts[part].name}/ and {folder.name}/, which are the same part. Merge them or rename one."
+                f"{path} has {parts[part].name}/ and {folder.name}/, two names of one part. Put all images "
+                "into one of them."
             )
         parts[part] = folder
     return parts if "train" in parts or len(parts) == len(folders) else {}
@@ -79,7 +80,7 @@ def _with_classes(root: Path, parts: dict[Part, Path], remarks: Sequence[str]) -
     for part, folder in parts.items():
         if unknown := sorted(set(images[part]) - set(classes)):
             raise UserError(
-                f"{folder} has a class {unknown[0]!r} that {parts['train']} does not have. Add images of it."
+                f"{folder} has a class {unknown[0]!r} that {parts['train']} does not have. Add training images of it."
             )
     numbers = {name: number for number, name in enumerate(classes)}
     files = {

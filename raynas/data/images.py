@@ -96,7 +96,7 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
         faults = describe_unreadable(decoded.faults, len(decoded.digests))
         if settings.unreadable == "refuse":
             shutil.rmtree(folder, ignore_errors=True)
-            raise UserError(f"{faults}. Repair or remove them, or set data.unreadable to skip.")
+            raise UserError(f"{faults}. Repair or remove them, or set data.unreadable to skip, which leaves them out.")
         remarks.append(f"skipped {faults}")
         unreadable = (*unreadable, *(source.number(selection, row) for row in decoded.unreadable))
     table = assign_parts(selection, names, settings.validation, seed)

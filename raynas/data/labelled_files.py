@@ -107,5 +107,7 @@ def describe_others(others: Counter[str]) -> tuple[str, ...]:
     """Return a remark on the files that are no images; none if there are none."""
     if not others:
         return ()
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
-    return (f"left out {sum(others.values()):,} files that are no images: {kinds}",)
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in others.most_common(5))
+    number = sum(others.values())
+    named = "1 file that is no image" if number == 1 else f"{number:,} files that are no images"
+    return (f"left out {named}: {kinds}",)

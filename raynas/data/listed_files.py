@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raynas.data.labelled_files import PARTS, LabelledFiles, Part, list_folder
-from search_spaces.errors import UserError, name_some
+from search_spaces.errors import UserError, format_count, name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +41,14 @@ def read_listed(tables: list[Path], root: Path) -> LabelledFiles:
     if "test" not in files and "validation" in files:
         files["test"] = files.pop("validation")
     if "train" not in files:
-        raise UserError(f"{tables[0]} lists no training image. Add rows of the part train.")
+        raise UserError(f"{tables[0]} lists no training image. Add rows whose part is train.")
     classes = tuple(sorted({label for _, label in files["train"]}, key=_natural))
     numbers = {label: number for number, label in enumerate(classes)}
     for listed in files.values():
         if unknown := sorted({label for _, label in listed} - numbers.keys()):
-            raise UserError(f"{tables[0]} has a class {unknown[0]!r} without training images. Add some.")
+            raise UserError(
+                f"{tables[0]} has a class {unknown[0]!r} without training images. Add rows with training images of it."
+            )
     labelled = {part: [(file, numbers[label]) for file, label in listed] for part, listed in files.items()}
     return LabelledFiles(root, classes, labelled)
 
@@ -72,7 +74,8 @@ def _read_table(table: Path, root: Path) -> dict[Part, list[tuple[str, str]]]:
         files.setdefault(of_folder or PARTS[word], []).append((str(path), str(of_file)))
     if missing:
         raise UserError(
-            f"{table} lists {len(missing):,} files that do not exist: {name_some(missing)}. Paths begin at the table."
+            f"{table} lists {format_count(len(missing), 'file')} that cannot be found: {name_some(missing)}. "
+            "Write each path as seen from the folder of the table."
         )
     return files
 
@@ -92,7 +95,9 @@ def _column(table: Path, columns: dict[str, str], names: tuple[str, ...]) -> str
     for name in names:
         if name in columns:
             return columns[name]
-    raise UserError(f"{table} has the columns {', '.join(columns)}; it needs {names[0]} (or {', '.join(names[1:4])}).")
+    raise UserError(
+        f"{table} has the columns {', '.join(columns)}; it needs a column {names[0]} (or {', '.join(names[1:4])})."
+    )
 
 
 def _natural(label: str) -> tuple[int, float, str]:

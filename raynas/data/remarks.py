@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raynas.data.decoded_images import DecodedImages
-from search_spaces.errors import name_some
+from search_spaces.errors import format_count, name_some
 
 FEW_IMAGES = 20
 UNEQUAL = 3
@@ -25,10 +25,12 @@ def describe_images(table: pd.DataFrame, names: Sequence[str], decoded: DecodedI
     """
     counts = table["part"].value_counts()
     shorter, longer = np.median(decoded.sides, axis=0).astype(int)
-    parts = f"{counts.get('train', 0):,} for training, {counts.get('validation', 0):,} held out for the search"
+    parts = (
+        f"{counts.get('train', 0):,} for training, {counts.get('validation', 0):,} for the search to compare networks"
+    )
     return (
-        f"data: {len(table):,} images of {len(names):,} classes ({parts}, {counts.get('test', 0):,} for the test), "
-        f"{shorter} x {longer} pixels in the median"
+        f"data: {format_count(len(table), 'image')} of {format_count(len(names), 'class')} "
+        f"({parts}, {counts.get('test', 0):,} for the test); the median image has {shorter} x {longer} pixels"
     )
 
 
@@ -46,23 +48,23 @@ def warn(table: pd.DataFrame, names: Sequence[str], decoded: DecodedImages) -> l
     counts = np.bincount(training["label"], minlength=len(names))
     if absent := [name for label, name in enumerate(names) if label not in set(test["label"])]:
         warnings.append(
-            f"{_some(absent, 'class', 'classes')} without test images: the test accuracy says nothing of it"
+            f"{_have(absent, 'class')} no test images: the test accuracy says nothing about {name_some(absent, 5)}"
         )
-    if few := [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]:
-        warnings.append(f"{_some(few, 'class', 'classes')} with fewer than {FEW_IMAGES} training images")
+    if few := [f"{name} ({images})" for name, images in zip(names, counts, strict=True) if images < FEW_IMAGES]:
+        warnings.append(f"{_have(few, 'class')} fewer than {FEW_IMAGES} training images: {name_some(few, 5)}")
     share = float(counts.max() / counts.sum())
     if share >= 0.5 and share * len(names) >= _LARGE_SHARE:
         warnings.append(
-            f"{100 * share:.0f} % of the training images are of the class {names[int(counts.argmax())]}: compare the "
-            "accuracy with that share"
+            f"{100 * share:.0f} % of the training images are of the class {names[int(counts.argmax())]}: to "
+            "answer with that class always would be right about as often"
         )
     if counts.max() > UNEQUAL * counts.min():
         warnings.append(
             f"the classes have {counts.min():,} to {counts.max():,} training images: look at the balanced accuracy, "
             "and see training.sampler and fit.sampler"
         )
-    for text, count in sorted(decoded.warnings.items()):
-        warnings.append(f"{_images(count)} decoded with the warning: {text}")
+    for text, images in sorted(decoded.warnings.items()):
+        warnings.append(f"{format_count(images, 'image')} decoded with the warning: {text}")
     return [f"warning: {text}" for text in warnings]
 
 
@@ -73,19 +75,17 @@ def _describe_copies(table: pd.DataFrame, decoded: DecodedImages) -> list[str]:
     of_image = copies.groupby("digest")
     texts = []
     if two_classes := int((of_image["label"].nunique() > 1).sum()):
-        texts.append(f"{_images(two_classes)} with two classes")
+        texts.append(f"{format_count(two_classes, 'image')} with two classes: the same image lies in both")
     in_test = of_image["part"].agg(lambda parts: "test" in set(parts) and len(set(parts)) > 1)
     if leaked := int(in_test.sum()):
-        texts.append(f"{_images(leaked)} in the training and in the test part: the test accuracy is too high")
+        texts.append(
+            f"{format_count(leaked, 'image')} in the training and in the test part: the test accuracy will be too high"
+        )
     held_out = of_image["part"].agg(lambda parts: {"train", "validation"} <= set(parts))
     if shared := int(held_out.sum()):
-        texts.append(f"{_images(shared)} in the training part and in the part that is held out for the search")
+        texts.append(f"{format_count(shared, 'image')} both for training and for the search to compare networks")
     return texts
 
 
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
-
-
-def _some(names: Sequence[str], one: str, many: str) -> str:
-    return f"{len(names):,} {one if len(names) == 1 else many} ({name_some(names, 5)})"
+def _have(names: Sequence[str], noun: str) -> str:
+    return f"{format_count(len(names), noun)} {'has' if len(names) == 1 else 'have'}"

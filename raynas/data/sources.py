@@ -18,7 +18,7 @@ from PIL import Image
 
 from raynas.data.archives import is_archive, unpack
 from raynas.data.cache import cache_root
-from raynas.data.decoding import UNREADABLE
+from raynas.data.decoding import UNREADABLE, describe_reason
 from raynas.data.folders import read_folder
 from raynas.data.listed_files import TABLES, find_metadata, read_listed
 from raynas.data.settings import DataSettings
@@ -80,7 +80,8 @@ def read_source(settings: DataSettings, seed: int) -> Source:
         source = _read_files(settings.path) if settings.name == "folder" else _read_npz(settings.path)
         if len(source.classes) < 2:
             raise UserError(
-                f"{settings.path} has only one class, {source.classes[0]!r}; a network needs at least two. Add another."
+                f"{settings.path} has only one class, {source.classes[0]!r}; a network needs at least two. "
+                "Add images of another class."
             )
         return source if source.train_count < len(source.labels) else _draw_test(source, settings.test, seed)
     return _read_torchvision_set(settings.name, settings.path or cache_root() / "torchvision")
@@ -91,7 +92,10 @@ def _draw_test(source: Source, amount: int | float, seed: int) -> Source:
     held_out, rest = draw_by_class(source.labels, source.classes, amount, [seed, TEST], "data.test", "test")
     order = np.concatenate([rest, held_out])
     digest = hashlib.sha256(f"{source.fingerprint} {amount} {seed}".encode())
-    remark = f"the test set is drawn from each class ({amount} of it, seed {seed}); data.test changes it"
+    share = f"{amount:,}" if isinstance(amount, int) else f"{100 * amount:g} %"
+    remark = (
+        f"there are no test images: {share} of each class, drawn with seed {seed}, are kept for the test (data.test)"
+    )
     return replace(
         source,
         fingerprint=digest.hexdigest(),
@@ -135,9 +139,7 @@ def _read_npz(path: Path) -> Source:
                 f"x_{part} of {path} has shape {x.shape} of {x.dtype}; it must be uint8, (N, H, W) or (N, H, W, 3)."
             )
         if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-            raise UserError(
-                f"y_{part} of {path} must hold one integer label for each of the {len(x)} images of x_{part}."
-            )
+            raise UserError(f"y_{part} of {path} must hold one integer label for each image of x_{part} ({len(x):,}).")
     labels = np.unique(arrays["y_train"])
     if unknown := sorted(set(np.unique(arrays["y_test"]).tolist()) - set(labels.tolist())):
         raise UserError(f"{path} has test images of class {unknown[0]}, which has no training image. Add some.")
@@ -183,7 +185,7 @@ def _read_files(path: Path) -> Source:
             opened = Image.open(files[index])
             opened.load()
         except UNREADABLE as error:
-            raise UnreadableImage(files[index], str(error)) from error
+            raise UnreadableImage(files[index], describe_reason(error)) from error
         return opened
 
     return Source(

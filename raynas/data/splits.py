@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 # Second words of the seeds. They exceed any epoch, so that the draws of two purposes are independent.
 _CLASSES, _FRACTION, _VALIDATION, _RECALIBRATION = range(2**31, 2**31 + 4)
@@ -56,7 +56,9 @@ def choose_classes(names: Sequence[str], wanted: int | Sequence[int | str] | Non
         return list(range(len(names)))
     if isinstance(wanted, int):
         if wanted > len(names):
-            raise UserError(f"data.classes asks for {wanted} classes, and the data set has {len(names)}. Lower it.")
+            raise UserError(
+                f"data.classes asks for {format_count(wanted, 'class')}, and the data set has {len(names)}. Lower it."
+            )
         drawn = np.random.default_rng([seed, _CLASSES]).choice(len(names), wanted, replace=False)
         return sorted(drawn.tolist())
     chosen = set()
@@ -173,8 +175,8 @@ def draw_by_class(
         if not 0 < count < len(members):
             lacks, change = (part, "Raise") if count == 0 else ("training", "Lower")
             raise UserError(
-                f"{key} = {amount} of the {len(members)} training images of class {name!r} leaves it without a {lacks} "
-                f"image. {change} {key}, or use more images of it."
+                f"{key} = {amount} leaves class {name!r} without a {lacks} image: it has "
+                f"{format_count(len(members), 'image')}. {change} {key}, or add images of the class."
             )
         drawn.append(np.random.default_rng([*seeds, label]).permutation(members)[:count])
     held_out = np.sort(np.concatenate(drawn))

@@ -27,6 +27,7 @@ from raynas.storage.errors import StepFailed
 from raynas.storage.portable import Reference
 from raynas.storage.run_folder import RunFolder, digest
 from search_spaces import Architecture, Budget, Costs
+from search_spaces.errors import format_count
 
 _CONTROL_THREAD = "control"
 """The concurrency group of the calls that an evaluator answers while it measures."""
@@ -190,7 +191,11 @@ class EvaluatorPool:
         """
         evaluations = self.evaluate(architectures, images=images)
         if evaluations and all(evaluation.failure for evaluation in evaluations):
-            count = f"None of {len(evaluations)} architectures" if len(evaluations) > 1 else "The architecture"
+            count = (
+                f"None of {format_count(len(evaluations), 'architecture')}"
+                if len(evaluations) > 1
+                else "The architecture"
+            )
             verb = "can" if len(evaluations) > 1 else "cannot"
             raise StepFailed(f"{count} {verb} be measured: {evaluations[0].failure}.")
         return evaluations

@@ -23,6 +23,7 @@ from raynas.evaluation.batch_norm_recalibration import StatisticsCache, recalibr
 from raynas.recipe.settings import EvaluationSettings
 from raynas.runtime.process import is_onednn_failure, is_out_of_memory
 from search_spaces import Architecture, SearchSpace
+from search_spaces.errors import format_count
 from search_spaces.supernet import Supernet
 
 Measured = TypeVar("Measured")
@@ -236,7 +237,7 @@ class Evaluator:
             if not is_out_of_memory(error):
                 raise
             raise RuntimeError(
-                f"memory ran out with {self._recalibration.batch_size} images at once: lower "
+                f"memory ran out with {format_count(self._recalibration.batch_size, 'image')} at once: lower "
                 "evaluation.recalibration_batch_size (raynas does not lower it, because it changes the batch-norm "
                 "statistics)"
             ) from error

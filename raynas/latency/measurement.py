@@ -17,7 +17,7 @@ from scipy import stats
 from raynas.runtime.process import cpu_model
 from raynas.storage.progress import Reporter
 from search_spaces import Architecture, LatencyTable, SearchSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from search_spaces.latency_table import LatencyKey, TimedBlock
 
 _CALLS = 10
@@ -61,7 +61,9 @@ class TimingSettings:
             raise UserError(f"The device is {self.device!r}; it must be cpu, cuda, or one GPU such as cuda:1.")
         gpus = torch.cuda.device_count()
         if kind == "cuda" and int(index or 0) >= gpus:
-            raise UserError(f"The device {self.device} is not on this machine: torch finds {gpus} GPUs. Use cpu.")
+            raise UserError(
+                f"The device {self.device} is not on this machine: torch finds {format_count(gpus, 'GPU')}. Use cpu."
+            )
 
     @property
     def device_name(self) -> str:
@@ -88,7 +90,7 @@ def measure_blocks(
         The table, in milliseconds a batch; and the spread in per cent: the distance between the quartiles of a block's
         rounds as a share of their median, for the median block.
     """
-    reporter.begin("measure", f"{len(blocks)} blocks on {timing.device_name}")
+    reporter.begin("measure", f"{format_count(len(blocks), 'block')} on {timing.device_name}")
     calls = 1 if timing.device == "cpu" else _CALLS
     rounds_ms = _time_rounds(list(blocks.values()), calls, timing, reporter)
     low, median, high = np.quantile(rounds_ms, [0.25, 0.5, 0.75], axis=0)
@@ -154,7 +156,9 @@ def time_networks(
     """
     costs = space.costs(latency=table)
     if space.size() < count:
-        raise UserError(f"{space.name} has only {space.size()} architectures: --architectures cannot be {count}.")
+        raise UserError(
+            f"{space.name} has only {format_count(space.size(), 'architecture')}: --architectures cannot be {count}."
+        )
     generator = np.random.default_rng(seed)
     drawn: dict[Architecture, None] = {}
     while len(drawn) < count:
@@ -162,7 +166,7 @@ def time_networks(
     summed_ms: list[float] = costs.cost(list(drawn))["latency_ms"].tolist()
     image = (3, space.resolution, space.resolution)
     networks = [TimedBlock(partial(space.network, architecture), image) for architecture in drawn]
-    reporter.begin("check", f"{count} networks of {space.name} on {timing.device_name}")
+    reporter.begin("check", f"{format_count(count, 'network')} of {space.name} on {timing.device_name}")
     measured_ms = np.median(_time_rounds(networks, _CALLS, timing, reporter), axis=0).tolist()
     return [
         {"architecture": str(architecture), "summed_ms": summed, "measured_ms": measured}

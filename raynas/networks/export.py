@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +20,8 @@ Format = Literal["onnx", "torch-export", "safetensors"]
 Place = Literal["outside", "inside"]
 """Where an image file becomes the input of the network: in the user's code, or in the graph of the file."""
 _SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
+_PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript")}
+"""The packages of each format that an installation of raynas may lack."""
 _TOLERANCES: dict[str, float] = {"outside": 1e-4, "inside": 0.01}
 """The largest difference: of logits; of probabilities, as pixels of the two resizes may differ by one grey level."""
 
@@ -50,6 +53,7 @@ def export(
     inside = preprocessing == "inside"
     if inside and form != "onnx":
         raise UserError(f"--preprocessing inside needs --format onnx, not {form}.")
+    check_packages(form)
     trained = find_network_in_runs(source) if ": " in source else find_network(source, architecture)
     is_best = architecture is None and ": " not in source
     file = _choose_file(trained, form, out, is_best, "-with-preprocessing" if inside else "")
@@ -72,6 +76,13 @@ def export(
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
     return {"file": str(file), "card": f"{file}.md", "largest_difference": difference, **card}
+
+
+def check_packages(form: str) -> None:
+    """Raises UserError if a package of the format is not installed. Nothing is imported."""
+    missing = [name for name in _PACKAGES.get(form, ()) if find_spec(name) is None]
+    if missing:
+        raise UserError(f"Exporting to {form.upper()} needs {' and '.join(missing)}: pip install 'raynas[export]'.")
 
 
 def _choose_file(trained: TrainedNetwork, form: str, out: str | None, is_best: bool, ending: str) -> Path:

@@ -35,9 +35,6 @@ def write_network(trained: TrainedNetwork, form: str, file: Path) -> float:
 
     Returns:
         The largest difference between the logits of the file and of the network.
-
-    Raises:
-        UserError: if a package is missing.
     """
     network, images = trained.network(), _test_images(trained)
     with torch.no_grad():

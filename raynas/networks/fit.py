@@ -23,7 +23,7 @@ from raynas.study.run import carried_out, open_study
 from raynas.study.run_plan import Plan, check_fit, plan
 from raynas.study.study import Study
 from search_spaces import from_specification
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError
 from search_spaces.families.darts import settings_of_text
 from search_spaces.published_networks import published_text
 
@@ -53,8 +53,14 @@ def fit_run(
     folder = RunFolder(run)
     recipe = Recipe.read(read_run_recipe(folder), [f"fit.{change}" for change in changes])
     planned = plan(recipe, run)
-    architectures = [planned.space.parse(published_text(text) or text) for text in texts or outcome.most_accurate(best)]
-    check_fit(planned)
+    problems = Problems()
+    architectures = []
+    for text in texts or outcome.most_accurate(best):
+        with problems.collect():
+            architectures.append(planned.space.parse(published_text(text) or text))
+    with problems.collect():
+        check_fit(planned)
+    problems.check()
     with open_study(planned, folder, reporter, verbose) as study:
         return [_train(study, architecture, outcome) for architecture in _distinct_networks(study, architectures)]
 
@@ -90,8 +96,12 @@ def fit_architecture(
         UserError: if the text is no architecture of the space, or if the recipe does not fit the images.
     """
     planned = plan(recipe, out)
-    architecture = planned.space.parse(text)
-    check_fit(planned)
+    problems = Problems()
+    with problems.collect():
+        architecture = planned.space.parse(text)
+    with problems.collect():
+        check_fit(planned)
+    problems.check()
     folder = RunFolder(out or _default_folder(text, planned))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         for note in recipe.notes:

@@ -14,6 +14,7 @@ from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import format_cost
 from raynas.results.class_accuracy import ClassAccuracy
 from raynas.results.guessing import LargestClass, describe_guess, has_top5
+from search_spaces.errors import format_count
 
 if TYPE_CHECKING:
     from raynas.networks.trained_network import TrainedNetwork
@@ -99,7 +100,7 @@ An image network. raynas {card["versions"]["raynas"]} found it with {card["metho
 
 | | |
 | --- | --- |
-| test top-1 | {card["test_top1"]:.2f} % of {card["test_images"]:,} images |
+| test top-1 | {card["test_top1"]:.2f} % of {format_count(card["test_images"], "image")} |
 | balanced accuracy | {by_class.balanced_top1:.2f} % |
 {rows}| multiply-adds | {card["macs"] / 1e6:,.3f} M for an image of {size}x{size} pixels |
 | parameters | {card["params"] / 1e6:,.3f} M |{latency_row}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from raynas.data.decoding import UNREADABLE, describe_unreadable, to_rgb
+from raynas.data.decoding import UNREADABLE, describe_reason, describe_unreadable, to_rgb
 from raynas.data.labelled_files import walk
 from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import find_network
@@ -114,7 +114,7 @@ class Predictor:
                 try:
                     inputs[file] = self._input(Image.open(file))
                 except UNREADABLE as error:
-                    faults.append(f"{file} ({error})")
+                    faults.append(f"{file} ({describe_reason(error)})")
             if self.inside:
                 yield from ((file, self.run(pixels[None])[0].astype(np.float64)) for file, pixels in inputs.items())
             elif inputs:
@@ -145,7 +145,7 @@ def predict(source: str, paths: Sequence[str], top: int = 1) -> list[dict[str, A
     """
     files = list(dict.fromkeys(file for path in paths for file in _files_of(Path(path))))
     if not files:
-        raise UserError(f"There is no image in {', '.join(paths)}.")
+        raise UserError(f"There is no image in {', '.join(paths)}: give image files, or folders with images.")
     predictor = Predictor.read(source)
     rows = []
     for file, probabilities in predictor.probabilities(files):

@@ -31,7 +31,7 @@ from raynas.recipe.settings import (
 )
 from raynas.storage.run_folder import DamagedFile, RunFolder, digest
 from search_spaces.budget.budget import Budget
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError, format_count
 from search_spaces.validation import read_yaml, validate
 
 FREE_KEYS = {
@@ -105,8 +105,9 @@ class Recipe(Settings):
         training, workers = self.training, self.scale.train.workers
         if training.batch_size < workers * training.accumulate:
             raise ValueError(
-                f"training.batch_size = {training.batch_size} is less than {workers} workers times "
-                f"{training.accumulate} micro-batches; raise it, or lower scale.train.workers or training.accumulate"
+                f"training.batch_size = {training.batch_size} is less than {format_count(workers, 'worker')} times "
+                f"{format_count(training.accumulate, 'micro-batch')}; raise it, or lower scale.train.workers or "
+                "training.accumulate"
             )
         return self
 
@@ -119,12 +120,16 @@ class Recipe(Settings):
             changes: changes to the recipe, in the form `a.b=c`.
 
         Raises:
-            UserError: if there is no such recipe, or if a key or a value is not valid.
+            UserError: if there is no such recipe, or if keys or values are not valid; it names all of them.
         """
         content = deepcopy(dict(source)) if isinstance(source, Mapping) else _read_source(str(source))
+        problems = Problems()
         for change in changes:
-            _apply_change(content, change)
-        recipe = validate(cls, content, "the recipe")
+            with problems.collect():
+                _apply_change(content, change)
+        with problems.collect():
+            recipe = validate(cls, content, "the recipe")
+        problems.check()
         try:
             recipe.identity()
         except (ValueError, RecursionError) as error:  # half of a surrogate pair, or a list that contains itself

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 
 from raynas.recipe.recipe import read_run_recipe
 from raynas.reporting.units import COST_UNITS
-from raynas.results.outcome import Outcome, load
+from raynas.results.outcome import Outcome, load_all
 from raynas.results.pareto import eligible, pareto_front
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
@@ -40,7 +41,7 @@ def compare(runs: Sequence[str], limits: Mapping[str, float] | None = None) -> p
     Raises:
         UserError: if a folder holds no finished run, or the runs have fronts of different costs.
     """
-    outcomes = [load(run) for run in runs]
+    outcomes = load_all(runs)
     costs = sorted({outcome.cost for outcome in outcomes})
     if len(costs) > 1:
         raise UserError(f"These runs have fronts of {' and '.join(costs)}: compare only runs with fronts of one cost.")
@@ -89,8 +90,14 @@ def parse_limits(**amounts: str | None) -> dict[str, float]:
         UserError: if a text is no amount.
     """
     limits = {key: {"max": amount} for key, amount in amounts.items() if amount is not None}
-    budget = validate(Budget, limits, "the limits")
+    budget = validate(_Limits, {"budget": limits}, "the limits").budget
     return {key: limit.max for key, limit in budget.root.items() if limit.max is not None}
+
+
+class _Limits(BaseModel):
+    """The limits under the key that a recipe has for them, so that errors name it."""
+
+    budget: Budget
 
 
 def _final_rows(outcome: Outcome, limits: Mapping[str, float]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from search_spaces import (
 from search_spaces.cell.genotype import Genotype
 from search_spaces.cell.public_genotype import PublicGenotype, is_public_genotype
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError, nearest
+from search_spaces.errors import UserError, format_count, nearest
 from search_spaces.families.darts import DartsSpace, settings_of_text
 from search_spaces.families.uniform_splits import with_uniform_splits
 from search_spaces.registry import is_space_file
@@ -189,7 +189,8 @@ class SpaceDescription:
             low, high = bounds["latency_ms"]
             ranges.append(f"{low:.3f} - {high:.3f} {COST_UNITS['latency_ms'].name}")
         print(
-            f"{space.name}: {_format_count(space.size())} architectures with {len(space.choices)} choices, "
+            f"{space.name}: {_format_count(space.size())} {'architecture' if space.size() == 1 else 'architectures'} "
+            f"with {format_count(len(space.choices), 'choice')}, "
             f"{self.resolution} pixels{space.paper and f'; {space.paper}'}"
         )
         print(", ".join(ranges))

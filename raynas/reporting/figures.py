@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from raynas.results.pareto import non_domination_ranks
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import training_histories
 from search_spaces import from_specification
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -276,7 +277,8 @@ def _draw_standalone(outcome: Outcome) -> Iterator[Figure]:
     if correlations is not None:
         text += (
             f" Kendall's tau {correlations['kendall_tau']:.2f}, Spearman's rho {correlations['spearman_rho']:.2f}, "
-            f"Pearson's r {correlations['pearson_r']:.2f}, for {correlations['networks']:.0f} networks."
+            f"Pearson's r {correlations['pearson_r']:.2f}, for "
+            f"{format_count(int(correlations['networks']), 'network')}."
         )
     table = networks[["architecture", "top1", "standalone_top1", "macs", "params"]]
     yield Figure("one-shot-against-stand-alone", "One-shot against stand-alone accuracy", text, plot, table)
@@ -320,16 +322,21 @@ def _draw_layers(outcome: Outcome, space: SearchSpace) -> Iterator[Figure]:
     yield Figure("layers", "The costs of the best network's layers", text, plot, table)
 
 
+def check_plotly() -> None:
+    """Raises UserError if plotly is not installed. Nothing is imported."""
+    if find_spec("plotly") is None:
+        raise UserError("A report needs plotly: pip install 'raynas[report]'.")
+
+
 def import_plotly() -> Any:
     """Return `plotly.graph_objects`.
 
     Raises:
         UserError: if plotly is missing.
     """
-    try:
-        import plotly.graph_objects as go
-    except ImportError as error:
-        raise UserError("A report needs plotly: pip install 'raynas[report]'.") from error
+    check_plotly()
+    import plotly.graph_objects as go
+
     return go
 
 

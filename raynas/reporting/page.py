@@ -21,11 +21,11 @@ from raynas.reporting.units import format_costs
 from raynas.results.class_accuracy import accuracy_of_best
 from raynas.results.fit_result import read_networks
 from raynas.results.guessing import has_top5
-from raynas.results.outcome import Outcome, load
+from raynas.results.outcome import Outcome, load_all
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,7 +48,7 @@ def write_report(runs: Sequence[str], out: str | Path | None = None, figure_fold
         UserError: if a folder holds no finished run, plotly is missing, or a file cannot be written.
     """
     import_plotly()
-    outcomes = [load(run) for run in runs]
+    outcomes = load_all(runs)
     if len({outcome.cost for outcome in outcomes}) > 1:
         raise UserError("These runs have fronts of different costs: write one report for each of them.")
     if out is None and not RunFolder(outcomes[0].run).is_local:
@@ -100,11 +100,13 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
         accuracy = "test top-1" if outcome.is_tested else "one-shot top-1"
         network = f"best network {best['top1']:.2f} % {accuracy}, {format_costs(best)}" if best else _NO_NETWORK
         name, evaluations = outcome.run.rpartition("/")[2], len(outcome.table)
-        line = f"{outcome.method} in {name}: {network}; {evaluations:,} evaluations, {_format_time(seconds)}"
+        line = (
+            f"{outcome.method} in {name}: {network}; {format_count(evaluations, 'evaluation')}, {_format_time(seconds)}"
+        )
         facts = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in lead(outcome))
         code = f"<code>{html.escape(best.get('architecture', ''))}</code>"
-        items.append(f"<li>{html.escape(line)}<br>{code}<ul>{facts}</ul></li>")
-    return f"<ul>{''.join(items)}</ul>"
+        items.append(f'<ul class="facts">{facts}</ul><p>{html.escape(line)}<br>{code}</p>')
+    return "".join(items)
 
 
 def _figure(figure: Figure, identity: str) -> str:
@@ -152,7 +154,7 @@ def _method_tables(outcome: Outcome) -> list[str]:
     parts = []
     for name in names:
         table = pd.read_csv(io.BytesIO(folder.read(name)))
-        more = f"<p>The first {_MAX_ROWS} of {len(table)} rows.</p>" if len(table) > _MAX_ROWS else ""
+        more = f"<p>The first {_MAX_ROWS} of {format_count(len(table), 'row')}.</p>" if len(table) > _MAX_ROWS else ""
         parts.append(f"<details><summary>{html.escape(name)}</summary>{more}{_table(table[:_MAX_ROWS])}</details>")
     return parts
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,10 @@ from rich.table import Table
 
 _WIDTH = 200
 """Characters a line in a file or a pipe: enough for an architecture."""
+
+
+_LINE_SECONDS = 30
+"""The least time between two lines about the progress of a step, where no line can move."""
 
 
 def print_json(value: Any) -> None:
@@ -43,15 +49,29 @@ def ended_after(seconds: float) -> str:
     return f"ended after {seconds:.{0 if seconds >= 10 else 1}f} s"
 
 
-class Live:
-    """A reporter for people: one line that moves while a step runs, and stays when the step has ended."""
+def _time_left(seconds: float, done: int, rest: int) -> str:
+    """Return words about the time for the rest, at the speed of what was done in some seconds; none if that is 0."""
+    if done <= 0 or rest <= 0:
+        return ""
+    left = seconds / done * rest
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
 
-    def __init__(self) -> None:
-        self._console = wide_console(stderr=True)
+
+class Live:
+    """A reporter for people: one line that moves while a step runs, and stays when the step has ended.
+
+    In a file or a pipe no line can move: there, a line of its own says how far the step is, at most every 30 seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = wide_console(stderr=True), clock
         self._line: Progress | None = None
+        self._printed = 0.0
+        self._first: tuple[float, int] | None = None
 
     def begin(self, step: str, description: str) -> None:
         self._console.print(f"[bold]{step}[/bold]  {description}", soft_wrap=True)
+        self._printed, self._first = self._clock(), None
         if not self._console.is_terminal:
             return
         self._line = Progress(
@@ -65,8 +85,15 @@ class Live:
         self._line.start()
 
     def update(self, done: int, total: int, detail: str = "") -> None:
+        progress = f"{done:,} of {total:,} {detail}"
         if self._line:
-            self._line.update(self._task, completed=done, total=total, detail=f"{done} of {total} {detail}")
+            self._line.update(self._task, completed=done, total=total, detail=progress)
+            return
+        now = self._clock()
+        self._first = self._first or (now, done)  # the start of processes before it is no measure of the speed
+        if now - self._printed >= _LINE_SECONDS:
+            self._printed = now
+            self.say(f"{progress}{_time_left(now - self._first[0], done - self._first[1], total - done)}")
 
     def end(self, step: str, seconds: float) -> None:
         if self._line:

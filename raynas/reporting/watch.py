@@ -17,6 +17,7 @@ from raynas.results.outcome import is_finished
 from raynas.storage import lock
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import check_is_run, records
+from search_spaces.errors import format_count
 
 _SECONDS = 1.0
 """The time between two readings of the run folder."""
@@ -100,15 +101,15 @@ def _view(status: dict[str, Any]) -> Group:
         "finished": "finished",
         "stopped": "stopped before its end; run the same command again to continue",
     }
-    line = f"{status['run']}: {states[status['state']]}; {status['evaluations']:,} evaluations{best}"
+    line = f"{status['run']}: {states[status['state']]}; {format_count(status['evaluations'], 'evaluation')}{best}"
     return Group(plain_table(["step", "description", "progress"], rows), Text(line))
 
 
 def _format_progress(step: dict[str, Any]) -> str:
     if step["state"] == "finished":
         return ended_after(step["seconds"])
-    done = f"{step['done']:,} evaluations"
+    done = format_count(step["done"], "evaluation")
     if step["total"] is not None:
         percent = 100 * step["done"] / step["total"]
-        done = f"{step['done']:,} of {step['total']:,} training steps ({percent:.0f} %)"
+        done = f"{step['done']:,} of {format_count(step['total'], 'training step')} ({percent:.0f} %)"
     return f"{done}, {step['detail']}" if step["detail"] else done

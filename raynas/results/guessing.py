@@ -33,7 +33,7 @@ def describe_guess(top1: float, test_images: int, largest: LargestClass) -> str 
     share, name = f"{100 * largest.share:.2f} %", largest.name
     return (
         f"this network is no better than a guess: {share} of the {test_images:,} test images are of the class {name}, "
-        f"and always to answer {name} is as good; raise fit.epochs or fit.learning_rate"
+        f"and a network that always answers {name} is as good; raise fit.epochs or fit.learning_rate"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from raynas.results.fit_result import correlations, read_networks, standalone_ro
 from raynas.results.pareto import eligible, pareto_front
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import check_is_run
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -140,6 +141,20 @@ def load(run: str | Path) -> Outcome:
     if not folder.exists(_FILE):
         raise UserError(f"The run in {folder.uri} is not finished: run its recipe again to go on with it.")
     return Outcome(run=folder.uri, table=EvaluationTable(folder).read(), **folder.read_json(_FILE))
+
+
+def load_all(runs: Sequence[str]) -> list[Outcome]:
+    """Return the outcomes of finished runs.
+
+    Raises:
+        UserError: if folders are not folders of finished runs. It has a sentence for each.
+    """
+    problems, outcomes = Problems(), []
+    for run in runs:
+        with problems.collect():
+            outcomes.append(load(run))
+    problems.check()
+    return outcomes
 
 
 def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

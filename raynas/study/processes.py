@@ -14,6 +14,7 @@ from raynas.cluster import ray_session
 from raynas.cluster.devices import resources_per_process
 from raynas.cluster.living_group import Successive
 from raynas.study.tracking import search_callbacks
+from search_spaces.errors import format_count
 
 if TYPE_CHECKING:
     from raynas.cluster.living_group import LivingGroup
@@ -175,5 +176,5 @@ class RunProcesses:
         return f"{self._groups:02d}-{kind}"
 
     def _show_generation(self, report: dict[str, Any]) -> None:
-        detail = f"generations, {report['evaluations']} architectures, best {report['best']:.2f} %"
+        detail = f"generations, {format_count(report['evaluations'], 'architecture')}, best {report['best']:.2f} %"
         self._reporter.update(report["generations"], report["of"], detail)

@@ -26,6 +26,7 @@ from raynas.study.run_context import RunContext
 from raynas.study.run_files import begin_run_folder, check_run_folder, default_folder
 from raynas.study.run_plan import Plan, check_fit, plan
 from raynas.study.study import Study
+from search_spaces.errors import Problems
 
 if TYPE_CHECKING:
     from raynas.training.early_stop import EarlyStopClient
@@ -65,11 +66,16 @@ def carried_out(
     Args:
         fits: whether the caller trains a network by the recipe's `fit` afterwards. The settings are checked first.
     """
-    method = method_of_recipe(recipe)
-    planned = plan(recipe, out)
-    method.check(planned)
+    problems = Problems()
+    with problems.collect():
+        method = method_of_recipe(recipe)
+    planned = plan(recipe, out, problems)
+    with problems.collect():
+        method.check(planned)
     if fits:
-        check_fit(planned)
+        with problems.collect():
+            check_fit(planned)
+    problems.check()
     folder = RunFolder(out or default_folder(planned.recipe))
     with open_study(with_automatic_scale(planned, folder, cores_of_own_ray()), folder, reporter, verbose) as study:
         yield study, _finished_outcome(study) or _run_method(method, study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import check_chosen
 from raynas.recipe.user_space_file import read_space_file, with_space_file
 from raynas.study.tracking import check_trackers_installed
-from search_spaces.errors import UserError
+from search_spaces.errors import Problems, UserError, format_count
 
 if TYPE_CHECKING:
     from raynas.data import PreparedData
@@ -39,24 +40,44 @@ class Plan:
     costs: Costs
 
 
-def plan(recipe: Recipe, run: str | Path | None = None) -> Plan:
+def plan(recipe: Recipe, run: str | Path | None = None, earlier: Problems | None = None) -> Plan:
     """Look up everything that a recipe names, and check that an architecture can meet its budget.
 
     Args:
         run: the run folder, if it is known. It holds the copy of a user's own space.
+        earlier: problems of the recipe that are known already.
 
     Raises:
-        UserError: if the latency table, the space, the data or the budget is wrong.
+        UserError: if the latency table, the space, the data or the budget is wrong, or if there are earlier problems.
+            It has a sentence for each problem. Images are decoded only if there is no other problem.
     """
-    check_trackers_installed(recipe.track)
-    latency = _latency_entries(recipe)
-    file = read_space_file(recipe, run)
-    space, data = _space_and_data(recipe, file)
+    problems = earlier or Problems()
+    with problems.collect():
+        check_trackers_installed(recipe.track)
+    with problems.collect():
+        latency = _latency_entries(recipe)
+    with problems.collect():
+        file = read_space_file(recipe, run)
+        build = _space_builder(recipe, file)
+        resolution = build().resolution
+    if problems:
+        with problems.collect():
+            _check_files(recipe)
+    problems.check()
+    space, data = _space_and_data(recipe, build, resolution)
     if file is not None:
         recipe = with_space_file(recipe, space, file)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)
+
+
+def _check_files(recipe: Recipe) -> None:
+    """Raises UserError if a user's own images are not there or have no classes. Nothing is decoded or downloaded."""
+    from raynas.data.sources import read_source
+
+    if recipe.data.name in ("folder", "npz"):
+        read_source(recipe.data, recipe.seed)
 
 
 def check_fit(plan: Plan) -> None:
@@ -69,35 +90,50 @@ def check_fit(plan: Plan) -> None:
     from raynas.training.standalone_checks import check_standalone_settings
 
     settings, workers = plan.recipe.fit, plan.recipe.scale.train.workers
-    check_standalone_settings(plan.space, settings)
-    images = plan.data.count("all-training")
-    if settings.batch_size > images:
-        raise UserError(
-            f"fit.batch_size is {settings.batch_size}, but there are only {images} training images: lower it in the "
-            "recipe, or for raynas fit with --set batch_size=N."
-        )
-    if settings.batch_size < workers * settings.accumulate:
-        raise UserError(
-            f"fit.batch_size = {settings.batch_size} is less than {workers} workers times {settings.accumulate} "
-            "micro-batches: raise it, or lower scale.train.workers or fit.accumulate."
-        )
-    check_chosen(settings, "fit")
+    problems = Problems()
+    with problems.collect():
+        check_chosen(settings, "fit")
+    with problems.collect():
+        check_standalone_settings(plan.space, settings)
+    if "batch_size" in settings.model_fields_set:
+        with problems.collect():
+            _check_fit_batch(settings.batch_size, plan.data.count("all-training"), workers, settings.accumulate)
+    problems.check()
 
 
-def _space_and_data(recipe: Recipe, file: SpaceFile | None) -> tuple[SearchSpace, PreparedData]:
-    from raynas.data import prepare
+def _check_fit_batch(batch_size: int, images: int, workers: int, accumulate: int) -> None:
+    if batch_size > images:
+        raise UserError(
+            f"fit.batch_size is {batch_size}, but there {'is' if images == 1 else 'are'} only "
+            f"{format_count(images, 'training image')}: lower it."
+        )
+    if batch_size < workers * accumulate:
+        raise UserError(
+            f"fit.batch_size = {batch_size} is less than {format_count(workers, 'worker')} times "
+            f"{format_count(accumulate, 'micro-batch')}: raise it, or lower scale.train.workers or fit.accumulate."
+        )
+
+
+def _space_builder(recipe: Recipe, file: SpaceFile | None) -> Callable[..., SearchSpace]:
     from search_spaces import load
 
     settings = {key: value for key, value in recipe.space.items() if key not in ("name", "file")}
     if "num_classes" in settings:
         raise UserError("The number of classes follows from the data: leave space.num_classes out.")
-    build = partial(load, recipe.space["name"]) if file is None else file.space
-    data = prepare(recipe.data, build(**settings).resolution, recipe.seed)
-    space = build(**settings, num_classes=len(data.classes))
+    return partial(partial(load, recipe.space["name"]) if file is None else file.space, **settings)
+
+
+def _space_and_data(
+    recipe: Recipe, build: Callable[..., SearchSpace], resolution: int
+) -> tuple[SearchSpace, PreparedData]:
+    from raynas.data import prepare
+
+    data = prepare(recipe.data, resolution, recipe.seed)
+    space = build(num_classes=len(data.classes))
     if space.num_classes != len(data.classes):
         raise UserError(
-            f"{space.name} has {space.num_classes} classes, but the data has {len(data.classes)}: let the space take "
-            "the setting num_classes."
+            f"{space.name} has {format_count(space.num_classes, 'class')}, but the data has {len(data.classes)}: let "
+            "the space take the setting num_classes."
         )
     return space, data
 

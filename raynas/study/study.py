@@ -18,6 +18,7 @@ from raynas.study.run_context import RunContext
 from raynas.study.steps import Steps, Work
 from raynas.study.tracking import track_training, write_curves
 from raynas.training.standalone_checks import check_standalone_settings
+from search_spaces.errors import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,7 @@ class Study:
             return {"file": f"{folder}/{WEIGHTS_FILE}", "version": f"{name}:{last['epoch']}", "history": history}
 
         trained = f"{space.size():.3g} architectures" if space.size() > 1 else "one architecture"
-        description = f"training {trained} for {settings.epochs} epoch{'s' * (settings.epochs > 1)}"
+        description = f"training {trained} for {format_count(settings.epochs, 'epoch')}"
         processes, gpus = scale.train.workers, scale.train.gpus
         return Weights(**self._steps.do(name, kind, description, job.identity(), work, processes, gpus))
 
@@ -154,7 +155,7 @@ class Study:
             answers = evaluations[0].confusion if len(evaluations) == 1 else None
             return {"evaluations": len(evaluations), "confusion": answers}
 
-        description = f"evaluating {len(architectures)} architecture{'s' * (len(architectures) > 1)}"
+        description = f"evaluating {format_count(len(architectures), 'architecture')}"
         identity = {"architectures": [str(architecture) for architecture in architectures]}
         self._do_evaluation(name, "evaluation", description, identity, request, work)
         return SearchResult.read(self.folder, name, space)

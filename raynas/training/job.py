@@ -12,7 +12,7 @@ from raynas.recipe.settings import EvaluationSettings, FitSettings, Settings
 from raynas.storage.portable import Reference
 from raynas.training.early_stop import EarlyStopClient
 from search_spaces import Budget
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 PROGRESS_FILE = "progress.json"
 """How far the training is."""
@@ -86,6 +86,7 @@ class TrainingJob(Settings):
             if images < self.training.batch_size:
                 kind = "validation" if part == "validation" else "training"
                 raise UserError(
-                    f"The step {self.name} has batches of {self.training.batch_size}, but only {images} {kind} images: "
-                    "lower training.batch_size (fit.batch_size for stand-alone training), or raise data.fraction."
+                    f"The step {self.name} has batches of {self.training.batch_size}, but only "
+                    f"{format_count(images, f'{kind} image')}: lower training.batch_size "
+                    "(fit.batch_size for stand-alone training), or raise data.fraction."
                 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.errors import UserError, nearest
+from search_spaces.errors import UserError, format_count, nearest
 
 if TYPE_CHECKING:
     from raynas.recipe.settings import TeacherSettings
@@ -34,8 +34,9 @@ def check_teacher(settings: TeacherSettings, num_classes: int) -> None:
     classes = len(models.get_model_weights(settings.model).DEFAULT.meta["categories"])
     if classes != num_classes:
         raise UserError(
-            f"torchvision's weights of {settings.model} have {classes} classes, but the data has {num_classes}: "
-            "train on its classes (data.classes), give fit.teacher.weights a file of your own, or leave fit.teacher "
+            f"torchvision's weights of {settings.model} have {format_count(classes, 'class')}, but the data has "
+            f"{num_classes}: train on its classes (data.classes), give fit.teacher.weights a file of "
+            "your own, or leave fit.teacher "
             "out."
         )
 
@@ -97,8 +98,8 @@ def _load(settings: TeacherSettings, num_classes: int) -> nn.Module:
         network.load_state_dict(_read_state(Path(settings.weights).expanduser()))
     except (RuntimeError, TypeError, AttributeError) as error:  # AttributeError: the file holds no mapping
         raise UserError(
-            f"fit.teacher.weights = {settings.weights} are not the weights of a {settings.model} with {num_classes} "
-            "classes: give the file of that network."
+            f"fit.teacher.weights = {settings.weights} are not the weights of a {settings.model} with "
+            f"{format_count(num_classes, 'class')}: give the file of that network."
         ) from error
     return network
 

@@ -37,6 +37,7 @@ from raynas.training.optimizers import make_optimizer
 from raynas.training.update import apply_update
 from raynas.training.weight_average import moving_average
 from search_spaces import SearchSpace
+from search_spaces.errors import format_count
 from search_spaces.layers.initialise import set_initial_gamma
 from search_spaces.supernet import Supernet
 
@@ -117,10 +118,10 @@ class Trainer:
         training = self.job.training
         images = math.ceil(training.batch_size / self.workers / training.accumulate)
         return (
-            f"A training worker ran out of memory on {self.device} with {images} images at once (training.batch_size "
-            f"{training.batch_size} over scale.train.workers {self.workers} and training.accumulate "
-            f"{training.accumulate}): raise training.accumulate, or lower training.batch_size, in another folder "
-            "(--out)."
+            f"A training worker ran out of memory on {self.device} with {format_count(images, 'image')} at once "
+            f"(training.batch_size {training.batch_size} over scale.train.workers {self.workers} and "
+            f"training.accumulate {training.accumulate}): raise training.accumulate, or lower training.batch_size, in "
+            "another folder (--out)."
         )
 
     def should_stop(self, epoch: int) -> bool:

@@ -5,49 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     NonNegativeFloat,
     RootModel,
-    StringConstraints,
     model_validator,
 )
 
 from search_spaces.architecture import Architecture
+from search_spaces.budget.amounts import Amount
 from search_spaces.budget.feasibility import feasibility_of, window_text
 from search_spaces.budget.integer_program import Window
 from search_spaces.costs import PAPER_PREFIX, Amounts, Costs
 from search_spaces.errors import UserError, nearest
 from search_spaces.space import SearchSpace
 
-_SUFFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
-
-
-def _spelt_out(value: Any) -> Any:
-    """Return text such as `50M` as a number, and any other value unchanged for the validator."""
-    if isinstance(value, str) and value.strip()[-1:] in _SUFFIXES:
-        text = value.strip()
-        try:
-            return float(text[:-1]) * _SUFFIXES[text[-1]]
-        except ValueError:
-            return value
-    return value
-
-
-_Written = NonNegativeFloat | Annotated[str, StringConstraints(pattern=r"^\s*[0-9.]+(e[+-]?[0-9]+)?\s*[kKMGB]?\s*$")]
-Amount = Annotated[NonNegativeFloat, BeforeValidator(_spelt_out, json_schema_input_type=_Written)]
-
 
 class Limit(BaseModel):
     """The limit on one resource: from `min` to `max`, both included, or within a share `tolerance` of `target`.
 
-    Amounts are numbers in the resource's unit, or text with a suffix: `300e6`, `300M`.
+    Amounts are numbers in the resource's unit, or texts: `300e6`, `300M`, `300,000,000` (`read_amount`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -146,7 +128,7 @@ class Budget(RootModel[dict[str, Limit]]):
                 for names in combinations(windows, size):
                     part = {name: windows[name] for name in names}
                     if size == len(windows) or feasibility.find(part) is None:
-                        raise UserError(feasibility.explain(part))
+                        raise UserError(f"{feasibility.explain(part)} Change {' or '.join(map(_key, part.items()))}.")
 
     def example(self, space: SearchSpace, costs: Costs, generator: np.random.Generator) -> Architecture | None:
         """Return an architecture that meets the budget; None if none is found. Each draw gives another architecture."""
@@ -155,6 +137,13 @@ class Budget(RootModel[dict[str, Limit]]):
 
     def _windows(self) -> dict[str, Window]:
         return {resource: limit.interval() for resource, limit in self.root.items()}
+
+
+def _key(limit: tuple[str, Window]) -> str:
+    """Return the key of a recipe that sets a limit: `budget.macs.max`, or `budget.macs` for both ends."""
+    resource, (low, high) = limit
+    end = ".max" if math.isinf(low) else ".min" if math.isinf(high) else ""
+    return f"budget.{resource.removeprefix(PAPER_PREFIX)}{end}"
 
 
 def _unknown(resource: str, costs: Costs) -> str:

@@ -83,7 +83,7 @@ class ExactFeasibility(Feasibility):
         problem = "exclude each other" if others else "is met by no architecture"
         gap = ""
         if below is not None and above is not None:
-            gap = f", but nothing between {_amount(last, below)} and {_amount(last, above)}"
+            gap = f", but nothing between {amount_text(last, below)} and {amount_text(last, above)}"
         return f"{_all(windows)} {problem}; {self.possible_costs(last, others)}{gap}."
 
     def possible_costs(self, resource: str, others: Mapping[str, Window]) -> str:
@@ -137,7 +137,7 @@ class SearchedFeasibility(Feasibility):
         cost = self.costs.total(self._sample[within])[resource]
         if not len(cost):
             return _in_space(self.costs, resource)
-        sampled = f"{_amount(resource, cost.min().item())} to {_amount(resource, cost.max().item())}"
+        sampled = f"{amount_text(resource, cost.min().item())} to {amount_text(resource, cost.max().item())}"
         return f"among random architectures with {_all(others)}, {resource} is {sampled}"
 
     @cached_property
@@ -186,7 +186,7 @@ class SearchedFeasibility(Feasibility):
 
 def window_text(resource: str, window: Window) -> str:
     """Return a window as text: `macs at most 300,000,000`."""
-    low, high = (_amount(resource, end) for end in window)
+    low, high = (amount_text(resource, end) for end in window)
     if math.isinf(window[0]):
         return f"{resource} at most {high}"
     return f"{resource} at least {low}" if math.isinf(window[1]) else f"{resource} from {low} to {high}"
@@ -207,8 +207,9 @@ def _in_space(costs: Costs, resource: str) -> str:
 
 
 def _from_to(resource: str, least: float, greatest: float) -> str:
-    return f"{resource} can be {_amount(resource, least)} to {_amount(resource, greatest)}"
+    return f"{resource} can be {amount_text(resource, least)} to {amount_text(resource, greatest)}"
 
 
-def _amount(resource: str, cost: float) -> str:
+def amount_text(resource: str, cost: float) -> str:
+    """Return a cost in its own unit: `3,108,000`, or milliseconds with four digits of the fraction."""
     return f"{cost:,.4f}" if resource == "latency_ms" else f"{cost:,.0f}"

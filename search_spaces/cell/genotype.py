@@ -17,7 +17,7 @@ import numpy as np
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,9 @@ class Genotype:
             raise UserError(f"This is not a genotype of {space.name}: {text!r}; it would begin with '{space.name}:'.")
         words = body.replace("|", " ").split()
         if len(words) != len(space.choices):
-            raise UserError(f"A genotype of {space.name} has {len(space.choices)} edges, not {len(words)}.")
+            raise UserError(
+                f"A genotype of {space.name} has {format_count(len(space.choices), 'edge')}, not {len(words)}."
+            )
         read = [_read(choice, word) for choice, word in zip(space.choices, words, strict=True)]
         return cls.of(space, [operations for operations, _ in read], [edge for _, edge in read])
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces.architecture import NOTHING, Architecture, Choice
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 INPUTS = 2
 """The inputs of a cell, and the pairs of each node."""
@@ -61,8 +61,8 @@ class PublicGenotype:
             steps = nodes - INPUTS
             if len(pairs) != INPUTS * steps:
                 raise UserError(
-                    f"{kind} of the Genotype has {len(pairs)} pairs; it needs {INPUTS * steps}, two for each of the "
-                    f"{steps} nodes."
+                    f"{kind} of the Genotype has {len(pairs)} pairs; it needs {INPUTS * steps}, two for each of "
+                    f"{format_count(steps, 'node')}."
                 )
             cells[kind] = [pairs[INPUTS * node : INPUTS * (node + 1)] for node in range(steps)]
             for number, inputs in enumerate(cells[kind], INPUTS):

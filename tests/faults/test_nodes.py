@@ -75,11 +75,11 @@ def test_a_run_continues_after_the_loss_of_its_node(
         def until(condition: Condition) -> None:
             wait_until(lambda: condition(run.out), process)
 
-        until(has_logged("Waiting for the cluster to grow: 1 processes need 1 CPU"))
+        until(has_logged("Waiting for the cluster to grow: 1 process needs 1 CPU"))
         node = nodes.add_node(num_cpus=2)
         until(training("supernet"))
         lose(nodes, node, run.out)
-        until(has_logged("The cluster has become too small, and training waits: 1 processes need 1 CPU"))
+        until(has_logged("The cluster has become too small, and training waits: 1 process needs 1 CPU"))
         time.sleep(3 * TRAIN_WAITS_SECONDS)
         node = nodes.add_node(num_cpus=2)
         until(searching("search-2"))

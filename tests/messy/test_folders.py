@@ -145,8 +145,8 @@ def test_small_and_large_classes_and_classes_without_test_images_are_named(tmp_p
         grey(200, number).save(path / f"train/light/{number}.png")
     shutil.rmtree(path / "test/dark")
     text = "\n".join(prepare_folder(path).remarks)
-    assert "1 class (dark) without test images" in text
-    assert "1 class (dark (5)) with fewer than 20 training images" in text
+    assert "1 class has no test images: the test accuracy says nothing about dark" in text
+    assert "1 class has fewer than 20 training images: dark (5)" in text
     assert "88 % of the training images are of the class light" in text
 
 
@@ -270,8 +270,8 @@ def test_boxes_are_refused_with_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("file,label\nabsent.png,a\n", "lists 1 files that do not exist: .*absent.png"),
-        ("name,label\n1.png,a\n", "has the columns name, label; it needs file"),
+        ("file,label\nabsent.png,a\n", "lists 1 file that cannot be found: .*absent.png"),
+        ("name,label\n1.png,a\n", "has the columns name, label; it needs a column file"),
         ("file,label\n1.png,\n", "Row 1 of .* lacks its file or label"),
         ("file,label,split\n1.png,a,hold-out\n", "Row 1 of .* has the part 'hold-out'"),
         ("file,label,split\n1.png,a,test\n", "lists no training image"),

@@ -16,7 +16,7 @@ from pydantic import Field
 from raynas.interfaces.streams import STREAMS
 from raynas.results.outcome import Outcome
 from raynas.study.method import Method
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.fp_nas.layers import joint_layers
 from tuners.fp_nas.sample_size import FixedSampling, SampleSize
 from tuners.fp_nas.settings import SamplingSettings, Schedule
@@ -96,8 +96,8 @@ class FpNas(Method, SamplingSettings):
         saving = table[table["worker_seconds_saved"] > 0]
         if len(saving):
             study.say(
-                f"from epoch {saving['epoch'].min()} on {saving['workers'].min()} of {workers} "
-                f"workers were enough, which saved {table['worker_seconds_saved'].sum():.0f} worker-seconds"
+                f"from epoch {saving['epoch'].min()} on {saving['workers'].min()} of {format_count(workers, 'worker')} "
+                f"would do, which saved {table['worker_seconds_saved'].sum():.0f} worker-seconds"
             )
         return weights
 

@@ -17,7 +17,7 @@ from raynas.results.outcome import Outcome
 from raynas.study.method import Method
 from raynas.study.run_plan import check_fit
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.darts.checks import check_edges_can_be_removed, check_no_budget
 from tuners.ftso.topologies import SIMPLEST_OPERATOR, CellTopologies, EdgeWeights, LayerTopologies, Topologies
 
@@ -119,8 +119,8 @@ class Ftso(Method):
         columns = {"accuracy_of": "network", "topology_unchanged": is_unchanged}
         network = study.fit("network", architecture, study.recipe.fit, columns=columns)
         study.say(
-            f"{architecture}: {network.top1:.2f} % of the test images after {study.recipe.fit.epochs} epochs of "
-            "stand-alone training"
+            f"{architecture}: {network.top1:.2f} % of the test images after "
+            f"{format_count(study.recipe.fit.epochs, 'epoch')} of stand-alone training"
         )
         return study.outcome("network-test", space, "macs", weights, network.weights)
 

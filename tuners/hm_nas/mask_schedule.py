@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 
 if TYPE_CHECKING:
     from raynas.data import PreparedData
@@ -54,8 +54,8 @@ class MaskSchedule:
             change = rate * self.full_rate_steps
             if change < distance:
                 raise UserError(
-                    f"method.{name}={rate:g} moves a mask by at most {change:.2g} in {self.epochs} epochs of "
-                    f"{self.steps} training steps; the threshold is {distance:.2g} away, so that no mask could remove "
-                    f"anything. Raise it, or set method.max_{name.removesuffix('_rate')}_change to several times the "
-                    "distance in its place."
+                    f"method.{name}={rate:g} moves a mask by at most {change:.2g} in "
+                    f"{format_count(self.epochs, 'epoch')} of {format_count(self.steps, 'training step')}; the "
+                    f"threshold is {distance:.2g} away, so that no mask could remove anything. Raise it, or set "
+                    f"method.max_{name.removesuffix('_rate')}_change to several times the distance in its place."
                 )

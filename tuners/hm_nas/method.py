@@ -21,7 +21,7 @@ from raynas.study.method import Method
 from raynas.study.run_plan import check_fit
 from search_spaces.cell.genotype import FILE, Genotype, check_edges_take_subsets
 from search_spaces.cell.space import CellSpace
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.darts.checks import check_no_budget, check_second_order_uses_sgd, check_space_has_cells
 from tuners.hm_nas.mask_schedule import MaskSchedule
 from tuners.hm_nas.searched_run import read_searched_network
@@ -277,7 +277,7 @@ def _test_mixture(study: Study, space: CellSpace, genotype: Genotype, weights: W
     result = study.evaluate(f"{name}-test", space, [genotype.architecture], weights, notes, "test", genotype.weights)
     study.say(
         f"{name}: {result.table.iloc[0]['top1']:.2f} % of the test images with {notes['kept_params']:,} parameters, "
-        f"{notes['operations']} operations on {notes['edges']} edges"
+        f"{format_count(int(notes['operations']), 'operation')} on {format_count(int(notes['edges']), 'edge')}"
     )
 
 

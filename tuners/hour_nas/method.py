@@ -18,7 +18,7 @@ from raynas.results.outcome import Outcome
 from raynas.study.method import Method
 from search_spaces import Budget
 from search_spaces.costs import PAPER_PREFIX
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.hour_nas.settings import PathSampling
 from tuners.hour_nas.vital_space import fix_vital_blocks, fixed_operations, remove_vital_skips, restrict_to_vital
 from tuners.most_probable import most_probable_within
@@ -113,7 +113,7 @@ class HourNas(Method, PathSampling):
         raw_mode = most_probable_within(space, study.costs, Budget({}), theta)
         changed = count_changes(raw_mode, architecture)
         study.say(f"raw mode: {describe_distances(study.costs, study.budget, raw_mode)}")
-        study.say(f"the targets change {changed} of {len(space.choices)} choices")
+        study.say(f"the targets change {changed} of {format_count(len(space.choices), 'choice')}")
         raw_costs = {f"raw_{resource}": cost.item() for resource, cost in study.costs.cost([raw_mode]).items()}
         costs = study.costs.cost([architecture]).items()
         raw_costs |= {resource: cost.item() for resource, cost in costs if resource.startswith(PAPER_PREFIX)}

@@ -17,7 +17,7 @@ from raynas.results.evaluation_table import SearchResult
 from raynas.results.outcome import Outcome
 from raynas.results.pareto import non_domination_ranks
 from raynas.study.method import Method
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.pad_nas.pruning import operation_frequencies, prune
 from tuners.search_algorithms.nsga2 import ConstrainedNsga2
 
@@ -54,7 +54,8 @@ class PadNas(Method):
     def _check_lengths(self) -> Self:
         if not len(self.epochs) == len(self.learning_rates) == self.stages - 1:
             raise ValueError(
-                f"{self.stages} stages need {self.stages - 1} epochs and learning_rates, "
+                f"{format_count(self.stages, 'stage')} need {format_count(self.stages - 1, 'value')} of epochs "
+                "and of learning_rates, "
                 f"not {len(self.epochs)} and {len(self.learning_rates)}"
             )
         return self

@@ -26,7 +26,7 @@ def operation_frequencies(
     """
     counted = {a.indices for a, rank in zip(architectures, ranks, strict=True) if rank < below_rank}
     if not counted:
-        raise ValueError(f"None of the {len(architectures)} architectures has a rank below {below_rank}.")
+        raise ValueError(f"No architecture of {len(architectures)} has a rank below {below_rank}.")
     counts = np.zeros((len(space.choices), max(len(choice.options) for choice in space.choices)))
     for indices in counted:
         for row, choice, value in zip(counts, space.choices, indices, strict=True):

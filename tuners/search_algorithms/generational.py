@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from raynas.interfaces.searcher import Evaluation, Search, Searcher
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, format_count
 from tuners.search_algorithms.feasible_space import FeasibleSpace, Genome
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class GenerationalSearch(Search):
         self._offspring = self.create_offspring() if self.generation else self.draw_uniform(self.population)
         if not self._offspring:
             self.note = (
-                f"The search ended after {self.generation} of {self.generations} generations: "
+                f"The search ended after {self.generation} of {format_count(self.generations, 'generation')}: "
                 f"it found no architecture within the budget besides the {len(self.evaluated)} evaluated."
             )
         return [self.feasible.architecture(genome) for genome in self._offspring]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raynas.auto.announce import announce, describe_result, explain_choices
 from raynas.auto.choices import (
     ImageFolderSummary,
     Machine,
@@ -20,9 +21,10 @@ from raynas.auto.choices import (
     choose_space,
     choose_strides,
     choose_width,
+    estimate_minutes,
     inspect_images,
 )
-from raynas.auto.pipeline import explain_choices, median_step_seconds, run_auto
+from raynas.auto.pipeline import median_step_seconds, run_auto
 from raynas.recipe.recipe import Recipe
 from raynas.results.class_accuracy import ClassAccuracy
 from raynas.storage.progress import Quiet
@@ -167,16 +169,15 @@ def test_unequal_classes_are_counted_and_explained(tmp_path: Path) -> None:
     assert images.imbalance == 4
     recipe = Recipe.read(choose_recipe(tmp_path, images, LAPTOP, {"macs": {"max": 5e6}}, 30, 0.5))
     by_class = ClassAccuracy.of(["cat", "dog"], [[0, 0, 4], [1, 0, 1]])
-    assert by_class is not None
     figures = {"architecture": "net", "top1": 80.0, "macs": 1e6, "params": 1e5, "latency_ms": None, "warning": None}
     files = dict.fromkeys(("file", "card", "report", "recipe"), "x")
-    lines = explain_choices(recipe, images, LAPTOP, 30, {**figures, "by_class": by_class.describe()}, files)
-    assert (
+    assert explain_choices(recipe, images, LAPTOP, 30)[-1] == (
         "classes: the largest has 4 times the training images of the smallest, so stand-alone training draws each "
         "class equally often"
-    ) in lines
-    result = next(number for number, line in enumerate(lines) if line.startswith("result: test top-1 80.00 %"))
-    assert lines[result + 1] == (
+    )
+    lines = describe_result({**figures, "by_class": by_class.describe()}, files)
+    assert lines[1].startswith("result: test top-1 80.00 %")
+    assert lines[2] == (
         "balanced accuracy 50.00 %, the mean over 2 classes; the weakest class is dog: 0.00 % of 1 test image"
     )
 
@@ -251,3 +252,33 @@ def test_a_recipe_for_other_limits_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a recipe for other images or limits"):
         run_auto(str(tmp_path / "images"), {"macs": "6M"}, 1, str(tmp_path / "run"), Quiet(), False)
     assert (tmp_path / "run.yaml").read_text() == before
+
+
+def test_the_choices_and_an_estimate_are_said_before_the_run() -> None:
+    budget = {"macs": {"min": 42.5e6, "max": 50e6}}
+    images = ImageFolderSummary(classes=2, train=1000, test=300, side=300, names=("daisy", "rose"))
+    recipe = Recipe.read(choose_recipe(Path("/flowers"), images, Machine(2, 0, "a laptop"), budget, 60, 0.2))
+    lines = list(announce(recipe, images, Machine(2, 0, "a laptop"), 60, 0.2))
+    keys = ("images", "resolution", "machine", "space", "budget", "method", "schedule", "estimate")
+    assert tuple(line.partition(":")[0] for line in lines) == keys
+    assert "1,000 for training, 300 for testing, 2 classes (daisy, rose), shorter side 300 pixels" in lines[0]
+    assert lines[2] == "machine: a laptop; training on 2 of 2 cores, 2 evaluators"
+    assert lines[4] == "budget: macs from 42,500,000 to 50,000,000"
+    assert f"{sum(recipe.method['epochs'])} epochs of supernet training" in lines[6]
+    assert "for about 60 minutes" in lines[6]
+    assert "finished steps" in list(announce(recipe, images, LAPTOP, 60, None))[-1]
+
+
+@pytest.mark.parametrize("minutes", [30, 60, 100])
+def test_the_estimate_is_near_the_minutes_that_were_wished(minutes: float) -> None:
+    recipe = Recipe.read(choose_recipe(Path("/f"), FLOWERS, LAPTOP, {"macs": {"max": 50e6}}, minutes, 0.5))
+    parts = estimate_minutes(recipe, FLOWERS, LAPTOP, 0.5)
+    assert tuple(parts) == ("start", "supernet training", "search", "stand-alone training")
+    assert 0.6 * minutes <= sum(parts.values()) <= 1.1 * minutes
+
+
+def test_one_is_singular() -> None:
+    recipe = Recipe.read(choose_recipe(Path("/f"), FLOWERS, Machine(1, 0, "x"), {"macs": {"max": 50e6}}, 1, 0.5))
+    text = "\n".join(explain_choices(recipe, FLOWERS, Machine(1, 0, "x"), 1))
+    assert "1 of 1 core, 1 evaluator\n" in text
+    assert "about 1 minute:" in text

@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refusal(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """A function that runs a command, and returns its only line on stderr."""
+    """A function that runs a command, and returns its lines on stderr: a sentence each."""
 
     def refused(*arguments: str, status: int = 2) -> str:
         with pytest.raises(SystemExit) as end:
@@ -52,11 +52,12 @@ def refusal(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
         assert (end.value.code, captured.out) == (status, ""), captured.err
         # Lines of the images come before the sentence.
         lines = [line for line in captured.err.splitlines() if not line.startswith("  data: ")]
-        assert len(lines) == 1, captured.err
+        assert 1 <= len(lines) <= 2, captured.err
+        assert not any(line.endswith("..") for line in lines), captured.err
         assert "Traceback" not in captured.err
         assert not list(workplace.glob("**/steps")), "a training ran"
         assert not (workplace / EXECUTED).exists(), "code of the input ran"
-        return lines[0].replace(f"{workplace}/", "")
+        return " ".join(lines).replace(f"{workplace}/", "")
 
     return refused
 
@@ -66,7 +67,7 @@ def answers(request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
     """One row for each case that has run; they are printed as a table at the end."""
     rows: list[list[str]] = []
     yield rows
-    title = f"{len(rows)} bad inputs, each with one sentence and exit status 2"
+    title = f"{len(rows)} bad inputs, each with a sentence for each problem and exit status 2"
     table = plain_table(["kind", "fault", "sentence"], rows, title)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         console = wide_console()

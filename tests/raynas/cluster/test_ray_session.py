@@ -8,7 +8,7 @@ from raynas.recipe.settings import EvaluateScale, TrainScale
 from search_spaces.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("cluster")
-SHORTAGE = r"999 processes need 999 CPUs, and there are 1 node with \d+ CPUs?"
+SHORTAGE = r"999 processes need 999 CPUs, and Ray has 1 node with \d+ CPUs?"
 
 
 def test_a_machine_too_small_is_refused_at_once() -> None:

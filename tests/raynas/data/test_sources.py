@@ -164,7 +164,7 @@ def test_two_classes_of_cifar10_are_split(shared: Path) -> None:
         (lambda p: DataSettings(classes=("3", "4", "tree")), "'tree'"),
         (lambda p: DataSettings(classes=(3, 10)), "classes 0 to 9"),
         (lambda p: DataSettings(classes=("3", 3)), "lists only the class"),
-        (lambda p: DataSettings(validation=160), "'0' leaves it without a training image"),
+        (lambda p: DataSettings(validation=160), "class '0' without a training image"),
         (lambda p: DataSettings(fraction=0.01, validation=0.2), "without a validation image"),
     ],
 )

@@ -224,5 +224,5 @@ def test_a_space_without_latency_blocks_is_refused(space: SearchSpace) -> None:
 def test_more_architectures_than_the_space_has_are_refused(space: SearchSpace) -> None:
     table = LatencyTable(dict.fromkeys(space.latency_blocks(), 1.0), "The table")
     fixed = space.only(space.architecture([0] * 8))
-    with pytest.raises(UserError, match="has only 1 architectures: --architectures cannot be 2"):
+    with pytest.raises(UserError, match="has only 1 architecture: --architectures cannot be 2"):
         measurement.time_networks(fixed, table, 2, 0, measurement.TimingSettings(), reporter=Quiet())

@@ -207,7 +207,7 @@ def test_the_recipes_of_darts_have_the_settings_of_their_papers(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": {"name": "pad-nas", "stages": 3}}, "3 stages need 2 epochs"),
+        ({"method": {"name": "pad-nas", "stages": 3}}, "3 stages need 2 values of epochs"),
         ({"method": {"name": "pad-nas", "stage": 3}}, "'stage'; the nearest is 'stages'"),
         ({"method": "pad-nass"}, "No method is called 'pad-nass'; the nearest is 'pad-nas'"),
         ({"search": {"populations": 3}}, "'search.populations'; the nearest is 'population'"),

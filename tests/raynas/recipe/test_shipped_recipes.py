@@ -44,7 +44,7 @@ def test_the_tuning_of_hm_nas_lacks_nothing_but_its_searched_run(images: Path, t
 def test_a_teacher_is_checked_against_the_classes_of_the_fit(name: str, images: Path, tmp_path: Path) -> None:
     """The search runs on 100 classes, the fit on the 1,000 classes of the teacher (`data.classes=null`)."""
     changes = [*small_changes(name, images, tmp_path), "fit.batch_size=1024"]
-    with pytest.raises(UserError, match="efficientnet_b4 have 1000 classes, but the data has 100: train on"):
+    with pytest.raises(UserError, match="efficientnet_b4 have 1,000 classes, but the data has 100: train on"):
         check_fit(plan(Recipe.read(name, changes)))
     check_fit(plan(Recipe.read(name, [*changes, "data.classes=null"])))
 
@@ -52,7 +52,7 @@ def test_a_teacher_is_checked_against_the_classes_of_the_fit(name: str, images: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("fit.batch_size=2000", r"fit\.batch_size is 2000, but there are only 1442 training images"),
+        ("fit.batch_size=2000", r"fit\.batch_size is 2000, but there are only 1,442 training images"),
         ("fit.accumulate=17", r"fit\.batch_size = 32 is less than 2 workers times 17 micro-batches"),
         ("fit.drop_path=0.2", r"fit\.drop_path are for networks of cells"),
     ],

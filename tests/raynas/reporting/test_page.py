@@ -89,12 +89,35 @@ def test_the_page_leads_with_the_network_its_budget_and_the_images(
     page: Page, standalone_run: Path, tmp_path: Path
 ) -> None:
     assert open_page(page, write_report([str(standalone_run)], tmp_path / "page.html")) == []
-    facts = page.locator("ul ul li").all_inner_texts()
+    facts = page.locator("h1 + .facts li").all_inner_texts()
     best = max(network["top1"] for network in read_networks(RunFolder(standalone_run)))
     assert facts[0].startswith(f"test top-1 {best:.2f} % of ")
     assert facts[1].startswith("balanced accuracy ")
     assert any(fact.startswith("budget: macs at most 300,000") for fact in facts)
+    assert any("(the network: " in fact for fact in facts if fact.startswith("budget: "))
     assert any("images of 10 classes" in fact for fact in facts)
+    assert any(fact.startswith("10 classes: 0, 1, 2") for fact in facts)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(page: Page, standalone_run: Path, tmp_path: Path, width: int) -> None:
+    """On a phone too: wide tables scroll inside their own box."""
+    long = tmp_path / "run"
+    shutil.copytree(standalone_run, long)
+    folder = RunFolder(long)
+    folder.write_json("versions.json", {**folder.read_json("versions.json"), "commit": "0123456789abcdef" * 5})
+    size = page.viewport_size
+    assert size is not None
+    page.set_viewport_size({"width": width, "height": 900})
+    try:
+        assert open_page(page, write_report([str(long)], tmp_path / "page.html")) == []
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        boxes = page.locator(".wide").evaluate_all("all => all.map(each => [each.clientWidth, each.scrollWidth])")
+        assert all(shown <= width for shown, _ in boxes)
+        assert any(whole > shown for shown, whole in boxes) == (width == 390)
+    finally:
+        page.set_viewport_size(size)
 
 
 def test_several_runs_share_one_page(page: Page, standalone_run: Path, tmp_path: Path) -> None:

@@ -124,13 +124,15 @@ def test_a_window_that_misses_an_architecture_by_one_is_refused(
         message = refusal(costs, macs={"min": low + 1, "max": high - 1})
         assert message == (
             f"macs from {low + 1:,} to {high - 1:,} is met by no architecture; in nas-bench-macro, macs can be "
-            f"7,713,280 to 105,660,928, but nothing between {low:,} and {high:,}."
+            f"7,713,280 to 105,660,928, but nothing between {low:,} and {high:,}. "
+            "Change budget.macs."
         )
 
 
 def test_a_limit_out_of_range_prints_the_range_of_the_surviving_options(macro: SearchSpace) -> None:
     assert refusal(macro.costs(), macs={"max": "1M"}) == (
-        "macs at most 1,000,000 is met by no architecture; in nas-bench-macro, macs can be 7,713,280 to 105,660,928."
+        "macs at most 1,000,000 is met by no architecture; in nas-bench-macro, macs can be 7,713,280 to 105,660,928. "
+        "Change budget.macs.max."
     )
     deep = macro.restrict({choice.name: ["k5e6"] for choice in macro.choices})
     assert "macs can be 105,660,928 to 105,660,928" in refusal(deep.costs(), macs={"max": "100M"})
@@ -142,7 +144,7 @@ def test_limits_that_exclude_each_other_print_the_remaining_range(
     params = macro_costs["params"][macro_costs["macs"] <= 20_000_000]
     assert refusal(macro.costs(), macs={"max": "20M"}, params={"min": "2.5M"}) == (
         "macs at most 20,000,000 and params at least 2,500,000 exclude each other; with macs at most 20,000,000, "
-        f"params can be {params.min():,} to {params.max():,}."
+        f"params can be {params.min():,} to {params.max():,}. Change budget.macs.max or budget.params.min."
     )
 
 
@@ -167,7 +169,7 @@ def test_a_gap_among_6e17_architectures_is_found() -> None:
     reached = [bit * unit + fixed for bit in range(259_000, 261_000) if sums >> bit & 1]
     below, above = next((a, b) for a, b in pairwise(reached) if b - a > unit)
     message = refusal(costs, macs={"min": below + 1, "max": above - 1})
-    assert message.endswith(f"but nothing between {below:,} and {above:,}.")
+    assert message.endswith(f"but nothing between {below:,} and {above:,}. Change budget.macs.")
 
 
 def test_empty_and_unknown_limits() -> None:
@@ -215,7 +217,8 @@ def test_without_a_table_limits_beyond_the_bounds_are_refused(elastic_space: Sea
     for limit in ({"max": least - 1}, {"min": greatest + 1}):
         message = refusal(costs, macs=limit)
         assert message.endswith(
-            f"is met by no architecture; in fbnetv2-f, macs can be {least:,.0f} to {greatest:,.0f}."
+            f"is met by no architecture; in fbnetv2-f, macs can be {least:,.0f} to {greatest:,.0f}. "
+            f"Change budget.macs.{next(iter(limit))}."
         )
     assert "allows nothing: it is macs from 9 to 8; in fbnetv2-f, macs can be" in refusal(
         costs, macs={"min": 9, "max": 8}

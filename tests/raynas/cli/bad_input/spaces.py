@@ -124,7 +124,7 @@ LATENCY = [
     _rows("a header alone", "", "holds no rows"),
     _rows("not a number of milliseconds", "skip,16,8,16,nan\n", "row 1: latency_ms", "finite number"),
     _rows("negative milliseconds", "skip,16,8,16,-1\n", "row 1: latency_ms", "greater than or equal to 0"),
-    _rows("a word for milliseconds", "skip,16,8,16,fast\n", "row 1: latency_ms", "valid number"),
+    _rows("a word for milliseconds", "skip,16,8,16,fast\n", "row 1: latency_ms", "has to be a number"),
     _rows("a row cut short", "skip,16\n", "row 1: in_channels"),
     _rows("a row too long", "skip,16,8,16,1,2\n", "row 1 has more cells than the header"),
     _rows("a block twice", "skip,16,8,16,1\nskip,16,8,16,2\n", "row 2: there already is a row"),
