@@ -38,6 +38,11 @@ _PLAIN = {
     "string_type": "it has to be a text",
 }
 """Plain words instead of pydantic's, by pydantic's type of error."""
+_PLAIN_WORDS = {
+    "Input should be": "it has to be",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -165,7 +170,11 @@ def validate_settings(model: type[M], values: Mapping[str, Any], space: str) -> 
 def describe_fault(error: ErrorDetails) -> str:
     """Return what is wrong with a value, without a full stop."""
     message = _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ").rstrip(".")
-    return message.replace("Input should be", "it has to be", 1)
+    if error["type"] == "too_short":
+        message = f"it needs at least {format_count(error['ctx']['min_length'], 'entry')}"
+    for words, plain in _PLAIN_WORDS.items():
+        message = message.replace(words, plain, 1)
+    return message
 
 
 def _sentence(text: str) -> str:
@@ -176,7 +185,7 @@ def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
     for part in path:
         if isinstance(part, int):  # an index into the tuple whose model is known already
             continue
-        field = model.model_fields.get(str(part))
+        field = model.model_fields.get(str(part)) or model.model_fields.get("root")
         annotation = field.annotation if field else None
         types = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
         inner = next((kind for kind in types if issubclass(kind, BaseModel)), None)

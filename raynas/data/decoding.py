@@ -21,7 +21,9 @@ def describe_unreadable(faults: Sequence[str], images: int) -> str:
 
 def describe_reason(error: Exception) -> str:
     """Return why an image cannot be decoded, without the name of its file."""
-    return "no image, or damaged" if isinstance(error, UnidentifiedImageError) else str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "no image, or damaged"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:

@@ -127,7 +127,9 @@ def _read_npz(path: Path) -> Source:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in wanted if name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as an .npz file of arrays of numbers: {error}.") from error
+        raise UserError(
+            f"{path} cannot be read as an .npz file of arrays of numbers: {error}. Write it again with numpy.savez."
+        ) from error
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; an .npz data set needs {', '.join(wanted)}.")

@@ -150,5 +150,8 @@ def _unknown(resource: str, costs: Costs) -> str:
     if resource.startswith(PAPER_PREFIX):
         return f"The budget counts as the paper of {costs.space}, which counts plainly: remove budget.counting."
     if resource == "latency_ms":
-        return "The budget limits latency_ms, but there is no latency table: add a table, or limit macs or params."
+        return (
+            "The budget limits latency_ms, but there is no latency table: set latency.path to one, or limit macs or "
+            "params."
+        )
     return f"The budget limits {resource!r}, which is no cost of an architecture; {nearest(resource, costs.resources)}"

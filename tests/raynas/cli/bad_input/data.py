@@ -82,7 +82,7 @@ SETTINGS = [
     _of_digits("a class beyond the last", "classes=[1, 10]", "has classes 0 to 9"),
     _of_digits("a class twice", "classes=[3, 3]", "lists only the class '3'"),
     _of_digits("none of the images", "fraction=0", "greater than 0"),
-    _of_digits("more than all images", "fraction=1.5", "less than or equal to 1"),
+    _of_digits("more than all images", "fraction=1.5", "at most 1"),
     _of_digits("not a number of images", "fraction=.nan", "fraction = nan"),
     _of_digits("nothing to validate with", "validation=0", "a share between 0 and 1"),
     _of_digits("nothing to train with", "validation=1.0", "a share between 0 and 1"),
@@ -130,7 +130,7 @@ FOLDERS = [
     ),
     _of_folder(
         "a link to nothing",
-        "train/cat/z.png ([Errno 2] No such file",
+        "train/cat/z.png (No such file",
         *(images("cat", "dog"), lambda folder: os.symlink("nowhere", folder / "images" / "train" / "cat" / "z.png")),
     ),
 ]

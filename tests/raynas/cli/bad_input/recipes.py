@@ -47,13 +47,13 @@ VALUES = [
     changed("a word for a whole number", "training.epochs=many", "training.epochs = 'many'", "whole number"),
     changed("a word for a number", "training.weight_decay=little", "'little'", "has to be a number"),
     changed("half an epoch", "training.epochs=0.5", "training.epochs = 0.5", "whole number"),
-    changed("no epochs", "training.epochs=0", "training.epochs = 0", "greater than or equal to 1"),
-    changed("a negative batch", "training.batch_size=-1", "greater than or equal to 1"),
+    changed("no epochs", "training.epochs=0", "training.epochs = 0", "at least 1"),
+    changed("a negative batch", "training.batch_size=-1", "at least 1"),
     changed("true for a number", "training.batch_size=true", "a number, not true or false"),
     changed("a list for a number", "seed=[1]", "seed = [1]", "whole number"),
     changed("a mapping for a number", "seed.x=1", "seed = {'x': 1}", "whole number"),
     changed("nothing for a number", "seed=null", "seed = None"),
-    changed("a negative seed", "seed=-1", "greater than or equal to 0"),
+    changed("a negative seed", "seed=-1", "at least 0"),
     changed("not a number", "training.clip_norm=.nan", "clip_norm = nan", "finite number"),
     changed("an infinite number", "training.weight_decay=.inf", "weight_decay = inf", "finite number"),
     changed("too large for a float", "fit.learning_rate=1.0e+400", "learning_rate = inf", "finite number"),
@@ -73,9 +73,9 @@ VALUES = [
 
 BUDGETS = [
     changed("an unknown resource", "budget.mac.max=1M", "mac", "macs"),
-    changed("an unknown limit", "budget.macs.maximum=1M", "no key 'budget.macs.maximum'"),
+    changed("an unknown limit", "budget.macs.maximum=1M", "'budget.macs.maximum'; the nearest is 'max'"),
     changed("an unknown suffix", "budget.macs.max=50X", "macs.max = '50X'", "no amount"),
-    changed("a negative limit", "budget.macs.max=-1", "greater than or equal to 0"),
+    changed("a negative limit", "budget.macs.max=-1", "at least 0"),
     changed("latency without a table", "budget.latency_ms.max=3", "there is no latency table"),
     changed("a front of latency without a table", "search.cost=latency_ms", "latency_ms", "macs, params"),
     changed("too little for any", "budget.macs.max=10", "85,568 to 817,344"),
@@ -102,9 +102,9 @@ def _hm_nas(fault: str, change: str, part: str) -> Case:
 
 METHODS = [
     changed("the rate of all stages", "training.learning_rate=0.3", "set method.learning_rates"),
-    changed("a population of one", "search.population=1", "greater than or equal to 2"),
+    changed("a population of one", "search.population=1", "at least 2"),
     _fp_nas("no samples a nat", "method.sample_size={per_nat: 0}", "per_nat should be greater than 0"),
-    _fp_nas("no samples", "method.sample_size={fixed: 0}", "fixed should be greater than or equal to 1"),
+    _fp_nas("no samples", "method.sample_size={fixed: 0}", "fixed should be at least 1"),
     _fp_nas("two numbers of samples", "method.sample_size={fixed: 1, per_nat: 2}", "{fixed: K} or {per_nat: lambda}"),
     _fp_nas("a bare number of samples", "method.sample_size=14", "either {fixed: K} or {per_nat: lambda}"),
     _fp_nas("joint from the last epoch", "method.joint_from=90", "below method.epochs (90)"),
@@ -128,7 +128,7 @@ METHODS = [
         "method.mask_rate=1e-05 moves a mask by at most",
     ),
     _hm_nas("two ways to one rate", "method.mask_rate=1e-4", "mask_rate and max_mask_change are two ways"),
-    _hm_nas("no masks", "method.levels=[]", "tuple should have at least 1 item"),
+    _hm_nas("no masks", "method.levels=[]", "it needs at least 1 entry"),
     _hm_nas(
         "a tuning batch of more than all images", "fit.batch_size=5000", "fit.batch_size is 5000, but there are only"
     ),
