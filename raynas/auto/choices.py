@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raynas.data import DataSettings
-from raynas.data.remarks import UNEQUAL
 from raynas.data.sources import UnreadableImage, read_source
 from raynas.runtime.process import cpu_model
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
@@ -39,6 +38,9 @@ _RUN_START_SECONDS, _STEP_START_SECONDS = 20, 2
 _TIME_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
 _MAX_EPOCHS = {"supernet": 120, "fit": 240}
 _MIN_EPOCHS = {"supernet": 6, "fit": 10}
+_IMBALANCE = 10
+"""From this imbalance on, stand-alone training draws each class equally often. Below, that gained nothing
+(`benchmarks/results/own_images_class_balance.md`)."""
 _SHORT_MINUTES = 8
 """Below these minutes the space is not pruned between searches: starting the steps would take too much of the time."""
 _POPULATION = 32
@@ -61,11 +63,6 @@ class ImageFolderSummary:
     test: int
     side: int
     imbalance: float = 1.0
-
-    @property
-    def is_unequal(self) -> bool:
-        """Whether training draws each class equally often (`benchmarks/results/own_images_class_balance.md`)."""
-        return self.imbalance > UNEQUAL
 
 
 @dataclass(frozen=True)
@@ -277,7 +274,7 @@ def choose_recipe(
             "warmup_epochs": 1,
             "label_smoothing": 0.1,
             "ema": 0.99,
-            **({"sampler": "balanced"} if images.is_unequal else {}),
+            **({"sampler": "balanced"} if images.imbalance >= _IMBALANCE else {}),
         },
         "scale": {
             "train": {"workers": workers},
