@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raynas.data import DataSettings
-from raynas.data.remarks import UNEQUAL
 from raynas.data.sources import UnreadableImage, read_source
 from raynas.data.splits import choose_classes, choose_images
 from raynas.recipe.recipe import Recipe
@@ -41,6 +40,9 @@ _RUN_START_SECONDS, _STEP_START_SECONDS = 20, 2
 _TIME_SHARES = {"supernet": 0.45, "search": 0.2, "fit": 0.35}
 _MAX_EPOCHS = {"supernet": 120, "fit": 240}
 _MIN_EPOCHS = {"supernet": 6, "fit": 10}
+_IMBALANCE = 10
+"""From this imbalance on, stand-alone training draws each class equally often. Below, that gained nothing
+(`benchmarks/results/own_images_class_balance.md`)."""
 _SHORT_MINUTES = 8
 """Below these minutes the space is not pruned between searches: starting the steps would take too much of the time."""
 _STEPS, _SHORT_STEPS, _SEARCHES = 8, 4, 3
@@ -67,11 +69,6 @@ class ImageFolderSummary:
     side: int
     imbalance: float = 1.0
     names: tuple[str, ...] = field(default=(), compare=False)
-
-    @property
-    def is_unequal(self) -> bool:
-        """Whether training draws each class equally often (`benchmarks/results/own_images_class_balance.md`)."""
-        return self.imbalance > UNEQUAL
 
 
 @dataclass(frozen=True)
@@ -302,7 +299,7 @@ def choose_recipe(
             "warmup_epochs": 1,
             "label_smoothing": 0.1,
             "ema": 0.99,
-            **({"sampler": "balanced"} if images.is_unequal else {}),
+            **({"sampler": "balanced"} if images.imbalance >= _IMBALANCE else {}),
         },
         "scale": {
             "train": {"workers": workers},
