@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from itertools import product
@@ -284,3 +287,30 @@ def test_a_table_of_files_is_checked(rows: str, message: str, tmp_path: Path) ->
     (tmp_path / "images.csv").write_text(rows)
     with pytest.raises(UserError, match=message):
         prepare_folder(tmp_path / "images.csv")
+
+
+READ_WITHOUT_RIGHTS = """
+import os, sys
+from pathlib import Path
+from raynas.data.folders import read_folder
+from search_spaces.errors import UserError
+
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may read everything
+try:
+    read_folder(Path(sys.argv[1]))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("locked", ["", "train", "train/light"])
+def test_a_folder_without_permission_is_named(locked: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # everybody may enter it, unlike pytest's folders
+        Path(scratch).chmod(0o755)
+        path = LAYOUTS["train, validation, test"][0](Path(scratch), "grey PNG")
+        (path / locked).chmod(0)
+        command = [sys.executable, "-c", READ_WITHOUT_RIGHTS, str(path)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        (path / locked).chmod(0o755)
+    assert said == f"{path / locked} cannot be read: Permission denied. Change its permissions.\n"
