@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import check_chosen
 from raynas.recipe.user_space_file import read_space_file, with_space_file
 from raynas.study.tracking import check_trackers_installed
+from search_spaces.budget.budget import Budget
 from search_spaces.errors import Problems, UserError, format_count
 
 if TYPE_CHECKING:
@@ -51,25 +53,44 @@ def plan(recipe: Recipe, run: str | Path | None = None, earlier: Problems | None
         UserError: if the latency table, the space, the data or the budget is wrong, or if there are earlier problems.
             It has a sentence for each problem. Images are decoded only if there is no other problem.
     """
-    problems = earlier or Problems()
+    problems = Problems() if earlier is None else earlier
     with problems.collect():
         check_trackers_installed(recipe.track)
+    build, latency = None, None
     with problems.collect():
         latency = _latency_entries(recipe)
     with problems.collect():
         file = read_space_file(recipe, run)
         build = _space_builder(recipe, file)
         resolution = build().resolution
-    if problems:
-        with problems.collect():
+    with problems.collect():
+        if problems:
             _check_files(recipe)
+        elif build is not None:
+            space, data = _space_and_data(recipe, build, resolution)
+    if problems and build is not None:
+        with problems.collect():
+            _check_greatest_costs(recipe.budget, build)
     problems.check()
-    space, data = _space_and_data(recipe, build, resolution)
     if file is not None:
         recipe = with_space_file(recipe, space, file)
     costs = costs_of(space, latency)
     recipe.budget.check(costs)
     return Plan(recipe, space, data, latency, costs)
+
+
+def _check_greatest_costs(budget: Budget, build: Callable[..., SearchSpace]) -> None:
+    """Raises UserError if no architecture meets the greatest costs that a budget allows, even with two classes.
+
+    More classes cost more. So this check needs no images.
+    """
+    greatest = {
+        key: {"max": limit.interval()[1]}
+        for key, limit in budget.root.items()
+        if key in ("macs", "params") and math.isfinite(limit.interval()[1])
+    }
+    if greatest:
+        Budget.model_validate(greatest).check(build(num_classes=2).costs())
 
 
 def _check_files(recipe: Recipe) -> None:

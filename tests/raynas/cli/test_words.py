@@ -101,6 +101,9 @@ def test_all_problems_of_a_recipe_are_said_at_once(
     lines = refuse(capsys, "run", "recipe.yaml", *(f"--set={change}" for change in sets))
     assert len(lines) == len(sets)
     assert "no key 'training.epoch'" in lines[0], "unknown keys come first"
+    sets = ["budget={macs: {min: 5, max: 10}, params: {max: 1M}}", "data={name: folder, path: nowhere}"]
+    lines = refuse(capsys, "run", "recipe.yaml", *(f"--set={change}" for change in sets))
+    assert ["nowhere" in lines[0], "Change budget.macs.max." in lines[1]] == [True, True]
     sets = ["method.stages=1", "space.width=-1", "data={name: folder, path: nowhere}", "latency.path=none.csv"]
     lines = refuse(capsys, "run", "recipe.yaml", *(f"--set={change}" for change in sets))
     for word, line in zip(("stages", "none.csv", "width", "nowhere"), lines, strict=True):
