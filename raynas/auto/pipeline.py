@@ -66,11 +66,8 @@ def run_auto(
         UserError: if the images, the limits or the machine are wrong, or if the run began with other options; before
             anything is trained.
     """
-    path, amounts, images = _check_input(folder, limits, test)
     recipe_file = Path(f"{run}.yaml")
-    options = AutoOptions(str(path), amounts, minutes, test)
-    if recipe_file.exists():
-        options.check_unchanged(run, Recipe.read(str(recipe_file)), recipe_file)
+    options, images = _check_input(folder, limits, minutes, test, run, recipe_file)
     step_seconds = None if recipe_file.exists() else _write_recipe(recipe_file, run, options, images, reporter)
     recipe = Recipe.read(str(recipe_file))
     machine = inspect_machine()
@@ -95,26 +92,31 @@ def run_folder(folder: str, out: str | None) -> str:
 
 
 def _check_input(
-    folder: str, limits: Mapping[str, str | None], test: float
-) -> tuple[Path, dict[str, float], ImageFolderSummary]:
-    """Return the folder, the limits and the images.
+    folder: str, limits: Mapping[str, str | None], minutes: float, test: float, run: str, recipe_file: Path
+) -> tuple[AutoOptions, ImageFolderSummary]:
+    """Return the options and the images.
 
     Raises:
-        UserError: with a sentence for each problem of them, and for each package that is missing at the end.
+        UserError: with a sentence for each problem of them, and for each package that is missing at the end; before an
+            image is read, if the run began with other options.
     """
     problems = Problems()
+    path = absolute(folder)
     with problems.collect():
         amounts = parse_limits(**limits)
         if not amounts:
             raise UserError("Give at least one limit: --max-macs 50M, --max-params 1M or --max-latency-ms 20.")
+        options = AutoOptions(str(path), amounts, minutes, test)
+    if recipe_file.exists():
+        problems.check()
+        options.check_unchanged(run, Recipe.read(str(recipe_file)), recipe_file)
     with problems.collect():
-        path = absolute(folder)
         images = inspect_images(path, test)
     for check in (partial(check_packages, "onnx"), check_plotly):
         with problems.collect():
             check()
     problems.check()
-    return path, amounts, images
+    return options, images
 
 
 def _write_recipe(file: Path, run: str, options: AutoOptions, images: ImageFolderSummary, reporter: Reporter) -> float:

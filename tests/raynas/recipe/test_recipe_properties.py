@@ -78,15 +78,16 @@ VALID: list[dict[str, Any]] = [
 
 
 def is_refused(attempt: Callable[[], object]) -> bool:
-    """Return whether an attempt ends in a UserError. The message must be one line; other errors are not caught."""
-    message = ""
+    """Return whether an attempt ends in a UserError, with a line for each problem; other errors are not caught."""
+    refused: list[UserError] = []
     try:
         attempt()
     except UserError as error:
-        message = str(error)
-        assert message
-    assert len(message.splitlines()) <= 1
-    return bool(message)
+        refused.append(error)
+    for error in refused:
+        assert str(error).splitlines() == list(error.sentences)
+        assert all(error.sentences)
+    return bool(refused)
 
 
 def read(source: str | Path | dict[str, Any], changes: list[str] | None = None) -> Recipe | None:

@@ -205,7 +205,8 @@ def test_correlations_equal_a_calculation_by_hand() -> None:
     table = pd.DataFrame({"architecture": list("abcde"), "top1": [10.0, 20.0, 30.0, 40.0, 50.0]})
     accuracies = [("a", 50.0), ("b", 70.0), ("c", 60.0), ("d", 80.0), ("d", 10.0)]
     networks: list[dict[str, Any]] = [
-        {"architecture": text, "isomorphic": [], "top1": top1, "top5": 99.0} for text, top1 in accuracies
+        {"architecture": text, "isomorphic": [], "top1": top1, "top5": 99.0, "balanced_top1": 50.0}
+        for text, top1 in accuracies
     ]
     networks.sort(key=lambda network: -network["top1"])
     rows = with_standalone(table, networks)

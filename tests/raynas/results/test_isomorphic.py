@@ -70,14 +70,15 @@ def test_isomorphic_rows_share_the_standalone_figures() -> None:
     """Two trainings of one network (a and b): the better stand-alone and the better one-shot accuracy count."""
     table = pd.DataFrame({"architecture": list("abcde"), "top1": [20.0, 10.0, 30.0, 40.0, 50.0]})
     networks = [
-        {"architecture": "b", "isomorphic": ["a"], "top1": 90.0, "top5": 99.0},
-        {"architecture": "c", "isomorphic": [], "top1": 80.0, "top5": 98.0},
-        {"architecture": "a", "isomorphic": ["b"], "top1": 70.0, "top5": 97.0},
-        {"architecture": "d", "isomorphic": ["elsewhere"], "top1": 60.0, "top5": 96.0},
+        {"architecture": "b", "isomorphic": ["a"], "top1": 90.0, "top5": 99.0, "balanced_top1": 89.0},
+        {"architecture": "c", "isomorphic": [], "top1": 80.0, "top5": 98.0, "balanced_top1": 88.0},
+        {"architecture": "a", "isomorphic": ["b"], "top1": 70.0, "top5": 97.0, "balanced_top1": 87.0},
+        {"architecture": "d", "isomorphic": ["elsewhere"], "top1": 60.0, "top5": 96.0, "balanced_top1": 86.0},
     ]
     table = with_standalone(table, networks)
     assert table["standalone_top1"].fillna(0).tolist() == [90, 90, 80, 60, 0]
     assert table["standalone_top5"].fillna(0).tolist() == [99, 99, 98, 96, 0]
+    assert table["standalone_balanced_top1"].fillna(0).tolist() == [89, 89, 88, 86, 0]
     rows = standalone_rows(table, networks)
     assert rows["architecture"].tolist() == ["a", "c", "d"]
     result = correlations(rows)
