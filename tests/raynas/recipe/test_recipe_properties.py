@@ -84,9 +84,9 @@ def is_refused(attempt: Callable[[], object]) -> bool:
         attempt()
     except UserError as error:
         refused.append(error)
-    for error in refused:
-        assert str(error).splitlines() == list(error.sentences)
-        assert all(error.sentences)
+    for refusal in refused:
+        assert str(refusal).splitlines() == list(refusal.sentences)
+        assert all(refusal.sentences)
     return bool(refused)
 
 
