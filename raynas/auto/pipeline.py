@@ -60,7 +60,8 @@ def run_auto(
         run: the run folder. Beside it lie the recipe, these options and, if latency is limited, the latency table.
 
     Returns:
-        The paths `recipe`, `run`, `file`, `card` and `report`; `why`, lines for people; the network's figures.
+        The paths `recipe`, `run`, `file`, `card` and `report`; `why` and `result`, lines for people; the network's
+        figures.
 
     Raises:
         UserError: if the images, the limits or the machine are wrong, or if the run began with other options; before
@@ -82,8 +83,8 @@ def run_auto(
     files |= {"report": str(write_report([outcome.run]))}
     keys = ("architecture", "top1", "top5", "balanced_top1", "macs", "params", "latency_ms", "by_class", "warning")
     figures = {key: network[key] for key in keys}
-    why = [*explain_choices(recipe, images, machine, minutes), *describe_result(network, files)]
-    return {**files, **figures, "why": why}
+    why = explain_choices(recipe, images, machine, minutes)
+    return {**files, **figures, "why": why, "result": describe_result(network, files)}
 
 
 def run_folder(folder: str, out: str | None) -> str:

@@ -59,6 +59,7 @@ def export(
     preprocessing: Annotated[
         str, typer.Option(help="inside: an ONNX file that takes images of any size and gives probabilities.")
     ] = "outside",
+    licence: Annotated[str | None, typer.Option(help="The licence of the file, for its card: 'CC BY 4.0'.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write a trained network as a file that needs no raynas, and its model card.
@@ -68,7 +69,7 @@ def export(
     from raynas.networks.export import export as write_export
     from raynas.reporting.terminal import print_json
 
-    card = write_export(source, architecture, form, out, preprocessing)
+    card = write_export(source, architecture, form, out, preprocessing, licence)
     if as_json:
         print_json(card)
         return

@@ -115,7 +115,7 @@ def auto(
     if as_json:
         print_json(result)
         return
-    print("\n".join(words.say(line) for line in result["why"]))
+    print("\n".join(words.say(line) for line in result["result"]))
     print(result["run"])
 
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from raynas.networks.model_card import format_markdown, make_card
+from raynas.networks.model_card import facts_of, format_markdown, make_card
 from raynas.networks.trained_network import TrainedNetwork, find_network, find_network_in_runs
 from search_spaces.errors import UserError
 
@@ -27,7 +27,12 @@ _TOLERANCES: dict[str, float] = {"outside": 1e-4, "inside": 0.01}
 
 
 def export(
-    source: str, architecture: str | None, form: str, out: str | None, preprocessing: str = "outside"
+    source: str,
+    architecture: str | None,
+    form: str,
+    out: str | None,
+    preprocessing: str = "outside",
+    licence: str | None = None,
 ) -> dict[str, Any]:
     """Write a trained network, and beside it its model card: the file's name with `.json` and `.md` added.
 
@@ -37,6 +42,7 @@ def export(
         form: `onnx`, `torch-export` or `safetensors`.
         out: the file; by default a file in `export/` of a local run folder.
         preprocessing: `inside` for an ONNX file from images of any size to probabilities.
+        licence: of the file, for the card and the metadata.
 
     Returns:
         The model card, with the paths `file` and `card`, and `largest_difference`, between the logits (`inside`: the
@@ -59,17 +65,18 @@ def export(
     file = _choose_file(trained, form, out, is_best, "-with-preprocessing" if inside else "")
     from raynas.networks.file_formats import write_network, write_network_with_preprocessing  # imports torch
 
+    facts = facts_of(trained, inside, licence)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             written = Path(folder) / file.name
             if inside:
-                difference = write_network_with_preprocessing(trained, written)
+                difference = write_network_with_preprocessing(trained, written, facts)
             else:
-                difference = write_network(trained, form, written)
+                difference = write_network(trained, form, written, facts)
             if not difference <= _TOLERANCES[preprocessing]:
                 raise RuntimeError(f"the outputs of {written.name} and of the network differ by {difference:.2g}")
-            card = make_card(trained, written, form, inside)
+            card = make_card(trained, written, form, facts)
             os.replace(written, file)
         Path(f"{file}.json").write_text(f"{json.dumps(card, indent=2, ensure_ascii=False)}\n")
         Path(f"{file}.md").write_text(format_markdown(card, file.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from raynas.data import batch, open_images
 from raynas.data.decoding import to_rgb
 from raynas.data.images import read_originals
 from raynas.networks import onnx_file
-from raynas.networks.model_card import facts_of
 from raynas.networks.preprocessing import Preprocessing
 from raynas.networks.trained_network import TrainedNetwork
 from raynas.storage.tensor_file import safetensors_content
@@ -30,8 +29,8 @@ _IMAGES = 32
 """Images that the logits are compared on."""
 
 
-def write_network(trained: TrainedNetwork, form: str, file: Path) -> float:
-    """Write a network as `onnx`, `torch-export` or `safetensors`.
+def write_network(trained: TrainedNetwork, form: str, file: Path, facts: Mapping[str, Any]) -> float:
+    """Write a network as `onnx`, `torch-export` or `safetensors`. An ONNX file has the facts as metadata.
 
     Returns:
         The largest difference between the logits of the file and of the network.
@@ -39,11 +38,16 @@ def write_network(trained: TrainedNetwork, form: str, file: Path) -> float:
     network, images = trained.network(), _test_images(trained)
     with torch.no_grad():
         expected = network(images).numpy()
-    logits_of_file = _write(form, network, images, file, trained)
-    return float(np.abs(logits_of_file(images.numpy()) - expected).max())
+    if form == "onnx":
+        run = onnx_file.write(network, images, file, facts)
+    elif form == "torch-export":
+        run = _write_torch_export(network, images, file)
+    else:
+        run = _write_safetensors(network, file, trained)
+    return float(np.abs(run(images.numpy()) - expected).max())
 
 
-def write_network_with_preprocessing(trained: TrainedNetwork, file: Path) -> float:
+def write_network_with_preprocessing(trained: TrainedNetwork, file: Path, facts: Mapping[str, Any]) -> float:
     """Write a network as ONNX, from images of any size to probabilities.
 
     Returns:
@@ -57,7 +61,7 @@ def write_network_with_preprocessing(trained: TrainedNetwork, file: Path) -> flo
     images = torch.from_numpy(np.stack([preprocessing.array(image) for image in originals]))
     with torch.no_grad():
         expected = network(images).softmax(dim=1).numpy()
-    run = onnx_file.write(network, images, file, facts_of(trained, inside=True), preprocessing)
+    run = onnx_file.write(network, images, file, facts, preprocessing)
     probabilities = np.concatenate([run(np.asarray(image)[None]) for image in originals])
     return float(np.abs(probabilities - expected).max())
 
@@ -82,15 +86,6 @@ def _original_test_images(trained: TrainedNetwork) -> list[Image.Image]:
         generator, side = np.random.default_rng(0), 2 * trained.data.resolution
         noise = generator.integers(256, size=(_IMAGES, side, side, 3), dtype=np.uint8)
         return [Image.fromarray(pixels) for pixels in noise]
-
-
-def _write(form: str, network: nn.Module, images: Tensor, file: Path, trained: TrainedNetwork) -> Run:
-    """Write the network; return a function that runs the file."""
-    if form == "onnx":
-        return onnx_file.write(network, images, file, facts_of(trained))
-    if form == "torch-export":
-        return _write_torch_export(network, images, file)
-    return _write_safetensors(network, file, trained)
 
 
 def _write_torch_export(network: nn.Module, images: Tensor, file: Path) -> Run:

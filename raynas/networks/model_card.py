@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,12 @@ _IMAGES = {"name": "images", "type": "float32", "channels": "red, green, blue"}
 _PIXELS = {"name": "pixels", "type": "uint8", "channels": "red, green, blue", "shape": ["batch", "height", "width", 3]}
 
 
-def facts_of(trained: TrainedNetwork, inside: bool = False) -> dict[str, Any]:
+def facts_of(trained: TrainedNetwork, inside: bool, licence: str | None) -> dict[str, Any]:
     """Return what a user of the file needs; ONNX files hold it as metadata.
 
     Args:
         inside: whether preprocessing is a part of the file.
+        licence: of the file.
     """
     figures, data = trained.figures, trained.data
     by_class = trained.by_class()
@@ -44,17 +45,18 @@ def facts_of(trained: TrainedNetwork, inside: bool = False) -> dict[str, Any]:
         "warning": describe_guess(float(figures["top1"]), data.counts["test"], LargestClass(*data.largest_test_class)),
         "macs": int(figures["macs"]),
         "params": int(figures["params"]),
+        "licence": licence,
     }
 
 
-def make_card(trained: TrainedNetwork, file: Path, form: str, inside: bool) -> dict[str, Any]:
+def make_card(trained: TrainedNetwork, file: Path, form: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model card of a network in a file, as plain JSON."""
     recipe = read_run_recipe(trained.run)
     versions = trained.run.read_json("versions.json")
     figures, data = trained.figures, trained.data
     by_class = trained.by_class()
     return {
-        **facts_of(trained, inside),
+        **facts,
         "space": trained.space.name,
         "method": recipe["method"]["name"],
         "run": trained.run.uri,
@@ -119,6 +121,7 @@ Classes, in the order of the output: {first_classes}.
 - Data: {card["data"]["name"]} (fingerprint `{card["data"]["fingerprint"][:16]}`)
 - Training images: {counts["train"] + counts["validation"]:,}; the search held out {counts["validation"]:,} of them
 - Test images: {counts["test"]:,}; the search did not use them
+- Licence: {card["licence"] or "not stated; the images and their licence decide"}
 - Run: `{card["run"]}`, seed {card["seed"]}
 - Training: {settings}
 - Versions: {versions}, on {card["trained_on"]["cpu"]}{gpus}

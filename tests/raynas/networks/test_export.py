@@ -252,3 +252,13 @@ def test_a_genotype_is_exported_with_its_weights(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 8, 8)
     program = torch.export.export(network, (images,))
     torch.testing.assert_close(program.module()(images), network(images))
+
+
+@pytest.mark.parametrize("preprocessing", ["outside", "inside"])
+def test_an_onnx_file_holds_the_facts_of_its_card(preprocessing: str, standalone_run: Path, tmp_path: Path) -> None:
+    file = str(tmp_path / "net.onnx")
+    card = export(str(standalone_run), None, "onnx", file, preprocessing, "CC BY 4.0")
+    facts = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+    assert {key: json.loads(value) for key, value in facts.items()} == {key: card[key] for key in facts}
+    assert {"classes", "preprocessing", "test_top1", "balanced_test_top1", "licence", "input", "output"} <= facts.keys()
+    assert "- Licence: CC BY 4.0\n" in Path(card["card"]).read_text()
