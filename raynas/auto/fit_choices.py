@@ -22,6 +22,7 @@ from raynas.networks.fit import fit_recipe
 from raynas.recipe.recipe import Recipe
 from raynas.recipe.settings import FitSettings
 from raynas.study.automatic_scale import IMAGES_PER_WORKER
+from search_spaces.errors import format_count
 from search_spaces.loading import load
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def _choose(own: Recipe, space: SearchSpace, images: ImageFolderSummary) -> _Cho
     shown = ", ".join(
         f"{key} {final[key]:.4g}" for key in ("epochs", "batch_size", "learning_rate") if final.get(key) is not None
     )
-    note = f"{resolution} pixels, {images.classes} classes; {training}, for {images.train:,} images: {shown}"
+    note = (
+        f"{resolution} pixels, {format_count(images.classes, 'class')}; {training}, for "
+        f"{format_count(images.train, 'image')}: {shown}"
+    )
     return _Choices(chosen, choose_data_parts(images, resolution), fit, note)
 
 

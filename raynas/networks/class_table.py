@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raynas.results.class_accuracy import SHOWN_CLASSES, ClassAccuracy
+from search_spaces.errors import format_count
 
 
 def format_classes(accuracy: ClassAccuracy) -> str:
@@ -32,7 +33,7 @@ def _worst_rows(accuracy: ClassAccuracy) -> list[str]:
         for label in worst
     ]
     classes, shown = len(accuracy.classes), len(worst)
-    text = f"The {shown} classes with the lowest accuracy, of {classes:,}. The card in JSON has all answers."
+    text = f"The {format_count(shown, 'class')} with the lowest accuracy, of {classes:,}. The card in JSON has all answers."
     return [text, "", *_table(["class", "test images", "top-1", "most frequent wrong answer"], rows)]
 
 

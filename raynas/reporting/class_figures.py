@@ -10,6 +10,7 @@ import pandas as pd
 
 from raynas.reporting.figures import COLOURS, Figure, import_plotly
 from raynas.results.class_accuracy import SHOWN_CLASSES, ClassAccuracy
+from search_spaces.errors import format_count
 
 
 def draw_classes(accuracy: ClassAccuracy) -> Iterator[Figure]:
@@ -47,7 +48,7 @@ def _draw_accuracy(accuracy: ClassAccuracy) -> Figure:
     plot.update_yaxes(type="category", autorange="reversed")
     plot.update_layout(height=_height(len(shown)))
     some = (
-        f" The {len(shown)} classes with the lowest accuracy, of {len(measured):,}."
+        f" The {format_count(len(shown), 'class')} with the lowest accuracy, of {len(measured):,}."
         if len(measured) > len(shown)
         else ""
     )
@@ -103,7 +104,7 @@ def _draw_most_confused(accuracy: ClassAccuracy) -> Figure:
     plot.update_layout(height=_height(len(rows)))
     text = (
         f"The {len(rows)} most frequent wrong answers of the best stand-alone network, of its answers for "
-        f"{len(accuracy.classes):,} classes. The model card (JSON) has all answers."
+        f"{format_count(len(accuracy.classes), 'class')}. The model card (JSON) has all answers."
     )
     return Figure("confusion", "Most frequent confusions", text, plot, table)
 

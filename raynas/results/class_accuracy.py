@@ -16,7 +16,7 @@ from raynas.results.fit_result import read_networks
 from raynas.results.outcome import Outcome
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import records
-from search_spaces.errors import name_some
+from search_spaces.errors import format_count, name_some
 
 SHOWN_CLASSES = 20
 """With more classes than this, reports and model cards show only the classes with the lowest accuracy."""
@@ -82,14 +82,14 @@ class ClassAccuracy:
         """Return the balanced accuracy and the weakest classes in words."""
         measured = self.by_accuracy()
         least = self.top1[measured[0]]
-        text = f"balanced accuracy {self.balanced_top1:.2f} %, the mean over {len(measured):,} classes"
+        text = f"balanced accuracy {self.balanced_top1:.2f} %, the mean over {format_count(len(measured), 'class')}"
         weakest = [label for label in measured if self.top1[label] == least]
         if len(weakest) == len(measured):
             return text
         names = name_some([self.classes[label] for label in weakest], _NAMED)
         images = int(self.images[weakest].sum())
         classes = "class is" if len(weakest) == 1 else "classes are"
-        return f"{text}; the weakest {classes} {names}: {least:.2f} % of {images:,} test image{'s' * (images != 1)}"
+        return f"{text}; the weakest {classes} {names}: {least:.2f} % of {format_count(images, 'test image')}"
 
 
 def tested_answers(folder: RunFolder, step: str) -> list[list[int]]:

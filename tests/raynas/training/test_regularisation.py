@@ -147,7 +147,7 @@ def test_a_teacher_changes_the_gradients_but_is_not_in_the_learner(tmp_path: Pat
         ({"model": "resnet17"}, "no classification model 'resnet17'; the nearest is 'resnet18'"),
         ({"weights": "nowhere.pth"}, "nowhere.pth cannot be read"),
         ({"model": "squeezenet1_0"}, "not the weights of a squeezenet1_0 with 3 classes"),
-        ({"weights": "DEFAULT"}, "have 1000 classes, but the data has 3"),
+        ({"weights": "DEFAULT"}, "have 1,000 classes, but the data has 3"),
     ],
 )
 def test_a_teacher_that_cannot_be_loaded_is_refused(changes: dict[str, str], message: str, tmp_path: Path) -> None:
