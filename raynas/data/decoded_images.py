@@ -110,3 +110,9 @@ def decode_images(source: Source, selection: Selection, side: int, background: s
         "faults": [faults[row] for row in rows],
     }
     (folder / "decoding.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+def open_pixels(folder: Path) -> NDArray[np.uint8]:
+    """Map the pixels of a folder of the cache, shape (N, side, side, 3)."""
+    pixels: NDArray[np.uint8] = np.load(folder / "pixels.npy", mmap_mode="r")
+    return pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from raynas.data.cache import ensure_cached
-from raynas.data.decoded_images import DecodedImages, count_bytes, decode_images
+from raynas.data.channels import channel_statistics
+from raynas.data.decoded_images import DecodedImages, count_bytes, decode_images, open_pixels
 from raynas.data.decoding import describe_unreadable
 from raynas.data.remarks import describe_images, warn
 from raynas.data.settings import DataSettings, PreparedData
@@ -32,9 +32,6 @@ from search_spaces.errors import UserError
 from search_spaces.validation import absolute
 
 DataPart = Literal["train", "validation", "all-training", "test"]
-
-_STATISTICS_IMAGES = 20_000
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -100,14 +97,15 @@ def prepare(settings: DataSettings, resolution: int, seed: int) -> PreparedData:
         remarks.append(f"skipped {faults}")
         unreadable = (*unreadable, *(source.number(selection, row) for row in decoded.unreadable))
     table = assign_parts(selection, names, settings.validation, seed)
-    mean, std = _measure_channels(_open_pixels(folder), np.flatnonzero(table["part"] == "train"), seed)
+    split = hash_parts(table)
+    mean, std = channel_statistics(folder, np.flatnonzero(table["part"] == "train"), seed, split)
     return PreparedData(
         settings=settings,
         resolution=resolution,
         seed=seed,
         fingerprint=source.fingerprint,
         selection=selection.sha256(),
-        split=hash_parts(table),
+        split=split,
         classes=names,
         counts={part: int((table["part"] == part).sum()) for part in ("train", "validation", "test")},
         largest_test_class=_largest_class(table, names),
@@ -149,7 +147,7 @@ def open_images(specification: PreparedData | Mapping[str, Any]) -> Images:
             "This process splits the data differently from the driver. Install the driver's version of numpy on all "
             "nodes."
         )
-    return Images(prepared, _open_pixels(folder), selection.labels, table)
+    return Images(prepared, open_pixels(folder), selection.labels, table)
 
 
 def _select_images(
@@ -193,32 +191,3 @@ def _cached(source: Source, selection: Selection, side: int, settings: DataSetti
 def _cache_key(fingerprint: str, selection: str, side: int, settings: DataSettings) -> str:
     colour = "" if settings.background == "white" else f"-{settings.background.lstrip('#')}"
     return f"decoded/{fingerprint[:20]}-{selection[:20]}-{side}{colour}"
-
-
-def _open_pixels(folder: Path) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.load(folder / "pixels.npy", mmap_mode="r")
-    return pixels
-
-
-def _measure_channels(
-    pixels: NDArray[np.uint8], rows: NDArray[np.int64], seed: int
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return mean and standard deviation of each channel (0..1) over the rows, at most 20,000 of them.
-
-    The sums are integers, so that every machine computes the same values.
-    """
-    rows = np.sort(draw_recalibration_rows(rows, _STATISTICS_IMAGES, seed))
-    total, squares = [0, 0, 0], [0, 0, 0]
-    for start in range(0, len(rows), _CHUNK):
-        chunk = pixels[rows[start : start + _CHUNK]].astype(np.int64)
-        for channel in range(3):
-            total[channel] += int(chunk[..., channel].sum())
-            squares[channel] += int((chunk[..., channel] ** 2).sum())
-    count = len(rows) * pixels.shape[1] * pixels.shape[2]
-    means = [channel_sum / (255 * count) for channel_sum in total]
-    variances = [
-        (count * square_sum - channel_sum**2) / (255 * count) ** 2
-        for channel_sum, square_sum in zip(total, squares, strict=True)
-    ]
-    stds = [max(math.sqrt(variance), 1 / 255) for variance in variances]
-    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])

@@ -19,6 +19,7 @@ from PIL import Image
 from raynas.data.archives import is_archive, unpack
 from raynas.data.cache import cache_root
 from raynas.data.decoding import UNREADABLE, describe_reason
+from raynas.data.fingerprints import fingerprint_files
 from raynas.data.folders import read_folder
 from raynas.data.listed_files import TABLES, find_metadata, read_listed
 from raynas.data.settings import DataSettings
@@ -26,7 +27,6 @@ from raynas.data.splits import TEST, Selection, draw_by_class
 from raynas.data.torchvision_sets import read_torchvision
 from search_spaces.errors import UserError
 
-_HASHED_BYTES = 1 << 30
 _DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
 """The file that `sklearn.datasets.load_digits` reads; importing sklearn for it would take a second."""
 
@@ -191,7 +191,7 @@ def _read_files(path: Path) -> Source:
         return opened
 
     return Source(
-        _hash_files(found.root, files),
+        fingerprint_files(found.root, files),
         found.classes,
         np.array([label for _, label in (*train, *test)], dtype=np.int64),
         len(train),
@@ -220,19 +220,3 @@ def _hash_contents(contents: Iterable[bytes | NDArray[Any]]) -> str:
             digest.update(repr((content.shape, content.dtype.str)).encode())
         digest.update(np.ascontiguousarray(content).data if isinstance(content, np.ndarray) else content)
     return digest.hexdigest()
-
-
-def _hash_files(folder: Path, files: Iterable[str]) -> str:
-    """Hash names and sizes and, up to 1 GiB, contents. A file that cannot be read has no size and no content."""
-    sized = [(os.path.relpath(file, folder), file, _size(file)) for file in files]
-    digest = hashlib.sha256()
-    hash_content = sum(size for _, _, size in sized) <= _HASHED_BYTES
-    for name, file, size in sized:
-        digest.update(f"{name}\0{size}\0".encode())
-        if hash_content and size >= 0:
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
-
-
-def _size(file: str) -> int:
-    return os.path.getsize(file) if os.access(file, os.R_OK) else -1
