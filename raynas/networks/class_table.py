@@ -33,7 +33,8 @@ def _worst_rows(accuracy: ClassAccuracy) -> list[str]:
         for label in worst
     ]
     classes, shown = len(accuracy.classes), len(worst)
-    text = f"The {format_count(shown, 'class')} with the lowest accuracy, of {classes:,}. The card in JSON has all answers."
+    weakest = f"The {format_count(shown, 'class')} with the lowest accuracy, of {classes:,}."
+    text = f"{weakest} The card in JSON has all answers."
     return [text, "", *_table(["class", "test images", "top-1", "most frequent wrong answer"], rows)]
 
 
