@@ -1,17 +1,21 @@
 """When does each convolution of a ResNet-20 reach its final weights (HourNAS equation 11 and figure 5)?
 
-    python -m benchmarks.hour_nas.saturation [--epochs 200] [--npz FILE] [--seed 0]
+    python -m benchmarks.hour_nas.saturation [--epochs 200] [--npz FILE] [--seeds 0 1 2]
 
 The network is the paper's at half the width, for images of 16 x 16, trained on the digits or on the images of an .npz
 file. The learning rate begins at 0.1 and falls tenfold at 50, 75 and 90 % of the epochs: for 200 epochs at 100, 150 and
 180, as in the paper.
 
-Prints a table of the layers, a table of their means by stage, and figure 5.
+Each seed trains on the true labels and on shuffled labels, where no layer learns features of digits. What shows on both
+does not come from what the layers learn.
+
+Prints the accuracies, a table of the layers, a table of the downsampling blocks against the other blocks of their
+stage, and figure 5 of the first seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 import search_spaces
-from benchmarks.common.arguments import add_npz, add_seed, command_parser
-from benchmarks.common.plain_training import data_name, measure_test_top1, read_images, train
-from benchmarks.common.report import print_heading, print_table, save_figure
+from benchmarks.common.arguments import add_npz, add_seeds, command_parser
+from benchmarks.common.plain_training import data_name, measure_test_top1, read_images, shuffle_labels, train
+from benchmarks.common.report import print_heading, print_table, save_figure, spread
 from raynas.data import Images
 
 if TYPE_CHECKING:
@@ -29,8 +33,6 @@ if TYPE_CHECKING:
 
 RATE, FALLS = 0.1, (0.5, 0.75, 0.9)
 HALF = 0.5
-EARLY = 0.1
-"""The share of the epochs at which the table also shows C."""
 
 Curves = Mapping[str, Sequence[float]]
 """C_t of each layer after 0, 1, ..., T epochs."""
@@ -87,28 +89,45 @@ def is_downsampling(layer: str) -> bool:
     return layer.startswith(("blocks.stage2-1.", "blocks.stage3-1."))
 
 
-def rows(curves: Curves) -> Iterator[list[str]]:
-    """Yield the cells of each layer."""
-    for layer, curve in curves.items():
+def layer_rows(true: Sequence[Curves], shuffled: Sequence[Curves]) -> Iterator[list[str]]:
+    """Yield the cells of each layer: its kind, and the epochs to C = 0.5 over the seeds, on both labels."""
+    for layer in true[0]:
         kind = "downsampling" if is_downsampling(layer) else "stem" if stage_of(layer) == "stem" else "other"
-        early = round(EARLY * (len(curve) - 1))
-        yield [_short(layer), kind, f"{epochs_to(HALF, curve):.1f}", f"{curve[early]:.2f}"]
+        halves = ([epochs_to(HALF, curves[layer]) for curves in of_labels] for of_labels in (true, shuffled))
+        yield [_short(layer), kind, *(spread(half, 1) for half in halves)]
 
 
-def mean_rows(curves: Curves) -> Iterator[list[str]]:
-    """Yield the means over the layers of each stage: of the downsampling block, and of the others."""
-    for stage in ("block1", "block2", "block3"):
-        for downsampling in (True, False):
-            same = [
-                curve
-                for layer, curve in curves.items()
-                if stage_of(layer) == stage and is_downsampling(layer) == downsampling
-            ]
-            if same:
-                kind = "downsampling" if downsampling else "other"
-                early = round(EARLY * (len(same[0]) - 1))
-                half = np.mean([epochs_to(HALF, curve) for curve in same])
-                yield [stage, kind, str(len(same)), f"{half:.1f}", f"{np.mean([curve[early] for curve in same]):.2f}"]
+def lead_rows(true: Sequence[Curves], shuffled: Sequence[Curves]) -> Iterator[list[str]]:
+    """Yield the epochs that a kind of layers is sooner half-way than the layers it is held against, on both labels."""
+    for name, ahead, behind in LEADS:
+        leads = [
+            [_mean_half(curves, behind) - _mean_half(curves, ahead) for curves in of_labels]
+            for of_labels in (true, shuffled)
+        ]
+        sooner = (f"{sum(lead > 0 for lead in of_labels)} of {len(of_labels)}" for of_labels in leads)
+        cells = zip((spread(of_labels, 1) for of_labels in leads), sooner, strict=True)
+        yield [name, *(cell for pair in cells for cell in pair)]
+
+
+def _is_other_of(stage: str) -> Callable[[str], bool]:
+    return lambda layer: stage_of(layer) == stage and not is_downsampling(layer)
+
+
+def _is_downsampling_of(stage: str) -> Callable[[str], bool]:
+    return lambda layer: stage_of(layer) == stage and is_downsampling(layer)
+
+
+LEADS: Sequence[tuple[str, Callable[[str], bool], Callable[[str], bool]]] = (
+    ("stem before all other layers", lambda layer: stage_of(layer) == "stem", lambda layer: stage_of(layer) != "stem"),
+    *(
+        (f"downsampling before other blocks of {stage}", _is_downsampling_of(stage), _is_other_of(stage))
+        for stage in ("block2", "block3")
+    ),
+)
+
+
+def _mean_half(curves: Curves, chosen: Callable[[str], bool]) -> float:
+    return float(np.mean([epochs_to(HALF, curve) for layer, curve in curves.items() if chosen(layer)]))
 
 
 def _short(layer: str) -> str:
@@ -137,19 +156,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_parser("hour_nas.saturation", __doc__)
     parser.add_argument("--epochs", type=int, default=200, help="epochs of training (default: 200)")
     add_npz(parser)
-    add_seed(parser)
+    add_seeds(parser, (0, 1, 2))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    images = read_images(options.npz, 16, options.seed)
-    print_heading("When each layer reaches its final weights", str(options.seed))
-    curves, accuracy = train_resnet20(images, options.epochs, options.seed)
+    print_heading("When each layer reaches its final weights", " ".join(map(str, options.seeds)))
+    trained: dict[str, list[Curves]] = {"true": [], "shuffled": []}
+    accuracies: dict[str, list[float]] = {"true": [], "shuffled": []}
+    for seed in options.seeds:
+        images = read_images(options.npz, 16, seed)
+        for labels, shown in (("true", images), ("shuffled", shuffle_labels(images, seed))):
+            curves, top1 = train_resnet20(shown, options.epochs, seed)
+            trained[labels].append(curves)
+            accuracies[labels].append(top1)
     name = data_name(images)
-    print(f"ResNet-20 of half the width on {name} at 16 x 16, {options.epochs} epochs: {accuracy:.1f} % top-1 on test")
-    print("images.\n")
-    figures = ("epochs to C = 0.5", f"C after {EARLY:.0%} of the epochs")
-    print_table(("layer", "kind of block", *figures), rows(curves))
-    print_table(("stage", "kind of block", "layers", *figures), mean_rows(curves))
-    save_figure(plot(curves), f"saturation_{name}", "Figure 5: C of every layer over the epochs")
+    print(f"ResNet-20 of half the width on {name} at 16 x 16, {options.epochs} epochs. Top-1 on test images:")
+    print(", ".join(f"{spread(top1s, 1)} % with {labels} labels" for labels, top1s in accuracies.items()) + ".\n")
+    print_table(("layer", "kind of block", "epochs to C = 0.5", "shuffled labels"), layer_rows(**trained))
+    header = ("epochs ahead", "true labels", "seeds", "shuffled labels", "seeds")
+    print_table(header, lead_rows(**trained))
+    save_figure(plot(trained["true"][0]), f"saturation_{name}", "Figure 5: C of every layer over the epochs")
 
 
 if __name__ == "__main__":

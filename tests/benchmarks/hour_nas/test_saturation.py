@@ -7,7 +7,8 @@ from benchmarks.common.plain_training import read_images
 from benchmarks.hour_nas.saturation import (
     epochs_to,
     is_downsampling,
-    mean_rows,
+    layer_rows,
+    lead_rows,
     plot,
     saturation,
     stage_of,
@@ -41,11 +42,18 @@ def test_the_curve_of_every_convolution_runs_from_0_to_1() -> None:
     assert 0 <= top1 <= 100
     assert sum(map(is_downsampling, curves)) == 4
     assert [stage_of(layer) for layer in curves] == ["stem"] + 6 * ["block1"] + 6 * ["block2"] + 6 * ["block3"]
-    assert [row[:3] for row in mean_rows(curves)] == [
-        ["block1", "other", "6"],
-        ["block2", "downsampling", "2"],
-        ["block2", "other", "4"],
-        ["block3", "downsampling", "2"],
-        ["block3", "other", "4"],
-    ]
     assert [len(panel.lines) for panel in plot(curves).axes] == [6, 6, 6]
+
+
+def test_the_lead_of_a_kind_of_layers_by_hand() -> None:
+    """In one of two seeds the stem is half-way after 1 epoch, the downsampling blocks after 2, the others after 3."""
+    after = {1: [0.0, 0.5, 0.6, 1.0], 2: [0.0, 0.4, 0.5, 1.0], 3: [0.0, 0.0, 0.0, 0.5]}
+    layers = ["blocks.stage1-1.first.0", "blocks.stage2-1.first.0", "blocks.stage2-2.first.0"]
+    layers += ["blocks.stage3-1.first.0", "blocks.stage3-2.first.0"]
+    kinds = [3, 2, 3, 2, 3]
+    ahead = {"stem.0": after[1], **{layer: after[kind] for layer, kind in zip(layers, kinds, strict=True)}}
+    equal = dict.fromkeys(ahead, after[2])
+    stem, second, third = lead_rows([ahead, equal], [equal, equal])
+    assert stem == ["stem before all other layers", "0.8 ± 0.8", "1 of 2", "0.0 ± 0.0", "0 of 2"]
+    assert second[1:] == third[1:] == ["0.5 ± 0.5", "1 of 2", "0.0 ± 0.0", "0 of 2"]
+    assert next(layer_rows([ahead, equal], [equal, equal])) == ["stem", "stem", "1.5 ± 0.5", "2.0 ± 0.0"]
