@@ -3,7 +3,8 @@
     python -m benchmarks.hour_nas.ablations [--seeds 0 1] [--set PATH=VALUE] [--out runs/hour-nas-ablations]
 
 Every search is a run of the recipe `hour-nas-digits` with one changed setting, in its own run folder under `--out`. The
-chosen network is trained stand-alone. A search without the prior has all epochs in its one stage.
+chosen network is trained stand-alone. A search without the prior has all epochs in its one stage. As a control, random
+networks within the targets are trained stand-alone, three for each seed.
 
 Prints a table of the searches (training seconds of one worker, costs, accuracies), and a table of the numbers of
 proposals.
@@ -22,15 +23,18 @@ import raynas
 from benchmarks.common.arguments import add_run_options, add_seeds, command_parser, parse_run_options
 from benchmarks.common.report import print_heading, print_table, spread
 from raynas.cluster import ray_session
-from raynas.networks.fit import fit_run
+from raynas.networks.fit import fit_architecture, fit_recipe, fit_run
 from raynas.recipe.recipe import Recipe
 from raynas.reporting.terminal import Live
 from raynas.storage.run_folder import RunFolder
 from raynas.storage.step_records import training_histories
+from raynas.study.run_plan import plan
 from tuners.hour_nas.sweep import HourNasSweep
 
 RECIPE = "hour-nas-digits"
 PROPOSALS = (1, 2, 4, 8, 16)
+RANDOM = 3
+"""Random networks for each seed."""
 
 
 def variants(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -61,6 +65,18 @@ def search(folder: Path, changes: Sequence[str], method: Mapping[str, Any], seed
     return {**outcome.best, "standalone": standalone["top1"], "seconds": seconds}
 
 
+def random_networks(folder: Path, changes: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+    """Train random networks within the targets stand-alone. Their rows have no one-shot accuracy and no search."""
+    planned = plan(Recipe.read(RECIPE, [*changes, f"seed={seed}"]))
+    generator = np.random.default_rng(seed)
+    of_fit = [change for change in changes if not change.startswith(("method.", "training.", "budget."))]
+    for number in range(RANDOM):
+        text = str(planned.recipe.budget.example(planned.space, planned.costs, generator))
+        recipe = fit_recipe(text, RECIPE, [*of_fit, f"seed={seed}"])
+        network = fit_architecture(text, f"{folder}-{number}", recipe, Live())
+        yield {**network, "standalone": network["top1"], "top1": None, "seconds": 0}
+
+
 def sweep(folder: Path, changes: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Run table 1: the second stage for each number of proposals, after one first stage."""
     method = ["method.name=hour-nas-sweep", f"method.sweep={list(PROPOSALS)}", f"method.seeds={list(seeds)}"]
@@ -75,7 +91,9 @@ def rows(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[list[s
             f"{np.mean([run[key] for run in runs]) / unit:.{digits}f}"
             for key, unit, digits in (("seconds", 1, 0), ("macs", 1e6, 2), ("params", 1e3, 1))
         ]
-        yield [name, *cells, *(spread([run[key] for run in runs], 1) for key in ("top1", "standalone"))]
+        one_shot = [run["top1"] for run in runs if run["top1"] is not None]
+        accuracies = [spread(one_shot, 1) if one_shot else "-", spread([run["standalone"] for run in runs], 1)]
+        yield [name, *cells, *accuracies]
 
 
 def sweep_rows(proposals: pd.DataFrame) -> Iterator[list[str]]:
@@ -106,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name: [search(options.out / f"{number}-seed-{seed}", changes, method, seed) for seed in options.seeds]
             for number, (name, method) in enumerate(variants(recipe).items())
         }
+        searches["random within the targets"] = [
+            row for seed in options.seeds for row in random_networks(options.out / f"random-seed-{seed}", changes, seed)
+        ]
         proposals = sweep(options.out / "proposals", changes, options.seeds)
     print_heading("HourNAS's ablations", ", ".join(map(str, options.seeds)))
     print(f"Top-1 on the digits in per cent, mean ± standard deviation over {len(options.seeds)} seeds.\n")

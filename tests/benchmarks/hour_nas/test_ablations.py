@@ -34,6 +34,11 @@ def test_rows_are_means_over_the_seeds() -> None:
     assert list(rows({"HourNAS": runs})) == [["HourNAS", "15", "3.00", "80.0", "55.0 ± 5.0", "56.0 ± 5.0"]]
 
 
+def test_random_networks_have_no_one_shot_accuracy() -> None:
+    run = {"seconds": 0, "macs": 3e6, "params": 80e3, "top1": None, "standalone": 90.0}
+    assert list(rows({"random": [run, run]})) == [["random", "0", "3.00", "80.0", "-", "90.0 ± 0.0"]]
+
+
 def test_all_trials_of_one_number_of_proposals_are_one_row() -> None:
     trials = pd.DataFrame(
         {
