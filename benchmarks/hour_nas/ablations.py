@@ -72,7 +72,7 @@ def random_networks(folder: Path, changes: Sequence[str], seed: int) -> Iterator
     of_fit = [change for change in changes if not change.startswith(("method.", "training.", "budget."))]
     for number in range(RANDOM):
         text = str(planned.recipe.budget.example(planned.space, planned.costs, generator))
-        recipe = fit_recipe(text, RECIPE, [*of_fit, f"seed={seed}"])
+        recipe = fit_recipe(text, RECIPE, of_fit).model_copy(update={"seed": seed})
         network = fit_architecture(text, f"{folder}-{number}", recipe, Live())
         yield {**network, "standalone": network["top1"], "top1": None, "seconds": 0}
 
