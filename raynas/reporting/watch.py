@@ -15,6 +15,7 @@ from raynas.reporting.terminal import ended_after, plain_table, wide_console
 from raynas.results.evaluation_table import EvaluationTable
 from raynas.results.outcome import is_finished
 from raynas.storage import lock
+from raynas.storage.progress import describe_loading
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import check_is_run, records
 from search_spaces.errors import format_count
@@ -89,7 +90,7 @@ def _step_status(folder: RunFolder, step: dict[str, Any], table: pd.DataFrame) -
         rows = table[table["step"] == step["name"]]
         best = f"best {rows['top1'].max():.2f} %" if len(rows) else ""
         return {**status, "done": len(rows), "total": None, "detail": best}
-    detail = f"training loss {progress['loss']:.3f}"
+    detail = f"training loss {progress['loss']:.3f}, {describe_loading(progress)}"
     return {**status, "done": progress["done"], "total": progress["total"], "detail": detail}
 
 

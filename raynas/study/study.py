@@ -12,6 +12,7 @@ from raynas.recipe.settings import FitSettings, TrainingSettings
 from raynas.results.evaluation_table import EvaluationTable, SearchResult
 from raynas.results.fit_result import StandaloneResult
 from raynas.results.outcome import Outcome
+from raynas.storage.progress import describe_loading
 from raynas.storage.weights import WEIGHTS_FILE, Weights
 from raynas.study.make_jobs import search_job, training_job
 from raynas.study.run_context import RunContext
@@ -90,7 +91,9 @@ class Study:
             write_curves(self.folder, name, history)
             track_training(self.recipe.track, self.folder.uri, name, history)
             last = history[-1]
-            self.say(f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch")
+            self.say(
+                f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch, {describe_loading(last)}"
+            )
             return {"file": f"{folder}/{WEIGHTS_FILE}", "version": f"{name}:{last['epoch']}", "history": history}
 
         trained = f"{space.size():.3g} architectures" if space.size() > 1 else "one architecture"

@@ -11,6 +11,7 @@ from raynas.cluster.devices import gradient_backend, resources_per_process
 from raynas.cluster.living_group import GroupEnded, LivingGroup
 from raynas.cluster.ray_session import missing_resources
 from raynas.storage.errors import StepFailed
+from raynas.storage.progress import describe_loading
 from raynas.storage.run_folder import DamagedFile, RunFolder
 from raynas.storage.step_records import read_history
 from raynas.training.job import FAILURE_FILE, PROGRESS_FILE, UNREADABLE_FILE, WORKERS_FILE
@@ -171,7 +172,7 @@ class _ProgressPoller:
             self._when_begun()
             top1 = progress["most_probable_top1"]
             accuracy = "" if top1 is None else f", one-shot accuracy of the most probable architecture {top1:.2f} %"
-            detail = f"training steps, training loss {progress['loss']:.3f}{accuracy}"
+            detail = f"training steps, training loss {progress['loss']:.3f}{accuracy}, {describe_loading(progress)}"
             self._reporter.update(progress["done"], progress["total"], detail)
         self._look_for_unreadable_checkpoints()
         if now - self._counted > _CLUSTER_SECONDS:

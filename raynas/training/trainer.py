@@ -32,6 +32,7 @@ from raynas.training.divergence import LossMonitor, check_weights_finite
 from raynas.training.epoch_schedule import EpochSchedule
 from raynas.training.job import PROBABILITIES_FILE, PROGRESS_FILE, UNREADABLE_FILE, TrainingJob
 from raynas.training.learning_rate import learning_rate
+from raynas.training.loading_times import LoadingTimes
 from raynas.training.metric_means import MetricMeans
 from raynas.training.optimizers import make_optimizer
 from raynas.training.update import apply_update
@@ -101,13 +102,14 @@ class Trainer:
             networks = self.learner.networks(epoch)
             if networks is not None and networks < self.workers:
                 raise TooManyWorkers(networks)
-            begun = time.monotonic()
+            begun, self.loading = time.monotonic(), LoadingTimes()
             schedule = EpochSchedule(self.learner.passes(epoch), self._batches(epoch), self.job.training.steps)
             self.supernet.train()
             for step in range(first_step, schedule.steps):
                 self._train_step(epoch, step, schedule, means)
                 self._between_steps(epoch, step, schedule.steps, means)
-            row = {**self._epoch_row(epoch, means), "workers": self.workers, "seconds": time.monotonic() - begun}
+            times = {"seconds": time.monotonic() - begun, **self.loading.figures(self.workers)}
+            row = {**self._epoch_row(epoch, means), "workers": self.workers, **times}
             self.history.append(row)
             means, first_step = MetricMeans(), 0
             self._checkpoint(epoch + 1, 0, means)
@@ -209,17 +211,18 @@ class Trainer:
         bounds = np.linspace(first, last, training.accumulate + 1).astype(int)
         for begin, end in pairwise(bounds):
             if begin < end:
-                images, labels = training_batch(
-                    self.images,
-                    rows,
-                    self.job.seed,
-                    *at,
-                    slice(begin, end),
-                    self.device,
-                    training.cutout,
-                    training.policy,
-                    training.color_jitter,
-                )
+                with self.loading.loading(int(end - begin)):
+                    images, labels = training_batch(
+                        self.images,
+                        rows,
+                        self.job.seed,
+                        *at,
+                        slice(begin, end),
+                        self.device,
+                        training.cutout,
+                        training.policy,
+                        training.color_jitter,
+                    )
                 yield MicroBatch(images, labels, (end - begin) / len(rows), int(begin))
 
     def _between_steps(self, epoch: int, step: int, steps: int, means: MetricMeans) -> None:
@@ -231,7 +234,7 @@ class Trainer:
             self.reported = now
             progress = {"done": epoch * steps + step + 1, "total": self.job.training.epochs * steps}
             figures = {"loss": means.values()["loss"], "most_probable_top1": self.most_probable_top1}
-            self.folder.write_json(PROGRESS_FILE, {**progress, **figures})
+            self.folder.write_json(PROGRESS_FILE, {**progress, **figures, **self.loading.figures(self.workers)})
         minutes = self.job.training.checkpoint_minutes
         if minutes and self.is_first and now - self.checkpointed > 60 * minutes and step + 1 < steps:
             self._checkpoint(epoch, step + 1, means)
