@@ -91,9 +91,8 @@ class Study:
             write_curves(self.folder, name, history)
             track_training(self.recipe.track, self.folder.uri, name, history)
             last = history[-1]
-            self.say(
-                f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch, {describe_loading(last)}"
-            )
+            accuracy = f"training loss {last['loss']:.3f}, top-1 {last['top1']:.1f} % in the last epoch"
+            self.say(f"{accuracy}, {describe_loading(last)}")
             return {"file": f"{folder}/{WEIGHTS_FILE}", "version": f"{name}:{last['epoch']}", "history": history}
 
         trained = f"{space.size():.3g} architectures" if space.size() > 1 else "one architecture"
