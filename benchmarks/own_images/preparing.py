@@ -53,7 +53,9 @@ def write_photos(folder: Path, count: int, seed: int) -> list[Path]:
     files = []
     for number in range(count):
         generator = np.random.default_rng([seed, number])
-        soft = Image.fromarray(generator.integers(256, size=(6, 8, 3), dtype=np.uint8)).resize(SIZE, Image.BICUBIC)
+        soft = Image.fromarray(generator.integers(256, size=(6, 8, 3), dtype=np.uint8)).resize(
+            SIZE, Image.Resampling.BICUBIC
+        )
         grain = generator.normal(0, 8, size=(SIZE[1], SIZE[0], 1))
         pixels = np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8)
         file = folder / f"class-{number % CLASSES}" / f"{number:06d}.jpg"
