@@ -49,17 +49,17 @@ def with_smaller_run(command: str) -> str:
     return " ".join([command, *(f"--set '{change}'" for change in changes)])
 
 
-def write_images(folder: Path, size: tuple[int, int]) -> None:
-    """Write the digits as JPEG files of a width and a height, in folders as the pages show them."""
+def write_images(folder: Path) -> None:
+    """Write the digits as JPEG files of 500x375 pixels, in folders as the pages show them."""
     images, labels = load_digits(return_X_y=True)
     generator = np.random.default_rng(0)
-    drawn = generator.permutation(len(images))[:600]
+    drawn = generator.permutation(len(images))[:300]
     for number, (pixels, label) in enumerate(zip(images[drawn], labels[drawn], strict=True)):
         name = {0: "daisy", 1: "rose"}.get(int(label), f"flower-{label}")
         part = folder / ("val" if number % 5 == 0 else "train") / name
         part.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray((pixels.reshape(8, 8) * (255 / 16)).astype(np.uint8))
-        picture.resize(size, Image.Resampling.BILINEAR).save(part / f"{number:03d}.jpg", quality=95)
+        picture.resize((500, 375), Image.Resampling.BILINEAR).save(part / f"{number:03d}.jpg", quality=95)
     (folder / "val" / "daisy" / "101.jpg").write_bytes(next((folder / "val" / "daisy").glob("*.jpg")).read_bytes())
 
 
@@ -71,7 +71,7 @@ def test_commands_and_python_of_a_page_run(page: str, tmp_path: Path, finished_r
     for folder, name in FINISHED.get(page, {}).items():
         shutil.copytree(finished_run(name), tmp_path / folder)
     if "flowers" in text:
-        write_images(tmp_path / "flowers", (500, 375))
+        write_images(tmp_path / "flowers")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
     for language, block in BLOCK.findall(text):
         if file_name := FILE_NAME.match(block):
@@ -89,14 +89,6 @@ def run_in_shared_ray(command: list[str], folder: Path) -> None:
     environment = {**os.environ, "PATH": path, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_the_first_command_of_the_tutorial_runs_on_small_photos(tmp_path: Path, cluster: None) -> None:
-    write_images(tmp_path / "flowers", (40, 36))
-    _, block = BLOCK.findall((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"))[0]
-    run_in_shared_ray(["bash", "-euc", block], tmp_path)
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
