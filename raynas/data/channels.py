@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from raynas.data.decoded_images import open_pixels
 from raynas.data.splits import draw_recalibration_rows
@@ -53,12 +54,13 @@ def _measure_channels(
     The sums are integers, so that every machine computes the same values.
     """
     rows = np.sort(draw_recalibration_rows(rows, _IMAGES, seed))
-    total, squares = [0, 0, 0], [0, 0, 0]
+    levels = np.arange(256)
+    counts = np.zeros((3, 256), dtype=np.int64)
     for start in range(0, len(rows), _CHUNK):
-        chunk = pixels[rows[start : start + _CHUNK]].astype(np.int64)
-        for channel in range(3):
-            total[channel] += int(chunk[..., channel].sum())
-            squares[channel] += int((chunk[..., channel] ** 2).sum())
+        chunk = pixels[rows[start : start + _CHUNK]]
+        column = Image.fromarray(chunk.reshape(-1, pixels.shape[2], 3))
+        counts += np.array(column.histogram()).reshape(3, 256)
+    total, squares = (counts @ levels).tolist(), (counts @ levels**2).tolist()
     count = len(rows) * pixels.shape[1] * pixels.shape[2]
     means = [channel_sum / (255 * count) for channel_sum in total]
     variances = [
