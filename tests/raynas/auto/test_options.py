@@ -62,7 +62,7 @@ def test_the_same_options_go_on(recipe_file: Path) -> None:
 
 
 def test_a_recipe_without_options_is_compared_itself(recipe_file: Path) -> None:
-    """A recipe of an earlier version, or of the user. The user may have changed any other key."""
+    """The user may have written the recipe, or changed any other key of it."""
     options = recipe_file.with_name("run.options.json")
     for damage in (options.unlink, lambda: options.write_text("{}")):
         damage()

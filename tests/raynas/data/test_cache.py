@@ -190,7 +190,7 @@ ensure_cached("filled", fill, int)
 
 
 def test_leftovers_of_killed_processes_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever fills another folder deletes them. A folder that a living process fills stays."""
+    """The process that fills another folder deletes them. A folder that a living process fills stays."""
     monkeypatch.setenv("RAYNAS_CACHE", str(tmp_path))
     subprocess.run([sys.executable, "-c", _KILLED, "other-32"], check=False)
     (tmp_path / "own-32.1.aside").mkdir()
