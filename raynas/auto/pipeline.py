@@ -67,8 +67,8 @@ def run_auto(
         UserError: if the images, the limits or the machine are wrong, or if the run began with other options; before
             anything is trained.
     """
-    recipe_file = Path(f"{run}.yaml")
-    options, images = _check_input(folder, limits, minutes, test, run, recipe_file)
+    recipe_file = _recipe_file(run)
+    options, images = _check_input(folder, limits, minutes, test, run)
     step_seconds = None if recipe_file.exists() else _write_recipe(recipe_file, run, options, images, reporter)
     recipe = Recipe.read(str(recipe_file))
     machine = inspect_machine()
@@ -92,8 +92,12 @@ def run_folder(folder: str, out: str | None) -> str:
     return out or str(Path("runs") / f"auto-{absolute(folder).name}")
 
 
+def _recipe_file(run: str) -> Path:
+    return Path(f"{run}.yaml")
+
+
 def _check_input(
-    folder: str, limits: Mapping[str, str | None], minutes: float, test: float, run: str, recipe_file: Path
+    folder: str, limits: Mapping[str, str | None], minutes: float, test: float, run: str
 ) -> tuple[AutoOptions, ImageFolderSummary]:
     """Return the options and the images.
 
@@ -102,7 +106,7 @@ def _check_input(
             image is read, if the run began with other options.
     """
     problems = Problems()
-    path = absolute(folder)
+    path, recipe_file = absolute(folder), _recipe_file(run)
     with problems.collect():
         amounts = parse_limits(**limits)
         if not amounts:

@@ -74,8 +74,8 @@ def _is_zip(archive: Path) -> bool:
 def _refused_if_damaged(archive: Path) -> Iterator[None]:
     try:
         yield
-    # zipfile raises NotImplementedError for an unknown compression, and RuntimeError for an encrypted file.
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    # zipfile raises RuntimeError for an encrypted file and for an unknown compression.
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and is_full(error):
             raise
         raise UserError(f"{archive} cannot be unpacked: {error}. Pack it again, or unpack it yourself.") from error

@@ -54,6 +54,15 @@ def ensure_cached(key: str, fill: Callable[[Path], None], count_bytes: Callable[
     return folder
 
 
+def keep(file: Path, text: str) -> None:
+    """Write a small file of the cache whole or not at all. A cache that cannot be written keeps nothing."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(f"{file}.{os.getpid()}.aside")
+        aside.write_text(text, encoding="ascii")
+        aside.rename(file)
+
+
 def _fill(folder: Path, fill: Callable[[Path], None], needed: int) -> None:
     aside, free = Path(f"{folder}.{os.getpid()}.aside"), shutil.disk_usage(folder.parent).free
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from raynas.data.cache import keep
 from raynas.data.decoded_images import open_pixels
 from raynas.data.splits import draw_recalibration_rows
 
@@ -34,10 +34,7 @@ def channel_statistics(folder: Path, rows: NDArray[np.int64], seed: int, split: 
         mean, std = json.loads(file.read_text(encoding="ascii"))
         return _three(mean), _three(std)
     measured = _measure_channels(open_pixels(folder), rows, seed)
-    with suppress(OSError):  # the images of another user's cache may be read, and no more
-        aside = Path(f"{file}.{os.getpid()}.aside")
-        aside.write_text(json.dumps(measured), encoding="ascii")
-        aside.rename(file)
+    keep(file, json.dumps(measured))
     return measured
 
 

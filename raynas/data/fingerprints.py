@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from raynas.data.cache import cache_root
+from raynas.data.cache import cache_root, keep
 
 _HASHED_BYTES = 1 << 30
 _LENGTH = 64
@@ -35,11 +35,7 @@ def fingerprint_files(folder: Path, files: Sequence[str]) -> str:
     newest = max((max(stat[1:]) for stat in stats if stat is not None), default=0)
     if time.time_ns() - newest < _SETTLED_NS:
         return fingerprint
-    with suppress(OSError):  # a cache that cannot be written is named where images are written
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(f"{kept}.{os.getpid()}.aside")
-        aside.write_text(fingerprint, encoding="ascii")
-        aside.rename(kept)
+    keep(kept, fingerprint)
     return fingerprint
 
 
